@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+#include "core/stream.h"
+
+namespace kernels {
+
+// Stream-ordered memory: a block that is released may be handed out again at once, because whatever
+// uses it next runs after everything enqueued before. So peak memory is that of sequential
+// execution, however far the caller runs ahead. Called from the owner's thread only.
+class Allocator {
+ public:
+  explicit Allocator(Stream& stream) : stream_(stream) {}
+  ~Allocator();
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  struct Block {
+    std::byte* data = nullptr;
+    size_t bytes = 0;
+  };
+
+  // At least `bytes` bytes, 64-byte aligned, contents undefined. Throws Error kOutOfMemory.
+  Block Allocate(size_t bytes);
+  void Release(Block block);
+
+  size_t live_bytes() const { return live_; }
+  size_t cached_bytes() const { return cached_; }
+  size_t peak_bytes() const { return peak_; }
+  void ResetPeak() { peak_ = live_; }
+
+ private:
+  void TrimTo(size_t limit);
+
+  Stream& stream_;
+  std::multimap<size_t, std::byte*> free_;
+  size_t live_ = 0;
+  size_t cached_ = 0;
+  size_t peak_ = 0;
+};
+
+}  // namespace kernels

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "core/cpu_features.h"
+#include "core/thread_pool.h"
+
+namespace kernels {
+
+// What an operation gets besides its arguments when it runs on the device's thread.
+struct Context {
+  ThreadPool& pool;
+  Isa isa;  // the highest level this device may use
+};
+
+}  // namespace kernels

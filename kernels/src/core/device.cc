@@ -1,0 +1,16 @@
+#include "core/device.h"
+
+#include <utility>
+
+namespace kernels {
+
+Storage::~Storage() {
+  if (file_ == nullptr) {
+    device_->allocator().Release(block_);
+    return;
+  }
+  // The mapping goes when the operations before this point have read it.
+  device_->stream().PushAlways([file = std::move(file_)](const std::optional<Error>&) {});
+}
+
+}  // namespace kernels

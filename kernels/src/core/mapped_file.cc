@@ -1,0 +1,41 @@
+#include "core/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace kernels {
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw Error(Code::kFile, path + ": cannot open: " + std::strerror(errno));
+  struct stat status{};
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(file);
+    throw Error(Code::kFile, path + ": not a regular file");
+  }
+  bytes_ = status.st_size;
+  if (bytes_ > 0) {
+    void* data = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file, 0);
+    const int reason = errno;
+    close(file);
+    if (data == MAP_FAILED) {
+      throw Error(Code::kFile, path + ": cannot map: " + std::strerror(reason));
+    }
+    data_ = static_cast<std::byte*>(data);
+  } else {
+    close(file);
+  }
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(data_, bytes_);
+}
+
+}  // namespace kernels

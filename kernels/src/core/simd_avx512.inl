@@ -1,0 +1,64 @@
+// Sixteen f32 lanes. Include inside a region opened with
+//   #pragma GCC push_options
+//   #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
+// and inside a namespace of that instruction set, after all headers. See simd_avx2.inl.
+struct Lanes {
+  static constexpr int kWidth = 16;
+  __m512 v;
+
+  static Lanes Zero() { return {_mm512_setzero_ps()}; }
+  static Lanes Set(float x) { return {_mm512_set1_ps(x)}; }
+  static Lanes Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  void Store(float* p) const { _mm512_storeu_ps(p, v); }
+
+  // The first n lanes; the others read as zero and are not written.
+  static __mmask16 Mask(int n) {
+    return n >= kWidth ? __mmask16(0xffff) : __mmask16((1u << n) - 1);
+  }
+  static Lanes LoadPart(const float* p, int n) { return {_mm512_maskz_loadu_ps(Mask(n), p)}; }
+  void StorePart(float* p, int n) const { _mm512_mask_storeu_ps(p, Mask(n), v); }
+
+  static Lanes Load(const BF16* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+  static Lanes Load(const F16* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  template <class T>
+  static Lanes LoadPart(const T* p, int n) {
+    T padded[kWidth] = {};
+    for (int i = 0; i < n; ++i) padded[i] = p[i];
+    return Load(padded);
+  }
+
+  // Unsigned bytes, and unsigned 32-bit integers below 2^24, as floats.
+  static Lanes FromU8(const uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
+  }
+  static Lanes FromI32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
+
+  friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend Lanes operator/(Lanes a, Lanes b) { return {_mm512_div_ps(a.v, b.v)}; }
+  // a * b + c and c - a * b, rounded once.
+  static Lanes MulAdd(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static Lanes NegMulAdd(Lanes a, Lanes b, Lanes c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+  // The second operand where either is NaN, as the instruction does.
+  static Lanes Min(Lanes a, Lanes b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static Lanes Max(Lanes a, Lanes b) { return {_mm512_max_ps(a.v, b.v)}; }
+  // To the nearest integer, ties to even.
+  static Lanes Round(Lanes a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  // 2^n for integral n in [-126, 127].
+  static Lanes Exp2Int(Lanes n) {
+    const __m512i bits = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 23))};
+  }
+  // Always the same tree, whatever surrounds it.
+  float Sum() const { return _mm512_reduce_add_ps(v); }
+  float Largest() const { return _mm512_reduce_max_ps(v); }
+};

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "core/error.h"
+
+namespace kernels {
+
+// Runs tasks one after another, in the order they were pushed, on a thread of its own. The first
+// task that throws makes the stream faulty: later operations are skipped, only `always` tasks
+// (which free memory and answer waits) still run.
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  void Push(std::function<void()> operation);
+  void PushAlways(std::function<void(const std::optional<Error>& fault)> task);
+
+ private:
+  struct Task {
+    std::function<void()> operation;
+    std::function<void(const std::optional<Error>&)> always;
+  };
+  void Enqueue(Task task);
+  void Loop();
+  void Run(Task& task);
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Task> queue_;
+  bool stop_ = false;
+  std::optional<Error> fault_;  // touched by the stream's thread only
+  std::thread thread_;
+};
+
+}  // namespace kernels

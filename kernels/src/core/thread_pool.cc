@@ -1,0 +1,105 @@
+#include "core/thread_pool.h"
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+
+namespace kernels {
+
+namespace {
+
+// About 20 microseconds: longer than the gap between two ops of a decode step, shorter than a
+// scheduler slice, so an idle pool soon sleeps.
+constexpr int kSpins = 4000;
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+template <class T>
+void WaitWhileEqual(std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    Pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) : scratch_(threads < 1 ? 1 : threads) {
+  for (int worker = 1; worker < threads; ++worker) {
+    workers_.emplace_back([this, worker] { Work(worker); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (auto& thread : workers_) thread.join();
+  for (auto& buffer : scratch_) std::free(buffer.data);
+}
+
+void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t, int)>& body) {
+  if (count <= 1 || workers_.empty()) {
+    for (int64_t i = 0; i < count; ++i) body(i, 0);
+    return;
+  }
+  body_ = &body;
+  count_ = count;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  RunShare(0);
+  for (int left = busy_.load(std::memory_order_acquire); left != 0;
+       left = busy_.load(std::memory_order_acquire)) {
+    WaitWhileEqual(busy_, left);
+  }
+  body_ = nullptr;
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void ThreadPool::RunShare(int worker) {
+  try {
+    for (int64_t i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) (*body_)(i, worker);
+  } catch (...) {
+    next_.store(count_);
+    const std::lock_guard lock(failure_mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
+}
+
+void ThreadPool::Work(int worker) {
+  uint32_t seen = 0;
+  while (true) {
+    WaitWhileEqual(generation_, seen);
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_.load()) return;
+    RunShare(worker);
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+  }
+}
+
+std::byte* ThreadPool::Scratch(int worker, size_t bytes) {
+  Buffer& buffer = scratch_[worker];
+  if (buffer.bytes < bytes) {
+    const size_t rounded = (bytes + 4095) & ~size_t{4095};
+    std::free(buffer.data);
+    buffer = {};
+    void* data = std::aligned_alloc(64, rounded);
+    if (data == nullptr) {
+      throw Error(Code::kOutOfMemory,
+                  "no memory for " + std::to_string(rounded) + " bytes of scratch space");
+    }
+    buffer = {static_cast<std::byte*>(data), rounded};
+  }
+  return buffer.data;
+}
+
+}  // namespace kernels

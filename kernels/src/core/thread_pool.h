@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace kernels {
+
+// The compute threads of one device. The device's stream thread calls ParallelFor and takes part as
+// worker 0, so `threads` is the number of cores kept busy.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Runs body(index, worker) for every index in [0, count) and returns when all are done. Indices
+  // are handed out one at a time in ascending order, whoever is free first; so a body must give the
+  // same result whichever worker runs it. The first exception is rethrown here.
+  void ParallelFor(int64_t count, const std::function<void(int64_t index, int worker)>& body);
+
+  // Scratch memory of one worker, 64-byte aligned, contents undefined; valid until the worker asks
+  // again. Never call it for another worker's index.
+  std::byte* Scratch(int worker, size_t bytes);
+
+ private:
+  struct Buffer {
+    std::byte* data = nullptr;
+    size_t bytes = 0;
+  };
+  void Work(int worker);
+  void RunShare(int worker);
+
+  std::vector<std::thread> workers_;
+  std::vector<Buffer> scratch_;
+  const std::function<void(int64_t, int)>* body_ = nullptr;
+  int64_t count_ = 0;
+  std::atomic<int64_t> next_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<uint32_t> generation_{0};
+  std::atomic<bool> stop_{false};
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
+};
+
+}  // namespace kernels

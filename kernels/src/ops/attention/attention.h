@@ -1,0 +1,41 @@
+#pragma once
+
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace kernels {
+
+// The key/value cache is paged: position p of sequence s lives in block block_table[s, p /
+// block_size], slot p % block_size. All of it is step state, so batches of any mix of prefill and
+// decode rows need no other contract.
+
+// Stores one key and one value row per token.
+struct StoreCacheArgs {
+  Tensor k;             // [rows, kv_heads * dim] f32
+  Tensor v;             // [rows, kv_heads * dim] f32
+  Tensor positions;     // [rows] i32, position of each row in its sequence
+  Tensor row_sequence;  // [rows] i32, row of block_table
+  Tensor block_table;   // [sequences, max_blocks] i32
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32, inout
+  Tensor v_cache;       // [blocks, kv_heads, block_size, dim] f32, inout
+};
+void CheckStoreCache(const StoreCacheArgs& args);
+void StoreCache(const Context& context, const StoreCacheArgs& args);
+
+// Causal attention: row r sees positions 0 .. positions[r] of its sequence, all already stored.
+// y = softmax(query_scale[r] * q k^T) v per head; query head h uses kv head h / (heads / kv_heads).
+// A row of y has the same bits whatever the other rows are.
+struct AttentionArgs {
+  Tensor q;             // [rows, heads * dim] f32
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32
+  Tensor v_cache;       // [blocks, kv_heads, block_size, dim] f32
+  Tensor positions;     // [rows] i32
+  Tensor row_sequence;  // [rows] i32
+  Tensor block_table;   // [sequences, max_blocks] i32
+  Tensor query_scale;   // [rows] f32: 1 / sqrt(dim), times LogN's factor where that is on
+  Tensor y;             // [rows, heads * dim] f32, out
+};
+void CheckAttention(const AttentionArgs& args);
+void Attention(const Context& context, const AttentionArgs& args);
+
+}  // namespace kernels

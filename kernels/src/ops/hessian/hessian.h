@@ -1,0 +1,27 @@
+#pragma once
+
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace kernels {
+
+// gram += x^T x, upper triangle and diagonal only; below the diagonal the content is undefined.
+struct AccumulateGramArgs {
+  Tensor x;     // [rows, n] f32
+  Tensor gram;  // [n, n] f32, dense, inout
+};
+void CheckAccumulateGram(const AccumulateGramArgs& args);
+void AccumulateGram(const Context& context, const AccumulateGramArgs& args);
+
+// Turns a sum of x^T x into a Hessian: scales the upper triangle, mirrors it below, reports the
+// diagonal and then sets it to 1 where it is 0 (an input never seen), so that the matrix can be
+// factored.
+struct FinishHessianArgs {
+  Tensor gram;  // [n, n] f32, dense, inout
+  float scale;
+  Tensor diagonal;  // [n] f32, out: before zeros became ones
+};
+void CheckFinishHessian(const FinishHessianArgs& args);
+void FinishHessian(const Context& context, const FinishHessianArgs& args);
+
+}  // namespace kernels

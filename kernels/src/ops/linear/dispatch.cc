@@ -6,6 +6,10 @@ namespace kernels {
 namespace {
 
 constexpr Candidate<LinearArgs> kCandidates[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never<LinearArgs>, LinearAvx512},
+    {"avx2", Isa::kAvx2, Never<LinearArgs>, LinearAvx2},
+#endif
     {"reference", Isa::kScalar, Never<LinearArgs>, LinearReference},
 };
 

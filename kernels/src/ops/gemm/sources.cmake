@@ -1,0 +1,3 @@
+list(APPEND KERNEL_SOURCES
+  ops/gemm/dispatch.cc
+  ops/gemm/reference.cc)

@@ -6,6 +6,10 @@ namespace kernels {
 namespace {
 
 constexpr Candidate<GemmArgs> kCandidates[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never, avx512::Gemm},
+    {"avx2", Isa::kAvx2, Never, avx2::Gemm},
+#endif
     {"reference", Isa::kScalar, Never, reference::Gemm},
 };
 

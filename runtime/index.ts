@@ -17,6 +17,12 @@ export {
   writeFileAtomic,
 } from "./checkpoint/index.ts";
 export {
+  cutWindows,
+  EvaluationError,
+  type Score,
+  scoreModels,
+} from "./evaluation/index.ts";
+export {
   type Block,
   encodeLinear,
   forward,

@@ -6,8 +6,12 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..", "..", "..", "shared");
 
-/** Path of `../shared/<parts>`, or undefined where there is no such file. */
+/** Path of `../shared/<parts>`, or undefined, said on the console, where there is no such file. */
 export function sharedPath(...parts: readonly string[]): string | undefined {
   const path = join(root, ...parts);
-  return existsSync(path) ? path : undefined;
+  if (existsSync(path)) {
+    return path;
+  }
+  console.log(`../shared/${parts.join("/")} is absent: tests that need it are skipped`);
+  return undefined;
 }

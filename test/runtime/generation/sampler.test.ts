@@ -177,7 +177,7 @@ describe("drawing", () => {
   it.each([
     ["peaked logits", 3],
     ["nearly flat logits", 1e-3],
-  ])("samples 151,936 %s well below the time a full sort takes", (_, spread) => {
+  ])("samples 151,936 %s in under 250 ms", (_, spread) => {
     const logits = randomLogits(9, 151_936, spread);
     const sampler = createSampler(parseSamplingOptions({ topP: 0.8, repetitionPenalty: 1.1 }));
     sampler.sample(logits, [], 151_851);
@@ -185,7 +185,7 @@ describe("drawing", () => {
     for (let i = 0; i < 5; i += 1) {
       sampler.sample(logits, [1, 2, 3], 151_851);
     }
-    // About 3 ms (peaked) and 25 ms (flat) on one Zen 5 core; a comparator sort takes over 100 ms.
+    // Measured on one Zen 5 core: 2 to 3 ms (peaked), 20 ms (flat). The bound leaves room for busy machines.
     expect((performance.now() - started) / 5).toBeLessThan(250);
   });
 });

@@ -1,0 +1,4 @@
+list(APPEND KERNEL_SOURCES
+  ops/cholesky/check.cc
+  ops/cholesky/dispatch.cc
+  ops/cholesky/reference.cc)

@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <string>
+
+#include "core/dispatch.h"
+#include "ops/gptq/implementations.h"
+
+namespace kernels {
+
+namespace {
+
+// Weights per unit of parallel work: some ten microseconds, well above the cost of waking a thread.
+constexpr int64_t kWeightsPerChunk = 1 << 14;
+
+template <class Body>
+void ForRows(const Context& context, int64_t rows, int64_t columns, const Body& body) {
+  const int64_t chunk = std::max<int64_t>(1, kWeightsPerChunk / std::max<int64_t>(1, columns));
+  context.pool.ParallelFor((rows + chunk - 1) / chunk, [&](int64_t index, int) {
+    const int64_t last = std::min(rows, (index + 1) * chunk);
+    for (int64_t row = index * chunk; row < last; ++row) body(row);
+  });
+}
+
+template <void (*kRow)(const FindGridArgs&, int64_t)>
+void FindGridWith(const Context& context, const FindGridArgs& args) {
+  ForRows(context, args.w.shape[0], args.w.shape[1], [&](int64_t row) { kRow(args, row); });
+}
+
+template <void (*kRow)(const RoundToGridArgs&, int64_t)>
+void RoundToGridWith(const Context& context, const RoundToGridArgs& args) {
+  ForRows(context, args.w.shape[0], args.w.shape[1], [&](int64_t row) { kRow(args, row); });
+}
+
+template <void (*kRun)(const GptqBlockArgs&, int64_t, int, float*), int kRows>
+void GptqBlockWith(const Context& context, const GptqBlockArgs& args) {
+  const int64_t out = args.w.shape[0];
+  const size_t bytes = GptqScratchFloats(kRows, args.end - args.begin) * sizeof(float);
+  context.pool.ParallelFor((out + kRows - 1) / kRows, [&](int64_t index, int worker) {
+    const int64_t first = index * kRows;
+    const int rows = static_cast<int>(std::min<int64_t>(kRows, out - first));
+    kRun(args, first, rows, reinterpret_cast<float*>(context.pool.Scratch(worker, bytes)));
+  });
+}
+
+// Groups index scales and zeros. They are known only when the operation runs, hence not part of
+// Check.
+void RequireGroups(const char* op, const Tensor& column_group, int64_t first, int64_t last,
+                   int64_t groups) {
+  const int32_t* group = column_group.As<int32_t>();
+  for (int64_t j = first; j < last; ++j) {
+    if (group[j] >= 0 && group[j] < groups) continue;
+    throw Error(Code::kValue, std::string(op) + ": column " + std::to_string(j) +
+                                  " belongs to group " + std::to_string(group[j]) + " of " +
+                                  std::to_string(groups));
+  }
+}
+
+constexpr Candidate<FindGridArgs> kFindGrid[] = {
+    {"reference", Isa::kScalar, Never, FindGridWith<reference::FindGridRow>},
+};
+
+constexpr Candidate<RoundToGridArgs> kRoundToGrid[] = {
+    {"reference", Isa::kScalar, Never, RoundToGridWith<reference::RoundToGridRow>},
+};
+
+constexpr Candidate<GptqBlockArgs> kGptqBlock[] = {
+    {"reference", Isa::kScalar, Never, GptqBlockWith<reference::GptqRows, reference::kGptqRows>},
+};
+
+}  // namespace
+
+void FindGrid(const Context& context, const FindGridArgs& args) {
+  Dispatch("findGrid", kFindGrid, context, args);
+}
+
+void RoundToGrid(const Context& context, const RoundToGridArgs& args) {
+  RequireGroups("roundToGrid", args.column_group, 0, args.w.shape[1], args.scales.shape[1]);
+  Dispatch("roundToGrid", kRoundToGrid, context, args);
+}
+
+void GptqBlock(const Context& context, const GptqBlockArgs& args) {
+  RequireGroups("gptqBlock", args.column_group, args.begin, args.end, args.scales.shape[1]);
+  Dispatch("gptqBlock", kGptqBlock, context, args);
+}
+
+}  // namespace kernels

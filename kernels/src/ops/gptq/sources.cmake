@@ -1,0 +1,6 @@
+list(APPEND KERNEL_SOURCES
+  ops/gptq/check.cc
+  ops/gptq/dispatch.cc
+  ops/gptq/grid.cc
+  ops/gptq/products.cc
+  ops/gptq/reference.cc)

@@ -117,7 +117,7 @@ struct Pass {
   total.StorePart(y, count);
 }
 
-// Few rows: codes are unpacked as they are multiplied. kPart: fewer than kVectors * kWidth columns.
+// Few rows: codes are unpacked as they are multiplied. kPart: a single vector, perhaps not whole.
 template <int kBits, int kRows, int kVectors, bool kPart>
 void DirectTile(const Pass& pass, int64_t row, int64_t column) {
   constexpr int kCodes = 32 / kBits;
@@ -125,7 +125,7 @@ void DirectTile(const Pass& pass, int64_t row, int64_t column) {
       8;  // rows of words: they are far apart, so the hardware does not guess
   const GptqLinear& linear = pass.linear;
   const int64_t left = pass.task.column_end - column;
-  const int count = kPart ? static_cast<int>(left) : Lanes::kWidth;
+  const int count = left < Lanes::kWidth ? static_cast<int>(left) : Lanes::kWidth;
   const float* x = linear.args.x.Row<const float>(row);
   const int64_t x_stride = linear.args.x.stride[0];
   const int64_t task_column = column - pass.task.column_begin;

@@ -45,6 +45,7 @@ export function companionFiles(dir: string): readonly string[] {
  * @throws CheckpointError CHECKPOINT_READ, or CHECKPOINT_WRITE also if both directories are the same
  */
 export function copyCompanions(from: string, to: string): CompanionReport {
+  const files = companionFiles(from);
   writing(to, () => mkdirSync(to, { recursive: true }));
   if (writing(to, () => realpathSync(from) === realpathSync(to))) {
     throw new CheckpointError(
@@ -54,7 +55,7 @@ export function copyCompanions(from: string, to: string): CompanionReport {
   }
   const copied: string[] = [];
   const skipped: { file: string; reason: string }[] = [];
-  for (const file of companionFiles(from)) {
+  for (const file of files) {
     const reason = reasonToSkip(join(from, file));
     if (reason === undefined) {
       copyAtomic(join(from, file), join(to, file));

@@ -111,7 +111,8 @@ export function parseQwenConfig(raw: JsonObject, file: string): QwenConfig {
 }
 
 function requireQwen(raw: JsonObject, file: string): void {
-  const { architectures, model_type: modelType } = raw;
+  const architectures = raw["architectures"] ?? undefined;
+  const modelType = raw["model_type"] ?? undefined;
   const isArchitecture =
     architectures === undefined ||
     (Array.isArray(architectures) && architectures.includes("QWenLMHeadModel"));

@@ -60,7 +60,10 @@ describe("planShards", () => {
 describe("createCheckpointWriter", () => {
   it("writes in any order what openCheckpoint reads back, whatever the shard size", () => {
     const tensors = tinyQwenTensors();
-    for (const limit of [20_000, 1e9]) {
+    for (const [limit, shards] of [
+      [20_000, 12],
+      [1e9, 1],
+    ] as const) {
       const out = join(dir, String(limit));
       const entries = tensors.map(({ name, shape }) => ({ name, shape, dtype: "BF16" as const }));
       const plan = planShards(entries, limit);
@@ -69,7 +72,7 @@ describe("createCheckpointWriter", () => {
       writer.finish();
       writeFileSync(join(out, "config.json"), "{}");
       const checkpoint = openCheckpoint(out);
-      expect(checkpoint.weightFiles).toHaveLength(plan.length);
+      expect(checkpoint.weightFiles).toHaveLength(shards);
       expect([...checkpoint.tensors.keys()]).toEqual(tensors.map(({ name }) => name));
       for (const { name, bytes } of tensors) {
         expect(Buffer.from(readTensorBytes(checkpoint.tensors.get(name)!)).equals(bytes)).toBe(
@@ -78,12 +81,6 @@ describe("createCheckpointWriter", () => {
       }
       expect(Object.fromEntries(checkpoint.metadata)).toEqual({ by: "test", format: "pt" });
     }
-    expect(
-      planShards(
-        tensors.map(({ name }) => u8(name, 15_000)),
-        20_000,
-      ).length,
-    ).toBeGreaterThan(1);
   });
 
   it("always writes an index with total size and weight map", () => {

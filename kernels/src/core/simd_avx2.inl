@@ -40,16 +40,16 @@ struct Lanes {
   }
   static Lanes FromI32(__m256i x) { return {_mm256_cvtepi32_ps(x)}; }
 
-  friend Lanes operator+(Lanes a, Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
-  friend Lanes operator-(Lanes a, Lanes b) { return {_mm256_sub_ps(a.v, b.v)}; }
-  friend Lanes operator*(Lanes a, Lanes b) { return {_mm256_mul_ps(a.v, b.v)}; }
-  friend Lanes operator/(Lanes a, Lanes b) { return {_mm256_div_ps(a.v, b.v)}; }
   // a * b + c and c - a * b, rounded once.
   static Lanes MulAdd(Lanes a, Lanes b, Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
   static Lanes NegMulAdd(Lanes a, Lanes b, Lanes c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
   // The second operand where either is NaN, as the instruction does.
   static Lanes Min(Lanes a, Lanes b) { return {_mm256_min_ps(a.v, b.v)}; }
   static Lanes Max(Lanes a, Lanes b) { return {_mm256_max_ps(a.v, b.v)}; }
+  // a < b ? yes : no per lane; no where either is NaN.
+  static Lanes IfLess(Lanes a, Lanes b, Lanes yes, Lanes no) {
+    return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+  }
   // To the nearest integer, ties to even.
   static Lanes Round(Lanes a) {
     return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -71,5 +71,43 @@ struct Lanes {
     x = _mm_max_ps(x, _mm_movehl_ps(x, x));
     x = _mm_max_ss(x, _mm_shuffle_ps(x, x, 1));
     return _mm_cvtss_f32(x);
+  }
+};
+
+// Not friends inside the class: GCC does not give those the region's target.
+inline Lanes operator+(Lanes a, Lanes b) {
+  return {_mm256_add_ps(a.v, b.v)};
+}
+inline Lanes operator-(Lanes a, Lanes b) {
+  return {_mm256_sub_ps(a.v, b.v)};
+}
+inline Lanes operator*(Lanes a, Lanes b) {
+  return {_mm256_mul_ps(a.v, b.v)};
+}
+inline Lanes operator/(Lanes a, Lanes b) {
+  return {_mm256_div_ps(a.v, b.v)};
+}
+
+// A sum of many lanes in double precision. The order depends only on the number of additions.
+struct WideSum {
+  __m256d low, high;
+
+  static WideSum Zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+
+  static __m256d Low(Lanes x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x.v)); }
+  static __m256d High(Lanes x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x.v, 1)); }
+
+  void Add(Lanes x) {
+    low = _mm256_add_pd(low, Low(x));
+    high = _mm256_add_pd(high, High(x));
+  }
+  void AddProduct(Lanes a, Lanes b) {
+    low = _mm256_fmadd_pd(Low(a), Low(b), low);
+    high = _mm256_fmadd_pd(High(a), High(b), high);
+  }
+  double Sum() const {
+    const __m256d both = _mm256_add_pd(low, high);
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(both), _mm256_extractf128_pd(both, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
   }
 };

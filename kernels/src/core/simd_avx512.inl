@@ -39,16 +39,16 @@ struct Lanes {
   }
   static Lanes FromI32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
 
-  friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
-  friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
-  friend Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
-  friend Lanes operator/(Lanes a, Lanes b) { return {_mm512_div_ps(a.v, b.v)}; }
   // a * b + c and c - a * b, rounded once.
   static Lanes MulAdd(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   static Lanes NegMulAdd(Lanes a, Lanes b, Lanes c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
   // The second operand where either is NaN, as the instruction does.
   static Lanes Min(Lanes a, Lanes b) { return {_mm512_min_ps(a.v, b.v)}; }
   static Lanes Max(Lanes a, Lanes b) { return {_mm512_max_ps(a.v, b.v)}; }
+  // a < b ? yes : no per lane; no where either is NaN.
+  static Lanes IfLess(Lanes a, Lanes b, Lanes yes, Lanes no) {
+    return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
+  }
   // To the nearest integer, ties to even.
   static Lanes Round(Lanes a) {
     return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -61,4 +61,38 @@ struct Lanes {
   // Always the same tree, whatever surrounds it.
   float Sum() const { return _mm512_reduce_add_ps(v); }
   float Largest() const { return _mm512_reduce_max_ps(v); }
+};
+
+// Not friends inside the class: GCC does not give those the region's target.
+inline Lanes operator+(Lanes a, Lanes b) {
+  return {_mm512_add_ps(a.v, b.v)};
+}
+inline Lanes operator-(Lanes a, Lanes b) {
+  return {_mm512_sub_ps(a.v, b.v)};
+}
+inline Lanes operator*(Lanes a, Lanes b) {
+  return {_mm512_mul_ps(a.v, b.v)};
+}
+inline Lanes operator/(Lanes a, Lanes b) {
+  return {_mm512_div_ps(a.v, b.v)};
+}
+
+// A sum of many lanes in double precision. The order depends only on the number of additions.
+struct WideSum {
+  __m512d low, high;
+
+  static WideSum Zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+
+  static __m512d Low(Lanes x) { return _mm512_cvtps_pd(_mm512_castps512_ps256(x.v)); }
+  static __m512d High(Lanes x) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1)); }
+
+  void Add(Lanes x) {
+    low = _mm512_add_pd(low, Low(x));
+    high = _mm512_add_pd(high, High(x));
+  }
+  void AddProduct(Lanes a, Lanes b) {
+    low = _mm512_fmadd_pd(Low(a), Low(b), low);
+    high = _mm512_fmadd_pd(High(a), High(b), high);
+  }
+  double Sum() const { return _mm512_reduce_add_pd(_mm512_add_pd(low, high)); }
 };

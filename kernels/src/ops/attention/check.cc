@@ -1,0 +1,48 @@
+#include "core/check.h"
+#include "ops/attention/attention.h"
+
+namespace kernels {
+
+namespace {
+
+void RequireCaches(const char* op, const Tensor& k_cache, const Tensor& v_cache) {
+  RequireDense(op, "k_cache", k_cache, DType::kF32, {kAny, kAny, kAny, kAny});
+  RequireDense(op, "v_cache", v_cache, DType::kF32,
+               {k_cache.shape[0], k_cache.shape[1], k_cache.shape[2], k_cache.shape[3]});
+  Require(k_cache.shape[1] > 0 && k_cache.shape[2] > 0 && k_cache.shape[3] > 0, Code::kShape, op,
+          "k_cache is " + Describe(k_cache) + "; heads, block size and dim must not be zero");
+}
+
+void RequireSteps(const char* op, int64_t rows, const Tensor& positions, const Tensor& row_sequence,
+                  const Tensor& block_table) {
+  RequireTensor(op, "positions", positions, DType::kI32, {rows});
+  RequireTensor(op, "row_sequence", row_sequence, DType::kI32, {rows});
+  RequireTensor(op, "block_table", block_table, DType::kI32, {kAny, kAny});
+}
+
+}  // namespace
+
+void CheckStoreCache(const StoreCacheArgs& args) {
+  constexpr const char* kOp = "storeCache";
+  RequireCaches(kOp, args.k_cache, args.v_cache);
+  const int64_t width = args.k_cache.shape[1] * args.k_cache.shape[3];
+  RequireTensor(kOp, "k", args.k, DType::kF32, {kAny, width});
+  RequireTensor(kOp, "v", args.v, DType::kF32, {args.k.shape[0], width});
+  RequireSteps(kOp, args.k.shape[0], args.positions, args.row_sequence, args.block_table);
+}
+
+void CheckAttention(const AttentionArgs& args) {
+  constexpr const char* kOp = "attention";
+  RequireCaches(kOp, args.k_cache, args.v_cache);
+  RequireTensor(kOp, "q", args.q, DType::kF32, {kAny, kAny});
+  const int64_t rows = args.q.shape[0];
+  const int64_t kv_width = args.k_cache.shape[1] * args.k_cache.shape[3];
+  Require(args.q.shape[1] % kv_width == 0, Code::kShape, kOp,
+          "q is " + Describe(args.q) + " and k_cache " + Describe(args.k_cache) +
+              "; the query heads must be a multiple of the key heads");
+  RequireTensor(kOp, "y", args.y, DType::kF32, {rows, args.q.shape[1]});
+  RequireTensor(kOp, "query_scale", args.query_scale, DType::kF32, {rows});
+  RequireSteps(kOp, rows, args.positions, args.row_sequence, args.block_table);
+}
+
+}  // namespace kernels

@@ -1,0 +1,32 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "core/rows.h"
+#include "ops/elementwise/elementwise.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
+
+namespace kernels::avx512 {
+namespace {
+#include "core/simd_avx512.inl"
+
+#include "core/exp.inl"
+#include "ops/elementwise/kernel.inl"
+}  // namespace
+}  // namespace kernels::avx512
+
+#pragma GCC pop_options
+
+// Outside the region: what is instantiated from shared headers must not use its instructions.
+namespace kernels::avx512 {
+
+void Swiglu(const Context& context, const SwigluArgs& args) {
+  ForRows(context.pool, args.up.shape[0], args.up.shape[1],
+          [&](int64_t begin, int64_t end, int) { SwigluRows(args, begin, end); });
+}
+
+}  // namespace kernels::avx512
+
+#endif

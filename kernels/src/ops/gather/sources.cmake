@@ -1,0 +1,4 @@
+list(APPEND KERNEL_SOURCES
+  ops/gather/check.cc
+  ops/gather/reference.cc
+)

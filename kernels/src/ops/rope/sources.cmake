@@ -1,0 +1,4 @@
+list(APPEND KERNEL_SOURCES
+  ops/rope/check.cc
+  ops/rope/reference.cc
+)

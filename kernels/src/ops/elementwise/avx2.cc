@@ -10,8 +10,9 @@
 
 namespace kernels::avx2 {
 namespace {
-#include "core/exp.inl"
 #include "core/simd_avx2.inl"
+
+#include "core/exp.inl"
 #include "ops/elementwise/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx2

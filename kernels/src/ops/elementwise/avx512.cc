@@ -10,8 +10,9 @@
 
 namespace kernels::avx512 {
 namespace {
-#include "core/exp.inl"
 #include "core/simd_avx512.inl"
+
+#include "core/exp.inl"
 #include "ops/elementwise/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx512

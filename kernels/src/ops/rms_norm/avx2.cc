@@ -11,6 +11,7 @@
 namespace kernels::avx2 {
 namespace {
 #include "core/simd_avx2.inl"
+
 #include "ops/rms_norm/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx2

@@ -11,6 +11,7 @@
 namespace kernels::avx512 {
 namespace {
 #include "core/simd_avx512.inl"
+
 #include "ops/rms_norm/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx512

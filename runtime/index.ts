@@ -23,6 +23,20 @@ export {
   scoreModels,
 } from "./evaluation/index.ts";
 export {
+  createRandom,
+  DEFAULT_SAMPLING,
+  type GenerateRequest,
+  type GenerationConfig,
+  GenerationError,
+  generate,
+  generateText,
+  parseSamplingOptions,
+  readGenerationConfig,
+  type SamplingOptions,
+  type TextDelta,
+  type TextRequest,
+} from "./generation/index.ts";
+export {
   type Block,
   encodeLinear,
   forward,
@@ -34,6 +48,8 @@ export {
   Step,
 } from "./model/index.ts";
 export {
+  type ChatMessage,
+  chatPrompt,
   DEFAULT_SYSTEM,
   openQwenTokenizer,
   type Tokenizer,

@@ -14,6 +14,7 @@ export {
   readSafetensorsHeader,
   readTensorBytes,
   type TensorSpec,
+  totalTensorBytes,
   writeFileAtomic,
 } from "./checkpoint/index.ts";
 export {
@@ -22,6 +23,7 @@ export {
   type Score,
   scoreModels,
 } from "./evaluation/index.ts";
+export { createRandom } from "./generation/random.ts";
 export {
   type Block,
   encodeLinear,
@@ -32,8 +34,10 @@ export {
   openModel,
   type QuantizedWeight,
   Step,
+  type StepPart,
 } from "./model/index.ts";
 export {
+  type ChatMessage,
   DEFAULT_SYSTEM,
   openQwenTokenizer,
   type Tokenizer,

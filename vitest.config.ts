@@ -1,7 +1,6 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-// biome-ignore lint/style/noDefaultExport: vitest reads the default export.
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
@@ -9,3 +8,6 @@ export default defineConfig({
     hookTimeout: 120_000,
   },
 });
+
+// biome-ignore lint/style/noDefaultExport: vitest reads the default export.
+export default config;

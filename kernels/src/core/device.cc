@@ -6,6 +6,7 @@ namespace kernels {
 
 Storage::~Storage() {
   if (file_ == nullptr) {
+    device_->on_memory(-static_cast<int64_t>(block_.bytes));
     device_->allocator().Release(block_);
     return;
   }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "core/allocator.h"
 #include "core/context.h"
@@ -20,13 +22,8 @@ class Device {
   Stream& stream() { return stream_; }
   Allocator& allocator() { return allocator_; }
 
-  // Checks the arguments now, runs the operation in its turn.
-  template <class Args>
-  void Enqueue(void (*check)(const Args&), void (*run)(const Context&, const Args&),
-               const Args& args) {
-    check(args);
-    stream_.Push([this, run, args] { run(context_, args); });
-  }
+  // Told of every change of the bytes that tensors hold; a binding passes it on to its collector.
+  std::function<void(int64_t)> on_memory = [](int64_t) {};
 
  private:
   // Destroyed in reverse: the stream finishes its tasks before the memory and the pool go.
@@ -40,7 +37,9 @@ class Device {
 class Storage {
  public:
   Storage(std::shared_ptr<Device> device, size_t bytes)
-      : device_(std::move(device)), block_(device_->allocator().Allocate(bytes)) {}
+      : device_(std::move(device)), block_(device_->allocator().Allocate(bytes)) {
+    device_->on_memory(static_cast<int64_t>(block_.bytes));
+  }
   Storage(std::shared_ptr<Device> device, std::shared_ptr<MappedFile> file)
       : device_(std::move(device)), file_(std::move(file)) {}
   ~Storage();

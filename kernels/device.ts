@@ -1,0 +1,143 @@
+import { availableParallelism } from "node:os";
+import { arrayOf, type DType, type DTypeArray } from "./dtype.ts";
+import { KernelError } from "./errors.ts";
+import { call, type NativeDevice, type NativeFile, native, settle } from "./native.ts";
+import { Tensor } from "./tensor.ts";
+
+/** Instruction-set levels, slowest first. "scalar" runs the plain reference of every operation. */
+export const isaLevels = ["scalar", "avx2", "avx512"] as const;
+export type Isa = (typeof isaLevels)[number];
+
+export type DeviceOptions = {
+  /** Cores to compute with; all by default. Results do not depend on it. */
+  readonly threads?: number;
+  /** The highest level to use; what the processor has by default. */
+  readonly isa?: Isa;
+};
+
+export type MemoryUse = {
+  /** Bytes held by tensors. */
+  readonly live: number;
+  /** Bytes kept for reuse. */
+  readonly cached: number;
+  /** The largest `live` since the device was opened or the peak was reset. */
+  readonly peak: number;
+};
+
+/**
+ * Runs operations in the order they are called. Calling an operation checks it and returns at once;
+ * only `sync()` and `Tensor.read()` wait. A fault while an operation runs (an index outside its table, say)
+ * rejects every later wait.
+ */
+export class Device implements Disposable {
+  readonly handle: NativeDevice;
+  readonly threads: number;
+  readonly isa: Isa;
+
+  constructor(handle: NativeDevice, threads: number, isa: Isa) {
+    this.handle = handle;
+    this.threads = threads;
+    this.isa = isa;
+  }
+
+  /** A tensor whose content is undefined. */
+  empty<T extends DType>(dtype: T, shape: readonly number[]): Tensor<T> {
+    const handle = call((addon) => addon.allocate(this.handle, dtype, Float64Array.from(shape)));
+    return new Tensor(this, handle, dtype, shape);
+  }
+
+  /** A tensor of zeros. */
+  zeros<T extends DType>(dtype: T, shape: readonly number[]): Tensor<T> {
+    const elements = shape.reduce((product, extent) => product * extent, 1);
+    const bytes = new ArrayBuffer(elements * arrayOf[dtype].BYTES_PER_ELEMENT);
+    return this.from(dtype, new arrayOf[dtype](bytes), shape);
+  }
+
+  /** A tensor holding a copy of `values`. */
+  from<T extends DType>(
+    dtype: T,
+    values: DTypeArray[T],
+    shape: readonly number[] = [values.length],
+  ): Tensor<T> {
+    const tensor = this.empty(dtype, shape);
+    tensor.write(values);
+    return tensor;
+  }
+
+  /** Resolves when everything enqueued so far has run. */
+  sync(): Promise<void> {
+    return settle((addon) => addon.sync(this.handle));
+  }
+
+  memory(options?: { readonly resetPeak?: boolean }): MemoryUse {
+    const [live = 0, cached = 0, peak = 0] = call((addon) =>
+      addon.memory(this.handle, options?.resetPeak ?? false),
+    );
+    return { live, cached, peak };
+  }
+
+  /** Stops the device once its tensors are gone; further use throws KERNEL_DEVICE. */
+  [Symbol.dispose](): void {
+    call((addon) => addon.closeDevice(this.handle));
+  }
+}
+
+/**
+ * Opens the CPU.
+ *
+ * @throws KernelError KERNEL_VALUE for a number of threads outside 1 .. 1024, KERNEL_UNSUPPORTED for an
+ *   instruction set this processor lacks, KERNEL_NOT_BUILT when the addon is missing
+ */
+export function openDevice(options: DeviceOptions = {}): Device {
+  const threads = options.threads ?? availableParallelism();
+  const isa = options.isa ?? detectedIsa();
+  return new Device(
+    call((addon) => addon.openDevice(threads, isa)),
+    threads,
+    isa,
+  );
+}
+
+/** The highest instruction-set level of this processor that kernels exist for. */
+export function detectedIsa(): Isa {
+  const name = native().detectedIsa();
+  const isa = isaLevels.find((level) => level === name);
+  if (isa === undefined) throw new KernelError("KERNEL_INTERNAL", `unknown level "${name}"`);
+  return isa;
+}
+
+/** A file mapped read-only into memory, whatever its size: tensors are views of it and load when touched. */
+export class MappedFile implements Disposable {
+  readonly path: string;
+  readonly #handle: NativeFile;
+
+  /** @throws KernelError KERNEL_FILE naming the path and the reason */
+  constructor(path: string) {
+    this.path = path;
+    this.#handle = call((addon) => addon.mapFile(path));
+  }
+
+  /**
+   * A read-only view of the file. A misaligned offset costs a copy.
+   *
+   * @param offset  bytes from the start of the file
+   * @throws KernelError KERNEL_FILE if the view is not inside the file
+   */
+  tensor<T extends DType>(
+    device: Device,
+    offset: number,
+    dtype: T,
+    shape: readonly number[],
+  ): Tensor<T> {
+    const extents = Float64Array.from(shape);
+    const handle = call((addon) =>
+      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents),
+    );
+    return new Tensor(device, handle, dtype, shape);
+  }
+
+  /** Unmaps once no tensor refers to the file any more. */
+  [Symbol.dispose](): void {
+    call((addon) => addon.unmapFile(this.#handle));
+  }
+}

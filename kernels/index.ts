@@ -1,0 +1,28 @@
+import * as ops from "./ops/index.ts";
+
+export {
+  type Device,
+  type DeviceOptions,
+  detectedIsa,
+  type Isa,
+  isaLevels,
+  MappedFile,
+  type MemoryUse,
+  openDevice,
+} from "./device.ts";
+export type { DType, DTypeArray } from "./dtype.ts";
+export { KernelError, type KernelErrorCode } from "./errors.ts";
+export type {
+  CacheLayer,
+  CacheRows,
+  F32,
+  FloatTensor,
+  GptqWeight,
+  GridOptions,
+  I32,
+  RangeSource,
+  RoundedWeight,
+  U8,
+} from "./ops/index.ts";
+export { Tensor } from "./tensor.ts";
+export { ops };

@@ -1,0 +1,45 @@
+import { call } from "../native.ts";
+import type { F32, I32 } from "./types.ts";
+
+/**
+ * gram += xᵀx, upper triangle only; the rest is undefined until finishHessian.
+ *
+ * @param x     [rows, n]
+ * @param gram  [n, n]
+ */
+export function accumulateGram(x: F32, gram: F32): void {
+  call((addon) => addon.accumulateGram(x.device.handle, x.handle, gram.handle));
+}
+
+/**
+ * Scales and mirrors a sum of xᵀx in place. Zeros on the diagonal (inputs never seen) become 1.
+ *
+ * @param gram  [n, n], becomes the Hessian
+ * @returns [n]: the scaled diagonal before zeros became ones
+ */
+export function finishHessian(gram: F32, scale: number): F32 {
+  const diagonal = gram.device.empty("f32", [gram.size(0)]);
+  call((addon) => addon.finishHessian(gram.device.handle, gram.handle, scale, diagonal.handle));
+  return diagonal;
+}
+
+/**
+ * The upper factor U of the inverse of a damped Hessian: (H + d·I)⁻¹ = UᵀU, d = damping · mean(diag H).
+ *
+ * @param hessian  [n, n]
+ * @returns factor [n, n]; status [1]: 0, or 1 + the row whose pivot was not positive
+ */
+export function inverseCholesky(hessian: F32, damping: number): { factor: F32; status: I32 } {
+  const factor = hessian.device.empty("f32", hessian.shape);
+  const status = hessian.device.empty("i32", [1]);
+  call((addon) =>
+    addon.inverseCholesky(
+      hessian.device.handle,
+      hessian.handle,
+      damping,
+      factor.handle,
+      status.handle,
+    ),
+  );
+  return { factor, status };
+}

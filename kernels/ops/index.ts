@@ -1,0 +1,31 @@
+// Every operation. Each checks its arguments, enqueues on the device of its tensors and returns at once, with a
+// new tensor where it has a result.
+export { add, swiglu } from "./activation.ts";
+export type { CacheLayer, CacheRows } from "./attention.ts";
+export { attention, storeCache } from "./attention.ts";
+export { cast, copy, countNonFinite } from "./convert.ts";
+export { embedding } from "./embedding.ts";
+export { gatherColumns, gatherRows, zeroColumns } from "./gather.ts";
+export type { GridOptions, RangeSource, RoundedWeight } from "./gptq.ts";
+export {
+  findGrid,
+  gptqBlock,
+  quadraticForm,
+  roundToGrid,
+  trailingUpdate,
+} from "./gptq.ts";
+export { accumulateGram, finishHessian, inverseCholesky } from "./hessian.ts";
+export type { GptqWeight } from "./linear.ts";
+export { linear, linearGptq } from "./linear.ts";
+export { rmsNorm } from "./norm.ts";
+export {
+  dequantize,
+  packWeight,
+  packZeros,
+  transpose,
+  unpackWeight,
+  unpackZeros,
+} from "./packing.ts";
+export { rope, ropeTable } from "./rope.ts";
+export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";
+export type { F32, FloatTensor, I32, U8 } from "./types.ts";

@@ -1,0 +1,16 @@
+#include <napi.h>
+
+#include "binding/handles.h"
+#include "binding/ops.h"
+
+namespace {
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  kernels::binding::RegisterHandles(env, exports);
+  kernels::binding::RegisterOps(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(kernels, Init)

@@ -1,0 +1,90 @@
+#include "binding/arguments.h"
+
+#include <cmath>
+
+namespace kernels::binding {
+
+Napi::Value Arguments::Next() {
+  return info_[index_++];
+}
+
+void Arguments::Fail(const char* expected) {
+  throw Error(Code::kValue,
+              std::string(op_) + ": argument " + std::to_string(index_) + " is not " + expected);
+}
+
+DeviceHandle& Arguments::Device() {
+  return UnwrapDevice(Next());
+}
+
+Tensor Arguments::Tensor() {
+  TensorHandle& handle = UnwrapTensor(Next());
+  if (handle.storage == nullptr) {
+    throw Error(Code::kValue,
+                std::string(op_) + ": argument " + std::to_string(index_) + " was disposed");
+  }
+  return handle.view;
+}
+
+Tensor Arguments::OptionalTensor() {
+  const Napi::Value value = info_[index_];
+  if (value.IsNull() || value.IsUndefined()) {
+    ++index_;
+    return {};
+  }
+  return Tensor();
+}
+
+int64_t Arguments::Integer() {
+  const Napi::Value value = Next();
+  if (!value.IsNumber()) Fail("an integer");
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (std::trunc(number) != number || std::fabs(number) > 9007199254740991.0) Fail("an integer");
+  return static_cast<int64_t>(number);
+}
+
+int64_t Arguments::Integer(int64_t lowest, int64_t highest) {
+  const int64_t number = Integer();
+  if (number < lowest || number > highest) {
+    throw Error(Code::kValue, std::string(op_) + ": argument " + std::to_string(index_) + " is " +
+                                  std::to_string(number) + "; expected " + std::to_string(lowest) +
+                                  " to " + std::to_string(highest));
+  }
+  return number;
+}
+
+float Arguments::Float() {
+  const Napi::Value value = Next();
+  if (!value.IsNumber()) Fail("a number");
+  return value.As<Napi::Number>().FloatValue();
+}
+
+bool Arguments::Boolean() {
+  const Napi::Value value = Next();
+  if (!value.IsBoolean()) Fail("a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+std::string Arguments::String() {
+  const Napi::Value value = Next();
+  if (!value.IsString()) Fail("a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+DType Arguments::Dtype() {
+  return ParseDType(op_, String());
+}
+
+Napi::Value Arguments::Any() {
+  return Next();
+}
+
+DType ParseDType(const char* op, const std::string& name) {
+  for (const DType dtype :
+       {DType::kF32, DType::kBF16, DType::kF16, DType::kI32, DType::kI64, DType::kU8}) {
+    if (name == DTypeName(dtype)) return dtype;
+  }
+  throw Error(Code::kDtype, std::string(op) + ": there is no dtype \"" + name + "\"");
+}
+
+}  // namespace kernels::binding

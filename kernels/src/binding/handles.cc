@@ -1,0 +1,346 @@
+#include "binding/handles.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "binding/arguments.h"
+
+namespace kernels::binding {
+
+namespace {
+
+constexpr napi_type_tag kTensorTag = {0x5f0e1d9b7a324c11, 0x9b1e43a2d5c0f7e6};
+constexpr napi_type_tag kDeviceTag = {0x21c7d3e84fb96a05, 0x8e7a1b0c6d5f4932};
+constexpr napi_type_tag kFileTag = {0x7d402b1fe96c8835, 0x3a9f5e21b7c0d468};
+
+template <class T>
+Napi::External<T> WrapTagged(Napi::Env env, T* value, const napi_type_tag& tag) {
+  auto external = Napi::External<T>::New(env, value, [](Napi::Env, T* data) { delete data; });
+  external.TypeTag(&tag);
+  return external;
+}
+
+template <class T>
+T& UnwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
+  if (!value.IsExternal() || !value.As<Napi::External<T>>().CheckTypeTag(&tag)) {
+    throw Error(Code::kValue, std::string("expected ") + what);
+  }
+  return *value.As<Napi::External<T>>().Data();
+}
+
+using MappedHandle = std::shared_ptr<MappedFile>;
+
+// Shape as a typed array of doubles: extents above 2^31 are exact.
+Tensor ParseShape(const char* op, const Napi::Value& value, DType dtype) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+    throw Error(Code::kValue, std::string(op) + ": shape is not a Float64Array");
+  }
+  const auto extents = value.As<Napi::Float64Array>();
+  if (extents.ElementLength() > kMaxRank) {
+    throw Error(Code::kShape, std::string(op) + ": rank " +
+                                  std::to_string(extents.ElementLength()) + " exceeds " +
+                                  std::to_string(kMaxRank));
+  }
+  Tensor tensor;
+  tensor.dtype = dtype;
+  tensor.rank = static_cast<int>(extents.ElementLength());
+  int64_t elements = 1;
+  for (int i = tensor.rank - 1; i >= 0; --i) {
+    const double extent = extents[i];
+    if (!(extent >= 0 && extent <= 9007199254740991.0) ||
+        static_cast<double>(static_cast<int64_t>(extent)) != extent) {
+      throw Error(Code::kShape, std::string(op) + ": an extent is not a whole number >= 0");
+    }
+    tensor.shape[i] = static_cast<int64_t>(extent);
+    tensor.stride[i] = elements;
+    if (__builtin_mul_overflow(elements, tensor.shape[i], &elements) ||
+        elements > (int64_t{1} << 52)) {
+      throw Error(Code::kShape, std::string(op) + ": the shape has too many elements");
+    }
+  }
+  return tensor;
+}
+
+Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("openDevice", info);
+    const int threads = static_cast<int>(in.Integer(1, 1024));
+    const std::string name = in.String();
+    Isa isa = DetectIsa();
+    for (const Isa level : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+      if (name != IsaName(level)) continue;
+      if (level > isa) {
+        throw Error(Code::kUnsupported, "openDevice: this processor has no " + name);
+      }
+      isa = level;
+    }
+    auto handle = std::make_unique<DeviceHandle>();
+    handle->device = std::make_shared<Device>(threads, isa);
+    handle->device->on_memory = [env = info.Env()](int64_t change) {
+      Napi::MemoryManagement::AdjustExternalMemory(env, change);
+    };
+    handle->deliver = Napi::ThreadSafeFunction::New(
+        info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo&) {}),
+        "nibble device", 0, 1);
+    handle->deliver.Unref(info.Env());
+    return WrapTagged(info.Env(), handle.release(), kDeviceTag);
+  });
+}
+
+Napi::Value CloseDevice(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    DeviceHandle& handle = UnwrapTagged<DeviceHandle>(info[0], kDeviceTag, "a device");
+    if (!handle.closed) {
+      handle.closed = true;
+      handle.device.reset();  // tensors that are still referenced keep it running
+      handle.deliver.Release();
+    }
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value DetectedIsa(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), IsaName(DetectIsa()));
+}
+
+// memory(device): [live, cached, peak] bytes; resets the peak when asked.
+Napi::Value Memory(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("memory", info);
+    Allocator& allocator = in.Device().device->allocator();
+    auto result = Napi::Float64Array::New(info.Env(), 3);
+    result[0] = static_cast<double>(allocator.live_bytes());
+    result[1] = static_cast<double>(allocator.cached_bytes());
+    result[2] = static_cast<double>(allocator.peak_bytes());
+    if (in.Boolean()) allocator.ResetPeak();
+    return result;
+  });
+}
+
+Napi::Value Allocate(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("allocate", info);
+    DeviceHandle& device = in.Device();
+    const DType dtype = in.Dtype();
+    Tensor view = ParseShape("allocate", in.Any(), dtype);
+    auto storage = std::make_shared<Storage>(device.device, view.elements() * DTypeBytes(dtype));
+    view.data = storage->data();
+    return WrapTensor(info.Env(), std::move(storage), view);
+  });
+}
+
+// view(tensor, offset in elements, shape, strides): no bounds but those of the source are trusted.
+Napi::Value View(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("view", info);
+    const Tensor source = in.Tensor();
+    const std::shared_ptr<Storage> storage = UnwrapTensor(info[0]).storage;
+    const int64_t dimension = in.Integer(0, kMaxRank - 1);
+    const int64_t start = in.Integer();
+    const int64_t length = in.Integer();
+    if (dimension >= source.rank || start < 0 || length < 0 || length > source.shape[dimension] ||
+        start > source.shape[dimension] - length) {
+      throw Error(Code::kShape, "narrow: " + std::to_string(start) + " + " +
+                                    std::to_string(length) + " along dimension " +
+                                    std::to_string(dimension) + " is outside " + Describe(source));
+    }
+    Tensor view = source;
+    view.shape[dimension] = length;
+    view.data += start * source.stride[dimension] * DTypeBytes(source.dtype);
+    return WrapTensor(info.Env(), storage, view);
+  });
+}
+
+Napi::Value Reshape(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("reshape", info);
+    const Tensor source = in.Tensor();
+    Tensor view = ParseShape("reshape", in.Any(), source.dtype);
+    if (!source.contiguous() || view.elements() != source.elements()) {
+      throw Error(Code::kShape, "reshape: " + Describe(source) + " cannot become " +
+                                    Describe(view) + "; it must be contiguous and as large");
+    }
+    view.data = source.data;
+    return WrapTensor(info.Env(), UnwrapTensor(info[0]).storage, view);
+  });
+}
+
+Napi::Value Dispose(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    UnwrapTensor(info[0]).storage.reset();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value MapFile(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("mapFile", info);
+    auto file = std::make_shared<MappedFile>(in.String());
+    return WrapTagged(info.Env(), new MappedHandle(std::move(file)), kFileTag);
+  });
+}
+
+Napi::Value UnmapFile(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    UnwrapTagged<MappedHandle>(info[0], kFileTag, "a mapped file").reset();
+    return info.Env().Undefined();
+  });
+}
+
+// mapTensor(device, file, byte offset, dtype, shape): a view of the file, or a copy of it where the
+// offset does not suit the dtype.
+Napi::Value MapTensor(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("mapTensor", info);
+    DeviceHandle& device = in.Device();
+    const MappedHandle file = UnwrapTagged<MappedHandle>(in.Any(), kFileTag, "a mapped file");
+    if (file == nullptr) throw Error(Code::kValue, "mapTensor: the file was unmapped");
+    const int64_t offset = in.Integer();
+    const DType dtype = in.Dtype();
+    Tensor view = ParseShape("mapTensor", in.Any(), dtype);
+    const int64_t bytes = view.elements() * DTypeBytes(dtype);
+    if (offset < 0 || bytes > file->bytes() || offset > file->bytes() - bytes) {
+      throw Error(Code::kFile, file->path() + ": bytes " + std::to_string(offset) + " to " +
+                                   std::to_string(offset + bytes) + " are outside the file of " +
+                                   std::to_string(file->bytes()) + " bytes");
+    }
+    if (offset % DTypeBytes(dtype) == 0 && bytes > 0) {
+      auto storage = std::make_shared<Storage>(device.device, file);
+      view.data = storage->data() + offset;
+      return WrapTensor(info.Env(), std::move(storage), view);
+    }
+    auto storage = std::make_shared<Storage>(device.device, bytes);
+    view.data = storage->data();
+    device.device->stream().Push([file, offset, bytes, to = view.data] {
+      if (bytes > 0) std::memcpy(to, file->data() + offset, bytes);
+    });
+    return WrapTensor(info.Env(), std::move(storage), view);
+  });
+}
+
+// write(tensor, typed array): copies the bytes during the call, stores them in stream order.
+Napi::Value Write(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("write", info);
+    const Tensor tensor = in.Tensor();
+    const std::shared_ptr<Storage>& storage = UnwrapTensor(info[0]).storage;
+    const Napi::Value value = in.Any();
+    if (!value.IsTypedArray()) throw Error(Code::kValue, "write: the source is no typed array");
+    const auto source = value.As<Napi::TypedArray>();
+    const size_t bytes = tensor.elements() * DTypeBytes(tensor.dtype);
+    if (!storage->writable() || !tensor.contiguous() || source.ByteLength() != bytes) {
+      throw Error(Code::kShape, "write: " + std::to_string(source.ByteLength()) +
+                                    " bytes do not fit " + Describe(tensor) +
+                                    ", which must be contiguous and not a mapped file");
+    }
+    const auto* from =
+        static_cast<const std::byte*>(source.ArrayBuffer().Data()) + source.ByteOffset();
+    storage->device()->stream().Push(
+        [to = tensor.data, copy = std::vector<std::byte>(from, from + bytes)] {
+          if (!copy.empty()) std::memcpy(to, copy.data(), copy.size());
+        });
+    return info.Env().Undefined();
+  });
+}
+
+struct Wait {
+  Napi::Promise::Deferred deferred;
+  Napi::Reference<Napi::ArrayBuffer> buffer;  // empty for sync()
+  Napi::ObjectReference device;               // keeps the handle until the answer is delivered
+};
+
+// Settles `wait` on the JavaScript thread once the stream has come to `task`.
+Napi::Value Await(Napi::Env env, const Napi::Value& device_value, DeviceHandle& handle,
+                  Napi::ArrayBuffer buffer, std::function<void()> task) {
+  auto* wait = new Wait{Napi::Promise::Deferred::New(env), {}, {}};
+  if (!buffer.IsEmpty()) wait->buffer = Napi::Persistent(buffer);
+  wait->device = Napi::Persistent(device_value.As<Napi::Object>());
+  if (handle.waits++ == 0) handle.deliver.Ref(env);
+  const Napi::Promise promise = wait->deferred.Promise();
+  handle.device->stream().PushAlways(
+      [wait, &handle, task = std::move(task)](const std::optional<Error>& fault) {
+        if (!fault && task) task();
+        handle.deliver.NonBlockingCall([wait, &handle, fault](Napi::Env env, Napi::Function) {
+          if (--handle.waits == 0) handle.deliver.Unref(env);
+          if (fault) {
+            wait->deferred.Reject(ToJsError(env, *fault).Value());
+          } else if (wait->buffer.IsEmpty()) {
+            wait->deferred.Resolve(env.Undefined());
+          } else {
+            wait->deferred.Resolve(wait->buffer.Value());
+          }
+          delete wait;
+        });
+      });
+  return promise;
+}
+
+Napi::Value Sync(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    return Await(info.Env(), info[0], UnwrapDevice(info[0]), {}, nullptr);
+  });
+}
+
+// read(device, tensor): the bytes of a contiguous tensor as an ArrayBuffer.
+Napi::Value Read(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("read", info);
+    DeviceHandle& device = in.Device();
+    const Tensor tensor = in.Tensor();
+    if (!tensor.contiguous()) {
+      throw Error(Code::kShape, "read: " + Describe(tensor) + " is not contiguous; copy it first");
+    }
+    const size_t bytes = tensor.elements() * DTypeBytes(tensor.dtype);
+    auto buffer = Napi::ArrayBuffer::New(info.Env(), bytes);
+    return Await(info.Env(), info[0], device, buffer,
+                 [from = tensor.data, to = buffer.Data(), bytes] {
+                   if (bytes > 0) std::memcpy(to, from, bytes);
+                 });
+  });
+}
+
+}  // namespace
+
+Napi::Error ToJsError(Napi::Env env, const Error& error) {
+  Napi::Error js = Napi::Error::New(env, error.what());
+  js.Set("code", CodeName(error.code()));
+  return js;
+}
+
+Napi::Value WrapTensor(Napi::Env env, std::shared_ptr<Storage> storage, const Tensor& view) {
+  return WrapTagged(env, new TensorHandle{std::move(storage), view}, kTensorTag);
+}
+
+TensorHandle& UnwrapTensor(const Napi::Value& value) {
+  return UnwrapTagged<TensorHandle>(value, kTensorTag, "a tensor");
+}
+
+DeviceHandle& UnwrapDevice(const Napi::Value& value) {
+  DeviceHandle& handle = UnwrapTagged<DeviceHandle>(value, kDeviceTag, "a device");
+  if (handle.closed) throw Error(Code::kDevice, "the device was closed");
+  return handle;
+}
+
+void RegisterHandles(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("openDevice", OpenDevice);
+  add("closeDevice", CloseDevice);
+  add("detectedIsa", DetectedIsa);
+  add("memory", Memory);
+  add("allocate", Allocate);
+  add("narrow", View);
+  add("reshape", Reshape);
+  add("dispose", Dispose);
+  add("mapFile", MapFile);
+  add("unmapFile", UnmapFile);
+  add("mapTensor", MapTensor);
+  add("write", Write);
+  add("sync", Sync);
+  add("read", Read);
+}
+
+}  // namespace kernels::binding

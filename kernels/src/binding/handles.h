@@ -1,0 +1,36 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "core/device.h"
+
+// The two objects that cross the boundary, as tagged externals, and the conversion of errors.
+namespace kernels::binding {
+
+// A device and what answers its waits on the JavaScript thread.
+struct DeviceHandle {
+  std::shared_ptr<Device> device;
+  Napi::ThreadSafeFunction deliver;
+  int waits = 0;  // promises not yet settled; the event loop is held while there are any
+  bool closed = false;
+};
+
+// A view and the storage it keeps alive; `storage` is null after dispose().
+struct TensorHandle {
+  std::shared_ptr<Storage> storage;
+  Tensor view;
+};
+
+Napi::Error ToJsError(Napi::Env env, const Error& error);
+
+Napi::Value WrapTensor(Napi::Env env, std::shared_ptr<Storage> storage, const Tensor& view);
+TensorHandle& UnwrapTensor(const Napi::Value& value);
+DeviceHandle& UnwrapDevice(const Napi::Value& value);
+
+// Adds openDevice, closeDevice, memory, allocate, view, dispose, mapFile, mapTensor, write, read,
+// sync.
+void RegisterHandles(Napi::Env env, Napi::Object exports);
+
+}  // namespace kernels::binding

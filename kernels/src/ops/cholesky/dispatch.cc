@@ -1,0 +1,19 @@
+#include "core/dispatch.h"
+#include "ops/cholesky/implementations.h"
+
+namespace kernels {
+
+namespace {
+
+constexpr Candidate<InverseCholeskyArgs> kCandidates[] = {
+    {"blocked", Isa::kAvx2, Never, blocked::InverseCholesky},
+    {"reference", Isa::kScalar, Never, reference::InverseCholesky},
+};
+
+}  // namespace
+
+void InverseCholesky(const Context& context, const InverseCholeskyArgs& args) {
+  Dispatch("inverseCholesky", kCandidates, context, args);
+}
+
+}  // namespace kernels

@@ -1,0 +1,87 @@
+// The parts of GPTQ that are matrix products.
+#include <algorithm>
+#include <vector>
+
+#include "ops/gemm/gemm.h"
+#include "ops/gptq/gptq.h"
+
+namespace kernels {
+
+namespace {
+
+// Rows of a quadratic form computed together; bounds the memory of the product.
+constexpr int64_t kFormRows = 192;
+
+void Difference(const QuadraticFormArgs& args, int64_t row, float* d) {
+  const float* a = args.a.Row<float>(row);
+  const int64_t in = args.a.shape[1];
+  if (args.b.empty()) {
+    std::copy_n(a, in, d);
+    return;
+  }
+  const float* b = args.b.Row<float>(row);
+  for (int64_t j = 0; j < in; ++j) d[j] = a[j] - b[j];
+}
+
+double Dot(const float* a, const float* b, int64_t n) {
+  // Four chains in a fixed order: the sum does not wait for each addition.
+  double sums[4] = {};
+  int64_t j = 0;
+  for (; j + 4 <= n; j += 4) {
+    for (int lane = 0; lane < 4; ++lane) sums[lane] += double{a[j + lane]} * b[j + lane];
+  }
+  for (; j < n; ++j) sums[0] += double{a[j]} * b[j];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+}  // namespace
+
+void TrailingUpdate(const Context& context, const TrailingUpdateArgs& args) {
+  const int64_t in = args.w.shape[1];
+  const int64_t block = args.error.shape[1];
+  const int64_t end = args.begin + block;
+  if (end == in) return;
+  Gemm(context, {.m = args.w.shape[0],
+                 .n = in - end,
+                 .k = block,
+                 .a = args.error.As<float>(),
+                 .a_row = args.error.stride[0],
+                 .a_column = 1,
+                 .b = args.factor.Row<float>(args.begin) + end,
+                 .b_row = in,
+                 .c = args.w.As<float>() + end,
+                 .c_row = args.w.stride[0],
+                 .alpha = -1.0f,
+                 .upper_only = false});
+}
+
+void QuadraticForm(const Context& context, const QuadraticFormArgs& args) {
+  const int64_t out = args.a.shape[0];
+  const int64_t in = args.a.shape[1];
+  const int64_t block = std::min(out, kFormRows);
+  std::vector<float> differences(block * in);
+  std::vector<float> products(block * in);
+  for (int64_t first = 0; first < out; first += block) {
+    const int64_t rows = std::min(block, out - first);
+    for (int64_t i = 0; i < rows; ++i) Difference(args, first + i, &differences[i * in]);
+    std::fill_n(products.begin(), rows * in, 0.0f);
+    Gemm(context, {.m = rows,
+                   .n = in,
+                   .k = in,
+                   .a = differences.data(),
+                   .a_row = in,
+                   .a_column = 1,
+                   .b = args.hessian.As<float>(),
+                   .b_row = in,
+                   .c = products.data(),
+                   .c_row = in,
+                   .alpha = 1.0f,
+                   .upper_only = false});
+    for (int64_t i = 0; i < rows; ++i) {
+      const double sum = Dot(&differences[i * in], &products[i * in], in);
+      args.y.As<float>()[first + i] = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // namespace kernels

@@ -1,0 +1,3 @@
+list(APPEND KERNEL_SOURCES
+  ops/hessian/check.cc
+  ops/hessian/reference.cc)

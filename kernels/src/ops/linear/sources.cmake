@@ -1,0 +1,8 @@
+list(APPEND KERNEL_SOURCES
+  ops/linear/avx2.cc
+  ops/linear/avx512.cc
+  ops/linear/check.cc
+  ops/linear/dispatch.cc
+  ops/linear/reference.cc
+  ops/linear/tasks.cc
+)

@@ -1,0 +1,76 @@
+// Writing so that a reader finds a file whole or not at all.
+
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { CheckpointError } from "./errors.ts";
+
+/** One write call may not exceed 2 GiB - 1 in Node, and lm_head of the 72B model has 2.5 GB. */
+const WRITE_CHUNK_BYTES = 64 * 1024 * 1024;
+
+/** Where a file is written until it is complete. */
+export function partialPath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.partial`);
+}
+
+/**
+ * Writes a small file under a temporary name, flushes it to the disk and renames it into place.
+ *
+ * @throws CheckpointError CHECKPOINT_WRITE
+ */
+export function writeFileAtomic(path: string, contents: string | Uint8Array): void {
+  const bytes = typeof contents === "string" ? Buffer.from(contents, "utf8") : contents;
+  writing(path, () => {
+    const partial = partialPath(path);
+    try {
+      const fd = openFresh(partial);
+      try {
+        writeFully(fd, bytes, 0);
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      renameSync(partial, path);
+    } catch (error) {
+      rmSync(partial, { force: true });
+      throw error;
+    }
+    syncDirectory(dirname(path));
+  });
+}
+
+/** Opens a new file for writing; one left over from an interrupted run is replaced, a link is never followed. */
+export function openFresh(path: string): number {
+  rmSync(path, { force: true });
+  return openSync(path, "wx");
+}
+
+export function writeFully(fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const length = Math.min(WRITE_CHUNK_BYTES, bytes.byteLength - done);
+    done += writeSync(fd, bytes, done, length, position + done);
+  }
+}
+
+/** A rename survives a power cut only once its directory is on the disk. */
+export function syncDirectory(dir: string): void {
+  const fd = openSync(dir, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Runs `action`, turning operating system errors into CHECKPOINT_WRITE with the path they concern. */
+export function writing<Result>(path: string, action: () => Result): Result {
+  try {
+    return action();
+  } catch (cause) {
+    if (cause instanceof CheckpointError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CheckpointError("CHECKPOINT_WRITE", `${path}: cannot be written: ${reason}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,93 @@
+// The small files a model directory needs besides config and weights: tokenizer, code, licence, read-me.
+
+import { copyFileSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { partialPath, writing } from "./atomic-file.ts";
+import { CheckpointError } from "./errors.ts";
+import { isLfsPointer, readExactly, statPath, withFile } from "./file-access.ts";
+
+export type CompanionReport = {
+  readonly copied: readonly string[];
+  readonly skipped: readonly { readonly file: string; readonly reason: string }[];
+};
+
+/** No companion of a Qwen model passes a few MB; what is larger is most likely weights under another name. */
+const SIZE_LIMIT_BYTES = 64 * 1024 * 1024;
+
+const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx)$|\.index\.json$/i;
+
+/** Written anew for the quantized model. */
+const REPLACED = new Set(["config.json", "quantize_config.json", "quant_config.json"]);
+
+/**
+ * Names of all files of a model directory that belong to the model but are neither weights nor replaced by
+ * quantization. Folders and hidden files are left out; links are followed, the Hugging Face cache is made of them.
+ *
+ * @throws CheckpointError CHECKPOINT_READ if the directory cannot be listed
+ */
+export function companionFiles(dir: string): readonly string[] {
+  let names: string[];
+  try {
+    names = readdirSync(dir);
+  } catch (cause) {
+    throw new CheckpointError("CHECKPOINT_READ", `${dir}: cannot be listed`, { cause });
+  }
+  return names
+    .filter((name) => !name.startsWith(".") && !WEIGHT_FILE.test(name) && !REPLACED.has(name))
+    .filter((name) => statPath(join(dir, name))?.isFile() ?? false)
+    .sort();
+}
+
+/**
+ * Copies the companions of a model, each whole or not at all.
+ *
+ * @returns what was copied, and what was not with the reason: more than 64 MiB, or a Git LFS pointer
+ * @throws CheckpointError CHECKPOINT_READ, or CHECKPOINT_WRITE also if both directories are the same
+ */
+export function copyCompanions(from: string, to: string): CompanionReport {
+  const files = companionFiles(from);
+  writing(to, () => mkdirSync(to, { recursive: true }));
+  if (writing(to, () => realpathSync(from) === realpathSync(to))) {
+    throw new CheckpointError(
+      "CHECKPOINT_WRITE",
+      `${resolve(to)}: output directory is the model directory itself; choose another`,
+    );
+  }
+  const copied: string[] = [];
+  const skipped: { file: string; reason: string }[] = [];
+  for (const file of files) {
+    const reason = reasonToSkip(join(from, file));
+    if (reason === undefined) {
+      copyAtomic(join(from, file), join(to, file));
+      copied.push(file);
+    } else {
+      skipped.push({ file, reason });
+    }
+  }
+  return { copied, skipped };
+}
+
+function reasonToSkip(path: string): string | undefined {
+  return withFile(path, (fd, size) => {
+    if (size > SIZE_LIMIT_BYTES) {
+      return `${size} bytes, more than the ${SIZE_LIMIT_BYTES} copied; copy it by hand if it is needed`;
+    }
+    const head = new Uint8Array(Math.min(size, 64));
+    readExactly(fd, head, 0, path);
+    return isLfsPointer(head) ? "a Git LFS pointer, not the file; run `git lfs pull`" : undefined;
+  });
+}
+
+/** `copyFileSync` follows links, so the copy stands on its own. */
+function copyAtomic(from: string, to: string): void {
+  const partial = partialPath(to);
+  writing(to, () => {
+    rmSync(partial, { force: true });
+    try {
+      copyFileSync(from, partial);
+      renameSync(partial, to);
+    } finally {
+      rmSync(partial, { force: true });
+    }
+  });
+}

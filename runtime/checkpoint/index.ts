@@ -1,0 +1,17 @@
+export { writeFileAtomic } from "./atomic-file.ts";
+export { companionFiles, copyCompanions } from "./companions.ts";
+export { parseQwenConfig, type QwenConfig } from "./config.ts";
+export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
+export { CheckpointError } from "./errors.ts";
+export {
+  quantizedCheckpointEntries,
+  quantizedTensorEntries,
+} from "./gptq-layout.ts";
+export type { JsonObject } from "./json.ts";
+export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
+export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
+export { qwenBlockLinears, qwenParameterCount, qwenTensorShapes } from "./qwen-tensors.ts";
+export { readSafetensorsHeader, readTensorBytes, type TensorEntry } from "./safetensors.ts";
+export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
+export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";
+export { type CheckpointWriter, createCheckpointWriter } from "./writer.ts";

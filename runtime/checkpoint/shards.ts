@@ -1,0 +1,211 @@
+// A model directory as one table of tensors, wherever their bytes lie.
+
+import { readdirSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import type { StoredDtype } from "./dtype.ts";
+import { CheckpointError, shown } from "./errors.ts";
+import { statPath } from "./file-access.ts";
+import { isJsonObject, type JsonObject, readJsonFile } from "./json.ts";
+import { readSafetensorsHeader, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+
+export type Checkpoint = {
+  /** Absolute path. */
+  readonly dir: string;
+  /** config.json as it stands. */
+  readonly config: JsonObject;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** The `__metadata__` of all weight files; where they disagree, the first file's value. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** Absolute paths, in file name order. */
+  readonly weightFiles: readonly string[];
+};
+
+export type TensorExpectation = {
+  readonly dtypes?: readonly StoredDtype[];
+  readonly shape?: readonly number[];
+};
+
+type Weights = Pick<Checkpoint, "tensors" | "metadata" | "weightFiles">;
+
+/**
+ * Opens a model directory: config.json and all tensor headers, no tensor data. With a shard index, the index alone
+ * says which tensors there are.
+ *
+ * @throws CheckpointError CHECKPOINT_NOT_FOUND if the directory, config.json or the weights are missing,
+ *   CHECKPOINT_UNSUPPORTED if there are only PyTorch pickles, CHECKPOINT_HEADER if index and shards disagree,
+ *   and everything `readSafetensorsHeader` throws
+ */
+export function openCheckpoint(dir: string): Checkpoint {
+  const absolute = resolve(dir);
+  const stats = statPath(absolute);
+  if (stats === undefined || !stats.isDirectory()) {
+    const got = stats === undefined ? "no such directory" : "this is not a directory";
+    throw new CheckpointError(
+      "CHECKPOINT_NOT_FOUND",
+      `${absolute}: ${got}; pass the directory that holds config.json and the weights`,
+    );
+  }
+  const names = listNames(absolute);
+  if (!names.includes("config.json")) {
+    throw new CheckpointError(
+      "CHECKPOINT_NOT_FOUND",
+      `${absolute}: config.json is missing; this is not a model directory`,
+    );
+  }
+  const config = readJsonFile(join(absolute, "config.json"), "CHECKPOINT_CONFIG");
+  return { dir: absolute, config, ...openWeights(absolute, names) };
+}
+
+/**
+ * @throws CheckpointError CHECKPOINT_TENSOR if the tensor is missing or is not as expected
+ */
+export function requireTensor(
+  checkpoint: Pick<Checkpoint, "dir" | "tensors">,
+  name: string,
+  expectation: TensorExpectation = {},
+): TensorEntry {
+  const entry = checkpoint.tensors.get(name);
+  if (entry === undefined) {
+    throw new CheckpointError(
+      "CHECKPOINT_TENSOR",
+      `${checkpoint.dir}: tensor ${shown(name)} is missing; config.json and the weights may belong to different models`,
+    );
+  }
+  const { dtypes, shape } = expectation;
+  if (dtypes !== undefined && !dtypes.includes(entry.dtype)) {
+    throw new CheckpointError(
+      "CHECKPOINT_TENSOR",
+      `${entry.file}: tensor ${shown(name)} has dtype ${entry.dtype}; expected ${dtypes.join(" or ")}`,
+    );
+  }
+  if (shape !== undefined && !sameShape(entry.shape, shape)) {
+    throw new CheckpointError(
+      "CHECKPOINT_TENSOR",
+      `${entry.file}: tensor ${shown(name)} has shape ${shown(entry.shape)}; expected ${shown(shape)} from config.json`,
+    );
+  }
+  return entry;
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, axis) => size === b[axis]);
+}
+
+function listNames(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir).sort();
+  } catch (cause) {
+    throw new CheckpointError("CHECKPOINT_READ", `${dir}: cannot be listed`, { cause });
+  }
+}
+
+/** The order in which loaders of Qwen and AutoGPTQ checkpoints look: current names first, old ones after. */
+function openWeights(dir: string, names: readonly string[]): Weights {
+  const has = (name: string) => names.includes(name);
+  if (has("model.safetensors.index.json")) return openIndexed(dir, "model.safetensors.index.json");
+  if (has("model.safetensors")) return openSingle(dir, "model.safetensors");
+  const index = onlyMatch(dir, names, /^gptq_model-.*\.safetensors\.index\.json$/);
+  if (index !== undefined) return openIndexed(dir, index);
+  const single = onlyMatch(dir, names, /^gptq_model-.*\.safetensors$/);
+  if (single !== undefined) return openSingle(dir, single);
+  if (has("gptq.safetensors")) return openSingle(dir, "gptq.safetensors");
+  throw missingWeights(dir, names);
+}
+
+function onlyMatch(dir: string, names: readonly string[], pattern: RegExp): string | undefined {
+  const matches = names.filter((name) => pattern.test(name));
+  if (matches.length > 1) {
+    throw new CheckpointError(
+      "CHECKPOINT_UNSUPPORTED",
+      `${dir}: several weight files could be meant (${matches.map(shown).join(", ")}); keep one, or rename it to model.safetensors`,
+    );
+  }
+  return matches[0];
+}
+
+function openSingle(dir: string, name: string): Weights {
+  const file = readSafetensorsHeader(join(dir, name));
+  return { tensors: file.tensors, metadata: file.metadata, weightFiles: [file.path] };
+}
+
+function openIndexed(dir: string, indexName: string): Weights {
+  const indexPath = join(dir, indexName);
+  const weightMap = readWeightMap(indexPath);
+  const files = new Map<string, SafetensorsFile>();
+  for (const shard of [...new Set(weightMap.values())].sort()) {
+    files.set(shard, openShard(dir, shard, indexPath));
+  }
+  const tensors = new Map<string, TensorEntry>();
+  for (const [name, shard] of weightMap) {
+    const entry = files.get(shard)?.tensors.get(name);
+    if (entry === undefined) {
+      throw new CheckpointError(
+        "CHECKPOINT_HEADER",
+        `${indexPath}: tensor ${shown(name)} should be in ${shown(shard)} but is not; index and shards belong to different models`,
+      );
+    }
+    tensors.set(name, entry);
+  }
+  const metadata = new Map([...files.values()].reverse().flatMap((file) => [...file.metadata]));
+  return { tensors, metadata, weightFiles: [...files.values()].map((file) => file.path) };
+}
+
+function readWeightMap(indexPath: string): ReadonlyMap<string, string> {
+  const { weight_map: weightMap } = readJsonFile(indexPath, "CHECKPOINT_HEADER");
+  if (!isJsonObject(weightMap) || Object.keys(weightMap).length === 0) {
+    throw new CheckpointError(
+      "CHECKPOINT_HEADER",
+      `${indexPath}: weight_map must be an object that names at least one tensor, got ${shown(weightMap)}`,
+    );
+  }
+  const map = new Map<string, string>();
+  for (const [name, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== "string" || !isPlainFileName(shard)) {
+      throw new CheckpointError(
+        "CHECKPOINT_HEADER",
+        `${indexPath}: weight_map[${shown(name)}] must be a *.safetensors file name in the same directory, got ${shown(shard)}`,
+      );
+    }
+    map.set(name, shard);
+  }
+  return map;
+}
+
+/** An index may not make us read outside the model directory. Links are followed: the Hugging Face cache is made of them. */
+function isPlainFileName(name: string): boolean {
+  return basename(name) === name && /^[^/\\\0]+\.safetensors$/.test(name);
+}
+
+function openShard(dir: string, shard: string, indexPath: string): SafetensorsFile {
+  const path = join(dir, shard);
+  if (statPath(path) === undefined) {
+    throw new CheckpointError(
+      "CHECKPOINT_NOT_FOUND",
+      `${indexPath}: shard ${shown(shard)} does not exist; download it into ${dir}`,
+    );
+  }
+  return readSafetensorsHeader(path);
+}
+
+function missingWeights(dir: string, names: readonly string[]): CheckpointError {
+  const pickle = names.find((name) => /^(pytorch_)?model.*\.bin$/.test(name));
+  if (pickle !== undefined) {
+    return new CheckpointError(
+      "CHECKPOINT_UNSUPPORTED",
+      `${dir}: weights are only there as a PyTorch pickle (${shown(pickle)}), which can run code when read; convert them to safetensors, or download the safetensors release`,
+    );
+  }
+  const shard = names.find((name) => /^model-\d+-of-\d+\.safetensors$/.test(name));
+  if (shard !== undefined) {
+    return new CheckpointError(
+      "CHECKPOINT_NOT_FOUND",
+      `${dir}: there are shards (${shown(shard)}) but no model.safetensors.index.json; download the index too`,
+    );
+  }
+  const partial = names.find((name) => /^\..*\.partial$/.test(name));
+  const hint = partial === undefined ? "" : `; ${shown(partial)} is left from an interrupted run`;
+  return new CheckpointError(
+    "CHECKPOINT_NOT_FOUND",
+    `${dir}: no weights; expected model.safetensors, or model.safetensors.index.json with its shards${hint}`,
+  );
+}

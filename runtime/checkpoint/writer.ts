@@ -1,0 +1,185 @@
+// Streams tensors into a checkpoint, in any order, with no more memory than the tensor at hand.
+
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import {
+  openFresh,
+  partialPath,
+  syncDirectory,
+  writeFileAtomic,
+  writeFully,
+  writing,
+} from "./atomic-file.ts";
+import { CheckpointError, shown } from "./errors.ts";
+import { type EncodedHeader, encodeHeader } from "./safetensors.ts";
+import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
+
+const INDEX_NAME = "model.safetensors.index.json";
+
+type OpenShard = { readonly path: string; fd: number | undefined };
+type Slot = { readonly shard: OpenShard; readonly begin: number; readonly end: number };
+
+/**
+ * Starts a checkpoint in `dir`, which is created if needed. Nothing is visible under its final name before `finish`.
+ *
+ * @param metadata  strings for `__metadata__` of every file; `format: "pt"` is always added, loaders demand it
+ * @throws CheckpointError CHECKPOINT_WRITE if the directory cannot be written or the disk is too small for the plan
+ */
+export function createCheckpointWriter(
+  dir: string,
+  plan: readonly ShardPlan[],
+  metadata: ReadonlyMap<string, string>,
+): CheckpointWriter {
+  const absolute = resolve(dir);
+  const strings = new Map([...metadata, ["format", "pt"] as const]);
+  const headers = plan.map((shard) => encodeHeader(shard.entries, strings));
+  const fileBytes = headers.reduce((sum, header) => sum + header.fileBytes, 0);
+  writing(absolute, () => mkdirSync(absolute, { recursive: true }));
+  requireFreeSpace(absolute, fileBytes);
+  return new CheckpointWriter(absolute, plan, headers);
+}
+
+/** Made by `createCheckpointWriter`. Disposing it before `finish` removes what was written. */
+export class CheckpointWriter implements Disposable, AsyncDisposable {
+  readonly #dir: string;
+  readonly #plan: readonly ShardPlan[];
+  readonly #shards: OpenShard[] = [];
+  readonly #slots = new Map<string, Slot>();
+  readonly #missing: Set<string>;
+  #isOpen = true;
+
+  constructor(dir: string, plan: readonly ShardPlan[], headers: readonly EncodedHeader[]) {
+    this.#dir = dir;
+    this.#plan = plan;
+    try {
+      for (const [index, { file }] of plan.entries()) {
+        const header = headers[index];
+        if (header !== undefined) this.#openShard(join(dir, file), header);
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+    this.#missing = new Set(this.#slots.keys());
+  }
+
+  /** Names not written yet, in plan order. */
+  get missing(): readonly string[] {
+    return [...this.#missing];
+  }
+
+  /**
+   * Writes one tensor; the call copies `bytes` to the operating system before it returns.
+   *
+   * @param bytes  little-endian elements in row-major order, exactly as many as the plan says
+   * @throws CheckpointError CHECKPOINT_WRITE for an unknown name, a wrong byte count, a second write, a closed
+   *   writer or an operating system error
+   */
+  write(name: string, bytes: Uint8Array): void {
+    const slot = this.#slots.get(name);
+    if (slot === undefined) throw this.#refusal(name, "is not part of the plan");
+    const { shard, begin, end } = slot;
+    if (!this.#isOpen || shard.fd === undefined) throw this.#refusal(name, "comes after the end");
+    if (!this.#missing.has(name)) throw this.#refusal(name, "was already written");
+    if (bytes.byteLength !== end - begin) {
+      throw this.#refusal(name, `needs ${end - begin} bytes, got ${bytes.byteLength}`);
+    }
+    const { fd } = shard;
+    writing(shard.path, () => writeFully(fd, bytes, begin));
+    this.#missing.delete(name);
+  }
+
+  /**
+   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed.
+   *
+   * @throws CheckpointError CHECKPOINT_WRITE if a tensor was not written, or an operating system error
+   */
+  finish(): void {
+    if (!this.#isOpen) throw this.#refusal("", "writer was finished or disposed already");
+    const [first] = this.#missing;
+    if (first !== undefined) {
+      throw this.#refusal(first, `was never written (${this.#missing.size} missing in all)`);
+    }
+    try {
+      for (const shard of this.#shards) writing(shard.path, () => closeShard(shard, true));
+      this.#publish();
+    } finally {
+      this[Symbol.dispose]();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    for (const shard of this.#shards) {
+      closeShard(shard, false);
+      rmSync(partialPath(shard.path), { force: true });
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  #openShard(path: string, header: EncodedHeader): void {
+    writing(path, () => {
+      const shard: OpenShard = { path, fd: openFresh(partialPath(path)) };
+      this.#shards.push(shard);
+      if (shard.fd === undefined) return;
+      ftruncateSync(shard.fd, header.fileBytes);
+      writeFully(shard.fd, header.header, 0);
+      for (const [name, range] of header.offsets) this.#slots.set(name, { shard, ...range });
+    });
+  }
+
+  #publish(): void {
+    const index = join(this.#dir, INDEX_NAME);
+    // An index left from an earlier checkpoint must not describe the new files, not even if we are killed here.
+    writing(index, () => rmSync(index, { force: true }));
+    for (const { path } of this.#shards) writing(path, () => renameSync(partialPath(path), path));
+    writing(this.#dir, () => syncDirectory(this.#dir));
+    const weightMap = Object.fromEntries(
+      this.#plan.flatMap(({ file, entries }) => entries.map(({ name }) => [name, file])),
+    );
+    const contents = {
+      metadata: { total_size: totalTensorBytes(this.#plan) },
+      weight_map: weightMap,
+    };
+    writeFileAtomic(index, `${JSON.stringify(contents, null, 2)}\n`);
+  }
+
+  #refusal(name: string, problem: string): CheckpointError {
+    const subject = name === "" ? problem : `tensor ${shown(name)} ${problem}`;
+    return new CheckpointError("CHECKPOINT_WRITE", `${this.#dir}: ${subject}`);
+  }
+}
+
+function closeShard(shard: OpenShard, flush: boolean): void {
+  const { fd } = shard;
+  if (fd === undefined) return;
+  shard.fd = undefined;
+  try {
+    if (flush) fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function requireFreeSpace(dir: string, bytes: number): void {
+  const { bavail, bsize, blocks } = writing(dir, () => statfsSync(dir));
+  // Some virtual file systems report no blocks at all; there the first failing write will tell.
+  if (blocks === 0 || bytes <= bavail * bsize) return;
+  throw new CheckpointError(
+    "CHECKPOINT_WRITE",
+    `${dir}: the checkpoint needs ${bytes} bytes, the disk has ${bavail * bsize} free; free some space or choose another output directory`,
+  );
+}

@@ -1,0 +1,83 @@
+import type { CacheLayer, Device, F32 } from "../../kernels/index.ts";
+import type { Checkpoint, QuantizationConfig, TensorSpec } from "../checkpoint/index.ts";
+import type { Linear } from "./linear.ts";
+import type { Step } from "./step.ts";
+
+/** What a block's tokens are between two stages; it owns both tensors. */
+export type BlockState = {
+  /** [rows, width], the residual stream */
+  readonly hidden: F32;
+  /** [rows, in], input of the next stage's linears; undefined after the last stage */
+  readonly input: F32 | undefined;
+};
+
+/** Where a stage runs: the rows of this step and this block's layer of the cache. */
+export type StageContext = { readonly step: Step; readonly cache: CacheLayer };
+
+/**
+ * A part of a block whose linears share one input. A quantizer calibrates a stage's linears on `state.input`, replaces
+ * them, and then runs the stage: so each linear runs once, and later stages see quantized predecessors.
+ */
+export type Stage = {
+  /** Names within the block, such as "attn.c_attn". */
+  readonly linears: readonly string[];
+  /** Consumes the state before the stage and returns the one after it. */
+  run(state: BlockState, context: StageContext): BlockState;
+};
+
+/** One transformer block, its weights loaded. */
+export interface Block extends Disposable {
+  /** Its prefix in the checkpoint, such as "transformer.h.0". */
+  readonly name: string;
+  readonly stages: readonly Stage[];
+  linear(name: string): Linear;
+  /** Puts another linear in the place of one, which is disposed. */
+  replace(name: string, linear: Linear): void;
+  /** Takes ownership of the residual stream [rows, width] as it enters the block. */
+  begin(hidden: F32): BlockState;
+}
+
+/** Extents that others need to know of a model. */
+export type ModelShape = {
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Rows of the output head; ids from the tokenizer's size on have no token. */
+  readonly vocabulary: number;
+  /** The length it was trained on. */
+  readonly trainedLength: number;
+  /** The longest sequence it is meant for. */
+  readonly maxLength: number;
+};
+
+/** A decoder of token ids. Everything it computes is enqueued on its device. */
+export interface Model extends Disposable {
+  readonly device: Device;
+  readonly checkpoint: Checkpoint;
+  readonly shape: ModelShape;
+  /** How its linears are quantized; undefined for a float checkpoint. */
+  readonly quantization: QuantizationConfig | undefined;
+  /** A new instance of one block, to be disposed by the caller. */
+  loadBlock(index: number): Block;
+  /** The block used for inference, loaded on first use. */
+  block(index: number): Block;
+  /** Rotary base for a sequence whose prompt has this many tokens; it stays while the sequence grows. */
+  ropeBase(promptLength: number): number;
+  /** What scores of a query at a position are multiplied by. */
+  queryScale(position: number): number;
+  /** [rows, width]: the residual stream as it enters the first block. */
+  embed(step: Step): F32;
+  /** Final norm and output head: [rows, width] to [rows, vocabulary]. */
+  logits(hidden: F32): F32;
+  /** Every tensor of the checkpoint that is not a quantizable linear's weight or bias, with its shape. */
+  otherTensors(): readonly Omit<TensorSpec, "dtype">[];
+}
+
+/** A model family: one file exporting one of these, and one line in architectures.ts. */
+export type Architecture = {
+  /** As in config.json's `architectures`. */
+  readonly name: string;
+  load(checkpoint: Checkpoint, device: Device): Model;
+};

@@ -1,0 +1,24 @@
+import type { F32 } from "../../kernels/index.ts";
+import type { KvCache } from "../cache/kv-cache.ts";
+import type { Block, Model, StageContext } from "./architecture.ts";
+import type { Step } from "./step.ts";
+
+/** Runs all stages of a block; takes ownership of `hidden` [rows, width] and returns a new one. */
+export function runBlock(block: Block, hidden: F32, context: StageContext): F32 {
+  let state = block.begin(hidden);
+  for (const stage of block.stages) state = stage.run(state, context);
+  return state.hidden;
+}
+
+/**
+ * The residual stream after the last block.
+ *
+ * @returns [step.rows, width], to be given to model.logits
+ */
+export function forward(model: Model, step: Step, cache: KvCache): F32 {
+  let hidden = model.embed(step);
+  for (let i = 0; i < model.shape.layers; i++) {
+    hidden = runBlock(model.block(i), hidden, { step, cache: cache.layer(i) });
+  }
+  return hidden;
+}

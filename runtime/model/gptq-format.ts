@@ -1,0 +1,154 @@
+// The GPTQ layout, both ways: packed tensors of a checkpoint ↔ what kernels compute with. Stored names appear
+// only here and in checkpoint/gptq-layout.ts.
+import {
+  type F32,
+  type FloatTensor,
+  type GptqWeight,
+  type I32,
+  ops,
+  type Tensor,
+  type U8,
+} from "../../kernels/index.ts";
+import {
+  CheckpointError,
+  type QuantizationConfig,
+  readTensorBytes,
+  requireTensor,
+} from "../checkpoint/index.ts";
+import type { Weights } from "./weights.ts";
+
+export type LinearShape = {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Whether the model defines a bias; a quantized file may carry one anyway. */
+  readonly hasBias: boolean;
+};
+
+/** A quantized weight before it is packed; groups are numbered along the stored group axis. */
+export type QuantizedWeight = {
+  /** [out, in] */
+  readonly codes: U8;
+  /** [out, groups], already rounded to what they are stored as */
+  readonly scales: F32;
+  /** [out, groups] */
+  readonly zeros: I32;
+  /** The group of each input */
+  readonly groupIndex: Int32Array<ArrayBuffer>;
+};
+
+/** v1 stores zero − 1, gptq_v2 the zero. */
+export function zeroOffsetOf(format: QuantizationConfig["checkpointFormat"]): 0 | 1 {
+  return format === "gptq" ? 1 : 0;
+}
+
+/**
+ * The packed tensors of one linear as views of the checkpoint.
+ *
+ * @param name  the linear, such as transformer.h.0.attn.c_attn
+ * @throws CheckpointError CHECKPOINT_TENSOR for a missing tensor, a wrong shape or a group index out of range;
+ *   CHECKPOINT_CONFIG where the stored zeros contradict the declared checkpoint_format
+ */
+export function decodeLinear(
+  weights: Weights,
+  name: string,
+  shape: LinearShape,
+  config: QuantizationConfig,
+): { weight: GptqWeight; bias: FloatTensor | undefined } {
+  const { inFeatures, outFeatures } = shape;
+  const groupSize = config.groupSize === -1 ? inFeatures : config.groupSize;
+  const groups = Math.ceil(inFeatures / groupSize);
+  const perWord = 32 / config.bits;
+  if (config.sym) checkZeros(weights, `${name}.qzeros`, config);
+  const groupIndex = readGroupIndex(weights, `${name}.g_idx`, { inFeatures, groupSize, groups });
+  const weight: GptqWeight = {
+    qweight: weights.int32(`${name}.qweight`, [inFeatures / perWord, outFeatures]),
+    qzeros: weights.int32(`${name}.qzeros`, [groups, outFeatures / perWord]),
+    scales: weights.float(`${name}.scales`, [groups, outFeatures]),
+    groupIndex: groupIndex && weights.device.from("i32", groupIndex),
+    bits: config.bits,
+    zeroOffset: zeroOffsetOf(config.checkpointFormat),
+    groupSize,
+  };
+  const hasBias = shape.hasBias || weights.has(`${name}.bias`);
+  return { weight, bias: hasBias ? weights.float(`${name}.bias`, [outFeatures]) : undefined };
+}
+
+/** The order in which a linear's tensors are written. */
+export type EncodedTensor = { readonly name: string; readonly tensor: Tensor };
+
+/**
+ * Packs a quantized weight into the tensors of the layout, on the device. The caller disposes them.
+ *
+ * @param bias  [out], written as stored dtype; zeros if undefined, as in the official releases
+ */
+export function encodeLinear(
+  name: string,
+  quantized: QuantizedWeight,
+  bias: FloatTensor | undefined,
+  options: {
+    readonly bits: 4 | 8;
+    readonly checkpointFormat: QuantizationConfig["checkpointFormat"];
+    readonly dtype: "f16" | "bf16";
+    /** [2], see ops.cast */
+    readonly castCounts: I32;
+  },
+): readonly EncodedTensor[] {
+  const { device } = quantized.codes;
+  const { bits, dtype } = options;
+  const zeroOffset = zeroOffsetOf(options.checkpointFormat);
+  const outFeatures = quantized.codes.size(0);
+  return [
+    { name: `${name}.qweight`, tensor: ops.packWeight(quantized.codes, bits) },
+    { name: `${name}.qzeros`, tensor: ops.packZeros(quantized.zeros, bits, zeroOffset) },
+    { name: `${name}.scales`, tensor: ops.transpose(quantized.scales, dtype) },
+    { name: `${name}.g_idx`, tensor: device.from("i32", quantized.groupIndex) },
+    {
+      name: `${name}.bias`,
+      tensor:
+        bias === undefined
+          ? device.zeros(dtype, [outFeatures])
+          : ops.cast(bias, dtype, options.castCounts),
+    },
+  ];
+}
+
+// Symmetric zeros are all (maxq + 1) / 2, so the stored words tell whether the declared format is right; read
+// wrongly, a model turns out gibberish without any error.
+function checkZeros(weights: Weights, name: string, config: QuantizationConfig): void {
+  const entry = requireTensor(weights.checkpoint, name, { dtypes: ["I32"] });
+  const words = new Uint32Array(readTensorBytes(entry).slice().buffer);
+  const middle = 2 ** (config.bits - 1);
+  const ones = config.bits === 4 ? 0x11111111 : 0x01010101;
+  const other = config.checkpointFormat === "gptq" ? middle : middle - 1;
+  const mistaken = Math.imul(other, ones) >>> 0;
+  if (words.length > 0 && words.every((word) => word === mistaken)) {
+    const declared = config.checkpointFormat;
+    throw new CheckpointError(
+      "CHECKPOINT_CONFIG",
+      `${entry.file}: ${name} holds the zeros of ${declared === "gptq" ? "gptq_v2" : "gptq"}, ` +
+        `but checkpoint_format says "${declared}"; correct checkpoint_format in quantize_config.json and config.json`,
+    );
+  }
+}
+
+// undefined where groups are consecutive, which kernels run without an index. All zeros with several groups is how
+// some tools write "no act-order".
+function readGroupIndex(
+  weights: Weights,
+  name: string,
+  extent: { inFeatures: number; groupSize: number; groups: number },
+): Int32Array<ArrayBuffer> | undefined {
+  const { inFeatures, groupSize, groups } = extent;
+  if (!weights.has(name)) return undefined;
+  const entry = requireTensor(weights.checkpoint, name, { dtypes: ["I32"], shape: [inFeatures] });
+  const index = new Int32Array(readTensorBytes(entry).slice().buffer);
+  const outside = index.findIndex((group) => group < 0 || group >= groups);
+  if (outside >= 0) {
+    throw new CheckpointError(
+      "CHECKPOINT_TENSOR",
+      `${entry.file}: ${name}[${outside}] is ${index[outside]}; expected a group from 0 to ${groups - 1}`,
+    );
+  }
+  const consecutive = index.every((group, i) => group === Math.floor(i / groupSize));
+  return consecutive || index.every((group) => group === 0) ? undefined : index;
+}

@@ -1,0 +1,7 @@
+export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "./architecture.ts";
+export { forward, runBlock } from "./forward.ts";
+export { type EncodedTensor, encodeLinear, type QuantizedWeight } from "./gptq-format.ts";
+export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
+export { openModel } from "./load.ts";
+export { lognFactor, ntkAlpha } from "./qwen.ts";
+export { Step, type StepPart } from "./step.ts";

@@ -1,0 +1,29 @@
+import type { Device } from "../../kernels/index.ts";
+import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
+import type { Architecture, Model } from "./architecture.ts";
+import { qwen } from "./qwen.ts";
+
+/** Every model family that can be run; a new one is a file beside this and an entry here. */
+const architectures: readonly Architecture[] = [qwen];
+
+/**
+ * Opens a model directory. Weights are mapped, not read.
+ *
+ * @throws CheckpointError naming the file, tensor or field that is missing, broken or not supported
+ */
+export function openModel(dir: string, device: Device): Model {
+  const checkpoint = openCheckpoint(dir);
+  const names = checkpoint.config["architectures"];
+  const declared = Array.isArray(names) ? names : [];
+  const found = architectures.find(({ name }) => declared.includes(name));
+  // The 2023-08 files may lack the field; the family's own check of config.json then decides.
+  const architecture = found ?? (declared.length === 0 ? qwen : undefined);
+  if (architecture === undefined) {
+    throw new CheckpointError(
+      "CHECKPOINT_UNSUPPORTED",
+      `${dir}/config.json: architecture ${declared.join(", ")} is not supported; ` +
+        `supported: ${architectures.map(({ name }) => name).join(", ")}`,
+    );
+  }
+  return architecture.load(checkpoint, device);
+}

@@ -1,0 +1,231 @@
+// Qwen v1 (QWenLMHeadModel): pre-norm decoder with RoPE, dynamic NTK, LogN attention and SwiGLU. Activations are f32
+// throughout, so the original's casts to bf16 between operations are not reproduced.
+import { type Device, type F32, type FloatTensor, ops } from "../../kernels/index.ts";
+import {
+  type Checkpoint,
+  parseQwenConfig,
+  type QuantizationConfig,
+  type QwenConfig,
+  qwenTensorShapes,
+  readQuantizationConfig,
+} from "../checkpoint/index.ts";
+import type {
+  Architecture,
+  Block,
+  BlockState,
+  Model,
+  ModelShape,
+  Stage,
+  StageContext,
+} from "./architecture.ts";
+import { type Linear, loadLinear } from "./linear.ts";
+import type { Step } from "./step.ts";
+import { Weights } from "./weights.ts";
+
+export const qwen: Architecture = {
+  name: "QWenLMHeadModel",
+  load: (checkpoint, device) => new QwenModel(checkpoint, device),
+};
+
+/** Linears of a block in stage order, with their extents as functions of the config. */
+const linearShapes = {
+  "attn.c_attn": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: 3 * c.hiddenSize }),
+  "attn.c_proj": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.hiddenSize }),
+  "mlp.w1": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
+  "mlp.w2": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
+  "mlp.c_proj": (c: QwenConfig) => ({ inFeatures: c.ffnSize, outFeatures: c.hiddenSize }),
+} as const;
+type LinearName = keyof typeof linearShapes;
+const linearNames = Object.keys(linearShapes) as readonly LinearName[];
+
+/** alpha(L) = max(2^ceil(log2(L / seq_length) + 1) − 1, 1), the factor of the rotary base. */
+export function ntkAlpha(length: number, trainedLength: number): number {
+  return Math.max(2 ** Math.ceil(Math.log2(length / trainedLength) + 1) - 1, 1);
+}
+
+/** LogN's factor of a query at a 0-based position: ln(i) / ln(seq_length) beyond seq_length, i = position + 1. */
+export function lognFactor(position: number, trainedLength: number): number {
+  return position < trainedLength ? 1 : Math.log(position + 1) / Math.log(trainedLength);
+}
+
+class QwenModel implements Model {
+  readonly device: Device;
+  readonly checkpoint: Checkpoint;
+  readonly shape: ModelShape;
+  readonly quantization: QuantizationConfig | undefined;
+  readonly #config: QwenConfig;
+  readonly #weights: Weights;
+  readonly #embedding: FloatTensor;
+  readonly #finalNorm: FloatTensor;
+  readonly #head: FloatTensor;
+  readonly #blocks: (Block | undefined)[] = [];
+
+  constructor(checkpoint: Checkpoint, device: Device) {
+    const config = parseQwenConfig(checkpoint.config, `${checkpoint.dir}/config.json`);
+    this.device = device;
+    this.checkpoint = checkpoint;
+    this.quantization = readQuantizationConfig(checkpoint.dir, checkpoint.config);
+    this.#config = config;
+    this.shape = {
+      layers: config.layers,
+      width: config.hiddenSize,
+      heads: config.heads,
+      kvHeads: config.kvHeads,
+      headDim: config.headDim,
+      vocabulary: config.vocabSize,
+      trainedLength: config.seqLength,
+      maxLength: config.maxPositions,
+    };
+    this.#weights = new Weights(checkpoint, device);
+    const table = [config.vocabSize, config.hiddenSize];
+    this.#embedding = this.#weights.float("transformer.wte.weight", table);
+    this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);
+    this.#head = this.#weights.float("lm_head.weight", table);
+  }
+
+  loadBlock(index: number): Block {
+    return new QwenBlock(this.#weights, this.#config, this.quantization, index);
+  }
+
+  block(index: number): Block {
+    let block = this.#blocks[index];
+    if (block === undefined) {
+      block = this.loadBlock(index);
+      this.#blocks[index] = block;
+    }
+    return block;
+  }
+
+  ropeBase(promptLength: number): number {
+    const { ropeBase, headDim, seqLength, useDynamicNtk } = this.#config;
+    if (!useDynamicNtk) return ropeBase;
+    return ropeBase * ntkAlpha(promptLength, seqLength) ** (headDim / (headDim - 2));
+  }
+
+  queryScale(position: number): number {
+    const { headDim, seqLength, useLogn } = this.#config;
+    return (useLogn ? lognFactor(position, seqLength) : 1) / Math.sqrt(headDim);
+  }
+
+  embed(step: Step): F32 {
+    return ops.embedding(this.#embedding, step.ids);
+  }
+
+  logits(hidden: F32): F32 {
+    using normed = ops.rmsNorm(hidden, this.#finalNorm, this.#config.normEpsilon);
+    return ops.linear(normed, this.#head);
+  }
+
+  otherTensors(): readonly { readonly name: string; readonly shape: readonly number[] }[] {
+    const isLinear = (name: string) =>
+      linearNames.some(
+        (linear) => name.startsWith("transformer.h.") && name.includes(`.${linear}.`),
+      );
+    return [...qwenTensorShapes(this.#config)]
+      .filter(([name]) => !isLinear(name))
+      .map(([name, shape]) => ({ name, shape }));
+  }
+
+  [Symbol.dispose](): void {
+    for (const block of this.#blocks) block?.[Symbol.dispose]();
+    for (const tensor of [this.#embedding, this.#finalNorm, this.#head]) tensor[Symbol.dispose]();
+    this.#weights[Symbol.dispose]();
+  }
+}
+
+class QwenBlock implements Block {
+  readonly name: string;
+  readonly stages: readonly Stage[];
+  readonly #width: number;
+  readonly #epsilon: number;
+  readonly #norm1: FloatTensor;
+  readonly #norm2: FloatTensor;
+  readonly #linears: Map<string, Linear>;
+
+  constructor(
+    weights: Weights,
+    config: QwenConfig,
+    quantization: QuantizationConfig | undefined,
+    index: number,
+  ) {
+    this.name = `transformer.h.${index}`;
+    this.#width = config.hiddenSize;
+    this.#epsilon = config.normEpsilon;
+    this.#norm1 = weights.float(`${this.name}.ln_1.weight`, [config.hiddenSize]);
+    this.#norm2 = weights.float(`${this.name}.ln_2.weight`, [config.hiddenSize]);
+    this.#linears = new Map(
+      linearNames.map((name) => {
+        const hasBias = name === "attn.c_attn" ? config.hasQkvBias : config.hasLinearBias;
+        const shape = { ...linearShapes[name](config), hasBias };
+        return [name, loadLinear(weights, `${this.name}.${name}`, shape, quantization)];
+      }),
+    );
+    this.stages = [
+      { linears: ["attn.c_attn"], run: (state, context) => this.#attend(state, context) },
+      { linears: ["attn.c_proj"], run: (state) => this.#project(state) },
+      { linears: ["mlp.w1", "mlp.w2"], run: (state) => this.#gate(state) },
+      { linears: ["mlp.c_proj"], run: (state) => this.#contract(state) },
+    ];
+  }
+
+  linear(name: string): Linear {
+    const linear = this.#linears.get(name);
+    if (linear === undefined) throw new RangeError(`${this.name} has no linear ${name}`);
+    return linear;
+  }
+
+  replace(name: string, linear: Linear): void {
+    this.linear(name)[Symbol.dispose]();
+    this.#linears.set(name, linear);
+  }
+
+  begin(hidden: F32): BlockState {
+    return { hidden, input: ops.rmsNorm(hidden, this.#norm1, this.#epsilon) };
+  }
+
+  #attend(state: BlockState, { step, cache }: StageContext): BlockState {
+    using input = state.input;
+    using qkv = this.linear("attn.c_attn").apply(required(input));
+    using q = qkv.narrow(1, 0, this.#width);
+    using k = qkv.narrow(1, this.#width, this.#width);
+    using v = qkv.narrow(1, 2 * this.#width, this.#width);
+    ops.rope(q, step.ropeTable);
+    ops.rope(k, step.ropeTable);
+    ops.storeCache(k, v, step, cache);
+    return { hidden: state.hidden, input: ops.attention(q, cache, step, step.queryScale) };
+  }
+
+  #project(state: BlockState): BlockState {
+    const hidden = this.#addResidual(state, "attn.c_proj");
+    return { hidden, input: ops.rmsNorm(hidden, this.#norm2, this.#epsilon) };
+  }
+
+  #gate(state: BlockState): BlockState {
+    using input = state.input;
+    using up = this.linear("mlp.w1").apply(required(input));
+    using gate = this.linear("mlp.w2").apply(required(input));
+    return { hidden: state.hidden, input: ops.swiglu(up, gate) };
+  }
+
+  #contract(state: BlockState): BlockState {
+    return { hidden: this.#addResidual(state, "mlp.c_proj"), input: undefined };
+  }
+
+  #addResidual(state: BlockState, name: LinearName): F32 {
+    using before = state.hidden;
+    using input = state.input;
+    using change = this.linear(name).apply(required(input));
+    return ops.add(before, change);
+  }
+
+  [Symbol.dispose](): void {
+    this.#norm1[Symbol.dispose]();
+    this.#norm2[Symbol.dispose]();
+    for (const linear of this.#linears.values()) linear[Symbol.dispose]();
+  }
+}
+
+function required(input: F32 | undefined): F32 {
+  if (input === undefined) throw new RangeError("the block's last stage has run already");
+  return input;
+}

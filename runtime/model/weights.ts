@@ -1,0 +1,64 @@
+import { type Device, type FloatTensor, type I32, MappedFile } from "../../kernels/index.ts";
+import {
+  type Checkpoint,
+  CheckpointError,
+  requireTensor,
+  type StoredDtype,
+  type TensorEntry,
+} from "../checkpoint/index.ts";
+
+const floatDtypes = { BF16: "bf16", F16: "f16", F32: "f32" } as const satisfies Partial<
+  Record<StoredDtype, string>
+>;
+const floatNames = ["BF16", "F16", "F32"] as const;
+
+/** The tensors of a checkpoint as views of its mapped files: nothing is read before it is used. */
+export class Weights implements Disposable {
+  readonly checkpoint: Checkpoint;
+  readonly device: Device;
+  readonly #files = new Map<string, MappedFile>();
+
+  constructor(checkpoint: Checkpoint, device: Device) {
+    this.checkpoint = checkpoint;
+    this.device = device;
+  }
+
+  has(name: string): boolean {
+    return this.checkpoint.tensors.has(name);
+  }
+
+  /** @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype */
+  float(name: string, shape: readonly number[]): FloatTensor {
+    const entry = requireTensor(this.checkpoint, name, { dtypes: floatNames, shape });
+    const dtype = floatNames.find((stored) => stored === entry.dtype);
+    if (dtype === undefined) throw unexpectedDtype(entry);
+    return this.#file(entry).tensor(this.device, entry.begin, floatDtypes[dtype], entry.shape);
+  }
+
+  /** @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype */
+  int32(name: string, shape: readonly number[]): I32 {
+    const entry = requireTensor(this.checkpoint, name, { dtypes: ["I32"], shape });
+    return this.#file(entry).tensor(this.device, entry.begin, "i32", entry.shape);
+  }
+
+  #file(entry: TensorEntry): MappedFile {
+    let file = this.#files.get(entry.file);
+    if (file === undefined) {
+      file = new MappedFile(entry.file);
+      this.#files.set(entry.file, file);
+    }
+    return file;
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#files.values()) file[Symbol.dispose]();
+    this.#files.clear();
+  }
+}
+
+function unexpectedDtype(entry: TensorEntry): CheckpointError {
+  return new CheckpointError(
+    "CHECKPOINT_TENSOR",
+    `${entry.file}: tensor ${entry.name} is ${entry.dtype}; expected a float`,
+  );
+}

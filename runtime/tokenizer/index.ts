@@ -1,0 +1,12 @@
+export {
+  type ChatMessage,
+  type ChatPrompt,
+  type ChatTurn,
+  chatPrompt,
+  DEFAULT_SYSTEM,
+  type TrainingConversation,
+  trainingConversation,
+} from "./chatml.ts";
+export { TokenizerError, type TokenizerErrorCode } from "./errors.ts";
+export { openQwenTokenizer } from "./qwen.ts";
+export type { DecodeOptions, EncodeOptions, SpecialIds, Tokenizer } from "./tokenizer.ts";

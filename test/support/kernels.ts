@@ -1,0 +1,55 @@
+import { type Device, detectedIsa, type Isa, isaLevels, openDevice } from "../../kernels/index.ts";
+
+/** The levels this machine can run, the plain reference ("scalar") first. */
+export const runnableIsas: readonly Isa[] = isaLevels.slice(
+  0,
+  isaLevels.indexOf(detectedIsa()) + 1,
+);
+
+/** Runs `body` on a device of its own and waits for what it enqueued. */
+export async function withDevice<R>(
+  options: { readonly isa: Isa; readonly threads?: number },
+  body: (device: Device) => Promise<R>,
+): Promise<R> {
+  using device = openDevice({ threads: 2, ...options });
+  const result = await body(device);
+  await device.sync();
+  return result;
+}
+
+/** f32 values as the bits of bf16, rounded to nearest even. */
+export function toBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16);
+}
+
+export function fromBf16(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const wide = Uint32Array.from(bits, (b) => b << 16);
+  return new Float32Array(wide.buffer);
+}
+
+/** Bits of an IEEE binary16 to the number they stand for. */
+export function f16ToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const mantissa = bits & 0x3ff;
+  if (exponent === 0x1f) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  if (exponent === 0) return sign * mantissa * 2 ** -24;
+  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+}
+
+/** To the nearest binary16, ties to even. */
+export function numberToF16(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const magnitude = Math.abs(value);
+  if (Number.isNaN(value)) return 0x7e00;
+  if (magnitude >= 65520) return sign | 0x7c00;
+  const exponent = Math.max(Math.floor(Math.log2(magnitude || 2 ** -24)), -14);
+  const units = magnitude / 2 ** (exponent - 10);
+  const floor = Math.floor(units);
+  const rest = units - floor;
+  const up = rest > 0.5 || (rest === 0.5 && floor % 2 === 1);
+  const mantissa = floor + (up ? 1 : 0);
+  // A mantissa of 2048 carries into the exponent, one below 1024 is subnormal: both add up right.
+  return sign | ((exponent + 14) * 1024 + mantissa);
+}

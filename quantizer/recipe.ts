@@ -1,7 +1,6 @@
-import type { GridOptions } from "../kernels/index.ts";
 import type { QuantizationConfig } from "../runtime/index.ts";
 import { RecipeError } from "./errors.ts";
-import { type MethodName, methodNames } from "./methods/method.ts";
+import { type MethodName, methodNames } from "./methods/index.ts";
 
 export const groupSizes = [32, 64, 128, -1] as const;
 export const storageDtypes = ["f16", "bf16"] as const;
@@ -83,16 +82,6 @@ export function quantizationOf(recipe: Recipe): QuantizationConfig {
     dampPercent: recipe.damping,
     // The v1 layout stores zero − 1, which cannot express an asymmetric zero of 0.
     checkpointFormat: recipe.symmetric ? "gptq" : "gptq_v2",
-  };
-}
-
-export function gridOf(recipe: Recipe): GridOptions {
-  const compatible = recipe.compat === "autogptq";
-  return {
-    bits: recipe.bits,
-    symmetric: recipe.symmetric,
-    keepsPositiveRange: compatible,
-    scaleDtype: compatible ? "f32" : recipe.dtype,
   };
 }
 

@@ -8,10 +8,10 @@ export type LinearReport = {
   readonly outFeatures: number;
   /** Calibration tokens behind the Hessian. */
   readonly tokens: number;
-  /** Squared output error per calibration token: tr(ΔHΔᵀ) with H = Σ xxᵀ / tokens. */
-  readonly loss: number;
+  /** Squared output error per calibration token: tr(ΔHΔᵀ), H = Σ xxᵀ / tokens; undefined without tokens. */
+  readonly loss: number | undefined;
   /** Squared output error over squared output on the calibration tokens. */
-  readonly relativeError: number;
+  readonly relativeError: number | undefined;
   /** The damping that worked; 0 where none was needed. */
   readonly damping: number;
   /** Inputs that no calibration token reached; their weights became 0. */
@@ -30,7 +30,9 @@ export type QuantizationReport = {
   readonly linears: readonly LinearReport[];
   /** Values of other tensors that 16-bit storage could not hold. */
   readonly conversions: readonly ConversionReport[];
+  /** Bits of packed weights, scales and zeros per weight of the quantized linears. */
   readonly bitsPerWeight: number;
+  /** Bytes of all tensors of the checkpoint. */
   readonly tensorBytes: number;
   readonly seconds: number;
   readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };

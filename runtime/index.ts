@@ -14,6 +14,7 @@ export {
   readSafetensorsHeader,
   readTensorBytes,
   type TensorSpec,
+  totalTensorBytes,
   writeFileAtomic,
 } from "./checkpoint/index.ts";
 export {
@@ -46,6 +47,7 @@ export {
   openModel,
   type QuantizedWeight,
   Step,
+  type StepPart,
 } from "./model/index.ts";
 export {
   type ChatMessage,

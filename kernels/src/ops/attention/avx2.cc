@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "ops/attention/blocks.h"
+#include "ops/attention/implementations.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "ops/attention/blocks.h"
+#include "ops/attention/implementations.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")

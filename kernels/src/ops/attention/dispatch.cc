@@ -1,20 +1,7 @@
 #include "core/dispatch.h"
-
-#include "ops/attention/attention.h"
+#include "ops/attention/implementations.h"
 
 namespace kernels {
-
-namespace reference {
-void Attention(const Context& context, const AttentionArgs& args);
-}  // namespace reference
-#if defined(__x86_64__)
-namespace avx2 {
-void Attention(const Context& context, const AttentionArgs& args);
-}  // namespace avx2
-namespace avx512 {
-void Attention(const Context& context, const AttentionArgs& args);
-}  // namespace avx512
-#endif
 
 void Attention(const Context& context, const AttentionArgs& args) {
   static constexpr Candidate<AttentionArgs> kCandidates[] = {

@@ -1,0 +1,159 @@
+import { describe, expect, test } from "vitest";
+import { ops } from "../../kernels/index.ts";
+import { call } from "../../kernels/native.ts";
+import { packRows, randomGptqWeight } from "../support/gptq-weight.ts";
+import { numberToF16, toBf16, withDevice } from "../support/kernels.ts";
+import { integers, normal, seeded } from "../support/random.ts";
+import { expectClose } from "../support/tolerance.ts";
+
+const isa = "scalar";
+
+function transposed(values: Int32Array, rows: number, columns: number): Int32Array<ArrayBuffer> {
+  return Int32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
+}
+
+// Around the tiles of 64 words.
+const sizes: readonly (readonly [out: number, inputs: number])[] = [
+  [8, 8],
+  [1, 16],
+  [17, 64],
+  [64, 512],
+  [65, 520],
+  [130, 24],
+];
+
+describe.each([4, 8] as const)("packing of %i bits", (bits) => {
+  test.each(sizes)(
+    "packs codes [%i, %i] along the inputs and unpacks them again",
+    async (out, inputs) => {
+      await withDevice({ isa }, async (device) => {
+        const codes = integers(out * inputs, 2 ** bits, seeded(out + inputs));
+        const packed = ops.packWeight(
+          device.from("u8", Uint8Array.from(codes), [out, inputs]),
+          bits,
+        );
+        expect(packed.shape).toEqual([(inputs * bits) / 32, out]);
+        expect(await packed.read()).toEqual(packRows(transposed(codes, out, inputs), out, bits));
+        expect(await ops.unpackWeight(packed, bits).read()).toEqual(Uint8Array.from(codes));
+      });
+    },
+  );
+
+  test.each([
+    [8, 1, 0],
+    [72, 5, 1],
+    [520, 70, 1],
+    [16, 130, 0],
+  ] as const)(
+    "packs zeros [%i, %i] stored minus %i and unpacks them again",
+    async (out, groups, offset) => {
+      await withDevice({ isa }, async (device) => {
+        const zeros = integers(out * groups, 2 ** bits, seeded(out));
+        const packed = ops.packZeros(device.from("i32", zeros, [out, groups]), bits, offset);
+        const storedZeros = transposed(zeros, out, groups).map(
+          (z) => (z - offset) & (2 ** bits - 1),
+        );
+        expect(await packed.read()).toEqual(packRows(storedZeros, 1, bits));
+        expect(await ops.unpackZeros(packed, bits, offset).read()).toEqual(zeros);
+      });
+    },
+  );
+
+  test("reads and writes views, and nothing beside them", async () => {
+    await withDevice({ isa }, async (device) => {
+      const codes = Uint8Array.from(integers(5 * 48, 2 ** bits, seeded(1)));
+      const view = device.from("u8", codes, [5, 48]).narrow(1, 8, 16).narrow(0, 1, 3);
+      const canvas = device.from("i32", new Int32Array(6 * 7).fill(-777), [6, 7]);
+      const words = (16 * bits) / 32;
+      const qweight = canvas.narrow(0, 1, words).narrow(1, 2, 3);
+      call((addon) => addon.packWeight(device.handle, view.handle, bits, qweight.handle));
+      const dense = await ops.packWeight(ops.copy(view), bits).read();
+      const expected = new Int32Array(6 * 7).fill(-777);
+      for (let r = 0; r < words; r++)
+        expected.set(dense.subarray(r * 3, r * 3 + 3), (r + 1) * 7 + 2);
+      expect(await canvas.read()).toEqual(expected);
+    });
+  });
+
+  test.each([false, true])("dequantizes as defined (scattered groups: %s)", async (scattered) => {
+    for (const scaleDtype of ["f32", "f16", "bf16"] as const) {
+      for (const [inputs, out, groupSize] of [
+        [8, 8, 8],
+        [72, 136, 20],
+        [520, 72, 64],
+      ] as const) {
+        await withDevice({ isa }, async (device) => {
+          const shape = {
+            in: inputs,
+            out,
+            bits,
+            zeroOffset: 1,
+            groupSize,
+            scaleDtype,
+            scattered,
+          } as const;
+          const { weight, values } = randomGptqWeight(device, shape, seeded(inputs));
+          expectClose(await ops.dequantize(weight).read(), values, 0, scaleDtype);
+        });
+      }
+    }
+  });
+
+  test("refuses sizes that do not fill words and a group outside the table", async () => {
+    const shape = expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" });
+    const run = withDevice({ isa }, async (device) => {
+      expect(() => ops.packWeight(device.zeros("u8", [3, 10]), bits)).toThrow(shape);
+      const wrong = device.zeros("i32", [2, 4]);
+      const codes = device.zeros("u8", [3, 64]);
+      expect(() =>
+        call((addon) => addon.packWeight(device.handle, codes.handle, bits, wrong.handle)),
+      ).toThrow(shape);
+      const layout = {
+        in: 8,
+        out: 8,
+        bits,
+        zeroOffset: 0,
+        groupSize: 8,
+        scaleDtype: "f16",
+      } as const;
+      const { weight } = randomGptqWeight(device, { ...layout, scattered: false }, seeded(1));
+      const groupIndex = device.from("i32", Int32Array.of(0, 0, 0, 0, 0, 1, 0, 0));
+      await ops.dequantize({ ...weight, groupIndex }).read();
+    });
+    await expect(run).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_VALUE" });
+    await expect(run).rejects.toThrow("input 5");
+  });
+});
+
+describe("transpose", () => {
+  test.each([
+    [1, 1],
+    [3, 70],
+    [64, 65],
+    [130, 17],
+  ])("moves [%i, %i] and rounds to the nearest of the new dtype", async (rows, columns) => {
+    await withDevice({ isa }, async (device) => {
+      const values = normal(rows * columns, seeded(rows), { heavy: true, scale: 1e-3 });
+      const x = device.from("f32", values, [rows, columns]);
+      const expected = Float32Array.from(
+        values,
+        (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!,
+      );
+      expect(await ops.transpose(x, "f32").read()).toEqual(expected);
+      expect(await ops.transpose(x, "bf16").read()).toEqual(toBf16(expected));
+      expect(await ops.transpose(x, "f16").read()).toEqual(Uint16Array.from(expected, numberToF16));
+      const back = ops.transpose(ops.transpose(x, "bf16"), "bf16");
+      expect(await back.read()).toEqual(toBf16(values));
+    });
+  });
+
+  test("refuses a result of another shape", async () => {
+    await withDevice({ isa }, async (device) => {
+      const x = device.zeros("f32", [2, 3]);
+      const y = device.zeros("f32", [2, 3]);
+      expect(() => call((addon) => addon.transpose(device.handle, x.handle, y.handle))).toThrow(
+        expect.objectContaining({ code: "KERNEL_SHAPE" }),
+      );
+    });
+  });
+});

@@ -66,9 +66,11 @@ export function normalizeFlags(argv: readonly string[], program: Command): strin
   let isOver = false;
   for (const argument of argv) {
     isOver ||= argument === "--" && !isValue;
-    const spelled = isValue || isOver ? argument : kebab(argument, options);
+    const spelled: string = isValue || isOver ? argument : kebab(argument, options);
     normal.push(spelled);
-    const option = options.find(({ long, short }) => spelled === long || spelled === short);
+    const option: Option | undefined = options.find(
+      ({ long, short }) => spelled === long || spelled === short,
+    );
     isValue = !isValue && !isOver && (option?.required ?? false);
   }
   return normal;

@@ -1,5 +1,10 @@
 import { extname } from "node:path";
-import { readDocuments, readSegmentsFile, type Segments, sampleSegments } from "../calibration/index.ts";
+import {
+  readDocuments,
+  readSegmentsFile,
+  type Segments,
+  sampleSegments,
+} from "../calibration/index.ts";
 import type { Device } from "../kernels/index.ts";
 import { openModel, openQwenTokenizer } from "../runtime/index.ts";
 import { UsageError } from "./errors.ts";

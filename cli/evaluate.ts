@@ -51,7 +51,9 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   const [models = []] = command.processedArgs as string[][];
   const { data, window, stride = window, maxTokens, threads } = command.opts<EvaluateFlags>();
   if (stride > window) {
-    throw new UsageError(`--stride ${stride} is more than --window ${window}: tokens would be left out`);
+    throw new UsageError(
+      `--stride ${stride} is more than --window ${window}: tokens would be left out`,
+    );
   }
   using device = openDevice(threads === undefined ? {} : { threads });
   const evaluation = await evaluateModels(
@@ -96,7 +98,7 @@ function renderEvaluation(
     models[i] ?? "",
     perplexity.toFixed(4),
     ...(divergence === undefined
-      ? ["", "", "", ""]
+      ? ["-", "-", "-", "-"]
       : [
           formatDifference(perplexity - base, 4),
           formatDifference(100 * (perplexity / base - 1), 2),

@@ -12,8 +12,8 @@ import {
   scoreModels,
 } from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
-import type { Output } from "./terminal/output.ts";
 import { formatCount } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
 
 export type EvaluationRequest = {
   /** Model directories, the original first. */

@@ -18,6 +18,7 @@ import {
 import { type CommonFlags, decimal, integer, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { peakMemoryBytes } from "./memory.ts";
 import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -115,7 +116,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
     ...(await consume(deltas, output)),
     promptTokens: prompt.length,
     sampling,
-    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    peakMemoryBytes: peakMemoryBytes(),
   };
   if (output.isJson) output.result(result, () => result.text);
   else output.note(describeResult(result));

@@ -60,7 +60,12 @@ function buildProgram(
     command.exitOverride().configureOutput({
       // Commander's messages are complete sentences over two lines, "error:" included.
       outputError: (text) =>
-        new Output(flags).error(text.replace(/^error: /, "").replaceAll("\n", " ").trim()),
+        new Output(flags).error(
+          text
+            .replace(/^error: /, "")
+            .replaceAll("\n", " ")
+            .trim(),
+        ),
     });
     if (spec === undefined) continue;
     spec.define(command);

@@ -119,7 +119,10 @@ function conversions(report: QuantizationReport): readonly string[] {
 
 function shortened(lines: readonly string[]): readonly string[] {
   if (lines.length <= listedCount) return lines;
-  return [...lines.slice(0, listedCount), `and ${lines.length - listedCount} more, see report.json`];
+  return [
+    ...lines.slice(0, listedCount),
+    `and ${lines.length - listedCount} more, see report.json`,
+  ];
 }
 
 function optional(

@@ -57,7 +57,9 @@ Calibration text: .json or .jsonl with rows of {"conversations": [{"from", "valu
 function defineQuantize(command: Command): void {
   const recipe = defaultRecipe;
   command
-    .description("Quantize a model with GPTQ, in the file layout of the official Int4/Int8 releases.")
+    .description(
+      "Quantize a model with GPTQ, in the file layout of the official Int4/Int8 releases.",
+    )
     .argument("<model>", "directory of the float model")
     .requiredOption("-o, --output <dir>", "directory for the result")
     .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
@@ -88,9 +90,18 @@ function defineQuantize(command: Command): void {
         .choices(["static", "dynamic"])
         .preset("static"),
     )
-    .option("--damping <x>", "share of the mean Hessian diagonal added to it", decimal, recipe.damping)
-    .addOption(choice("--dtype <name>", "of scales and unquantized tensors", storageDtypes, recipe.dtype))
-    .addOption(choice("--compat <mode>", "reproduce AutoGPTQ's results", compatModes, recipe.compat))
+    .option(
+      "--damping <x>",
+      "share of the mean Hessian diagonal added to it",
+      decimal,
+      recipe.damping,
+    )
+    .addOption(
+      choice("--dtype <name>", "of scales and unquantized tensors", storageDtypes, recipe.dtype),
+    )
+    .addOption(
+      choice("--compat <mode>", "reproduce AutoGPTQ's results", compatModes, recipe.compat),
+    )
     .option("--no-zero-bias", "no biases of zeros for linears without one (some loaders need them)")
     .addOption(
       new Option("--max-shard-size <size>", "largest weight file")

@@ -58,13 +58,12 @@ export class Output {
 
   /** What a user may like to know; not with -q. */
   note(text: string): void {
-    if (!this.#isQuiet) this.#environment.stderr.write(`${this.#errorColors.dim(printable(text))}\n`);
+    if (!this.#isQuiet)
+      this.#environment.stderr.write(`${this.#errorColors.dim(printable(text))}\n`);
   }
 
   warn(text: string): void {
-    this.#environment.stderr.write(
-      `${this.#errorColors.yellow("warning:")} ${printable(text)}\n`,
-    );
+    this.#environment.stderr.write(`${this.#errorColors.yellow("warning:")} ${printable(text)}\n`);
   }
 
   error(text: string): void {

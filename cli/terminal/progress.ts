@@ -56,7 +56,9 @@ export class Progress implements Disposable {
       this.#stream.write(`${percent}  ${details.join(", ")}\n`);
       return;
     }
-    this.#stream.write(`\r\u001b[K${fit(percent, details, fraction, this.#stream.columns ?? 80)}`);
+    this.#stream.write(
+      `\r\u001b[K${fitLine(percent, details, fraction, this.#stream.columns ?? 80)}`,
+    );
     this.#isDrawn = true;
   }
 
@@ -83,7 +85,7 @@ export class Progress implements Disposable {
 }
 
 /** One line of fewer cells than the window has: without the bar, then without the label's end, if need be. */
-function fit(
+function fitLine(
   percent: string,
   details: readonly string[],
   fraction: number,

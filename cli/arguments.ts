@@ -1,12 +1,15 @@
 // Values and spellings of flags.
 
 import { availableParallelism } from "node:os";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, type Option } from "commander";
 import { parseBytes } from "./terminal/format.ts";
 
 /** A parser of integers in a range, for commander. */
-export function integer(lowest: number, highest: number = Number.MAX_SAFE_INTEGER) {
-  return (text: string): number => {
+export function integer(
+  lowest: number,
+  highest: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
+  return (text) => {
     const value = Number(text);
     if (/^[+-]?\d+$/.test(text.trim()) && value >= lowest && value <= highest) return value;
     const range =
@@ -15,11 +18,21 @@ export function integer(lowest: number, highest: number = Number.MAX_SAFE_INTEGE
   };
 }
 
-/** A parser of decimal numbers, for commander; ranges are checked where the number is used. */
-export function decimal(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError("Expected a number.");
+type Range = { readonly expected: string; readonly accepts: (value: number) => boolean };
+
+export const ranges: Readonly<Record<"fromZero" | "aboveZero" | "share", Range>> = {
+  fromZero: { expected: "a number from 0", accepts: (value) => value >= 0 },
+  aboveZero: { expected: "a number above 0", accepts: (value) => value > 0 },
+  share: { expected: "a number from 0 to 1", accepts: (value) => value >= 0 && value <= 1 },
+};
+
+/** A parser of decimal numbers in a range, for commander. */
+export function decimal({ expected, accepts }: Range): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isFinite(value) && accepts(value)) return value;
+    throw new InvalidArgumentError(`Expected ${expected}.`);
+  };
 }
 
 export function bytes(text: string): number {
@@ -28,8 +41,9 @@ export function bytes(text: string): number {
   throw new InvalidArgumentError("Expected a size such as 2GB or 500MB.");
 }
 
-/** A flag that may be repeated. */
+/** A text that may be given several times. */
 export function repeated(text: string, earlier: readonly string[] | undefined): readonly string[] {
+  if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");
   return [...(earlier ?? []), text];
 }
 
@@ -43,10 +57,10 @@ export type CommonFlags = {
 
 export function addCommonFlags(command: Command): void {
   command
-    .addOption(
-      new Option("--threads <n>", "cores to compute with; changes no result")
-        .argParser(integer(1, 1024))
-        .default(undefined, `${availableParallelism()}, all of this machine`),
+    .option(
+      "--threads <n>",
+      `cores to compute with, changes no result (default: all, ${availableParallelism()} here)`,
+      integer(1, 1024),
     )
     .option("--json", "print one JSON object instead of text")
     .option("-q, --quiet", "no progress and no notes")

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import { type CommonFlags, integer } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
@@ -26,10 +26,10 @@ export const evaluate: CommandSpec = {
       .argument("<model...>", "model directories, the original first")
       .requiredOption("--data <file>", "text to score, UTF-8")
       .option("--window <tokens>", "tokens per pass", integer(2), 512)
-      .addOption(
-        new Option("--stride <tokens>", "from one window to the next")
-          .argParser(integer(1))
-          .default(undefined, "the window: no overlap"),
+      .option(
+        "--stride <tokens>",
+        "from one window to the next (default: the window, no overlap)",
+        integer(1),
       )
       .option("--max-tokens <n>", "only the first tokens of the text", integer(2))
       .addHelpText("after", examples);
@@ -38,12 +38,13 @@ export const evaluate: CommandSpec = {
 };
 
 const examples = `
-The text is tokenized whole and cut into windows. The first window scores all but its first token, later ones
-what no window before them scored; a tail that fills no window is dropped.
+The text is tokenized whole and cut into windows. The first window scores all
+but its first token, later ones what no window before them scored; a tail that
+fills no window is dropped.
 
 Examples:
   nibble evaluate qwen-mini --data evaluation.txt
-  nibble evaluate qwen-mini qwen-mini-int8 qwen-mini-int4 --data evaluation.txt --json
+  nibble evaluate qwen-mini qwen-mini-int4 --data evaluation.txt --json
   nibble evaluate qwen-mini --data evaluation.txt --window 1024 --stride 512
 `;
 

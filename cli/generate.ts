@@ -15,7 +15,7 @@ import {
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type CommonFlags, decimal, integer, repeated } from "./arguments.ts";
+import { type CommonFlags, decimal, integer, ranges, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
@@ -61,12 +61,13 @@ export const generate: CommandSpec = {
 };
 
 const examples = `
-Sampling and length default to the model's generation_config.json. Without --chat the prompt is continued as it
-stands, control tokens such as <|im_start|> included; with --chat they are plain text.
+Sampling and length default to the model's generation_config.json. Without
+--chat the prompt is continued as it stands, control tokens such as <|im_start|>
+included; with --chat they are plain text.
 
 Examples:
-  nibble generate qwen-mini --prompt "It was a dark and stormy night" --greedy
-  nibble generate Qwen-1_8B-Chat-Int4 --chat --prompt "What is 12 * 9?" --seed 7
+  nibble generate qwen-mini --prompt "It was a dark night, and" --greedy
+  nibble generate Qwen-1_8B-Chat-Int4 --chat --prompt "What is 12 * 9?"
   nibble generate qwen-mini --prompt "Once" --stop "." --json
 `;
 
@@ -78,10 +79,14 @@ function defineGenerate(command: Command): void {
     .option("--chat", "ask the prompt as a user would")
     .option("--system <text>", `system text of a chat (default: "${DEFAULT_SYSTEM}")`)
     .option("--max-new-tokens <n>", "tokens to generate at most", integer(1))
-    .option("--temperature <x>", "0 takes the most likely token", decimal)
-    .option("--top-p <x>", "probability mass to draw from", decimal)
+    .option("--temperature <x>", "0 takes the most likely token", decimal(ranges.fromZero))
+    .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
     .option("--top-k <n>", "number of tokens to draw from, 0 for all", integer(0))
-    .option("--repetition-penalty <x>", "above 1 discourages tokens already seen", decimal)
+    .option(
+      "--repetition-penalty <x>",
+      "above 1 discourages tokens already seen",
+      decimal(ranges.aboveZero),
+    )
     .option("--seed <n>", "seed of the draws", integer(0))
     .addOption(
       new Option(
@@ -99,6 +104,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   if (flags.system !== undefined && flags.chat !== true) {
     throw new UsageError("--system has no effect without --chat");
   }
+  if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   using model = openModel(dir, device);
   const config = readGenerationConfig(dir);

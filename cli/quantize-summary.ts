@@ -19,12 +19,13 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
   const field = (name: string, lines: readonly string[]): string =>
     lines.map((line, i) => `  ${colors.dim((i === 0 ? name : "").padEnd(12))} ${line}`).join("\n");
   const { segments, tokens } = report.calibration;
+  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}`;
   const linears = plural(report.linears.length, "linear");
   return [
     colors.bold(describeRecipe(report.recipe)),
     field("weights", [`${linears} at ${report.bitsPerWeight.toFixed(2)} bits per weight`]),
     field("size", [`${formatBytes(report.tensorBytes)} (before: ${context.sourceSize})`]),
-    field("calibration", [`${plural(segments, "segment")}, ${plural(tokens, "token")}`]),
+    ...optional("calibration", segments === 0 ? [] : [calibration], field),
     ...optional("worst error", worstLinears(report.linears), field),
     ...optional("fallbacks", fallbacks(report.linears), field),
     ...optional("dead inputs", deadInputs(report.linears), field),
@@ -87,8 +88,9 @@ function worstLinears(linears: readonly LinearReport[]): readonly string[] {
     )
     .sort((a, b) => b.relativeError - a.relativeError)
     .slice(0, worstCount)
-    .map(({ name, relativeError }, i) => {
-      const percent = `${(100 * relativeError).toFixed(3).padStart(7)} %`;
+    .map(({ name, relativeError }, i, [largest]) => {
+      const { length } = (100 * (largest?.relativeError ?? 0)).toFixed(3);
+      const percent = `${(100 * relativeError).toFixed(3).padStart(length)} %`;
       return `${percent} ${name}${i === 0 ? " (squared error over squared output)" : ""}`;
     });
 }
@@ -110,10 +112,12 @@ function deadInputs(linears: readonly LinearReport[]): readonly string[] {
 }
 
 function conversions(report: QuantizationReport): readonly string[] {
-  const lines = report.conversions.map(
-    ({ name, overflowed, flushed }) =>
-      `${name}: ${formatCount(overflowed)} too large for ${report.recipe.dtype}, ${formatCount(flushed)} became 0`,
-  );
+  const lines = report.conversions.map(({ name, overflowed, flushed }) => {
+    const tooLarge = `${formatCount(overflowed)} too large for ${report.recipe.dtype}`;
+    const tooSmall = `${formatCount(flushed)} too small, now 0`;
+    const parts = [...(overflowed > 0 ? [tooLarge] : []), ...(flushed > 0 ? [tooSmall] : [])];
+    return `${name}: ${parts.join(", ")}`;
+  });
   return shortened(lines);
 }
 

@@ -1,4 +1,5 @@
-import { statSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
@@ -10,7 +11,7 @@ import {
   storageDtypes,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { bytes, type CommonFlags, decimal, integer } from "./arguments.ts";
+import { bytes, type CommonFlags, decimal, integer, ranges } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -46,12 +47,13 @@ export const quantize: CommandSpec = {
 
 const examples = `
 Examples:
-  nibble quantize Qwen-1_8B-Chat --bits 4 --data chats.json -o Qwen-1_8B-Chat-Int4
+  nibble quantize Qwen-1_8B-Chat --data chats.json -o Qwen-1_8B-Chat-Int4
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
 
-Calibration text: .json or .jsonl with rows of {"conversations": [{"from", "value"}]},
-{"messages": [{"role", "content"}]} or {"text"}; .txt; or .safetensors with input_ids [count, length].
+Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
+"content"}]} or {"conversations": [{"from", "value"}]}; .txt; or .safetensors
+with input_ids [count, length].
 `;
 
 function defineQuantize(command: Command): void {
@@ -73,10 +75,10 @@ function defineQuantize(command: Command): void {
     )
     .option("--data <file>", "calibration text (rtn: optional)")
     .option("--samples <n>", "calibration segments", integer(1), 128)
-    .addOption(
-      new Option("--length <tokens>", "tokens per segment")
-        .argParser(integer(2))
-        .default(undefined, "the trained length, at most 2048"),
+    .option(
+      "--length <tokens>",
+      "tokens per segment (default: the trained length, at most 2048)",
+      integer(2),
     )
     .option("--seed <n>", "seed of the choice of segments", integer(0), 0)
     .addOption(choice("--method <name>", "how to round", ["gptq", "rtn"], recipe.method))
@@ -93,7 +95,7 @@ function defineQuantize(command: Command): void {
     .option(
       "--damping <x>",
       "share of the mean Hessian diagonal added to it",
-      decimal,
+      decimal(ranges.share),
       recipe.damping,
     )
     .addOption(
@@ -129,6 +131,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   if (flags.data === undefined && recipe.method !== "rtn") {
     throw new UsageError(`--method ${recipe.method} needs --data FILE, text to calibrate on`);
   }
+  checkOutput(flags.output, source, flags.overwrite ?? false);
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   const { samples, length, seed, data } = flags;
   const segments =
@@ -136,9 +139,10 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
       ? { ids: [], tokens: 0 }
       : loadSegments({ model: source, data, samples, length, seed }, device);
   if ("note" in segments) output.note(`note: ${segments.note}`);
-  output.note(
-    `calibrating on ${plural(segments.ids.length, "segment")} of ${plural(segments.tokens, "token")}`,
-  );
+  if (data !== undefined)
+    output.note(
+      `calibrating on ${plural(segments.ids.length, "segment")} of ${plural(segments.tokens, "token")}`,
+    );
   const report = await (async () => {
     using progress = output.progress(segments.tokens);
     return await quantizeModel({
@@ -160,6 +164,9 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
 
 /** @throws RecipeError RECIPE_OPTION */
 function recipeOf(flags: QuantizeFlags): Recipe {
+  if (flags.method === "rtn" && flags.actOrder !== undefined) {
+    throw new UsageError("--act-order has no effect with --method rtn, which has no order");
+  }
   const orders = { static: "act-order-static", dynamic: "act-order" } as const;
   return parseRecipe({
     method: flags.method,
@@ -173,6 +180,30 @@ function recipeOf(flags: QuantizeFlags): Recipe {
     zeroBias: flags.zeroBias,
     maxShardBytes: flags.maxShardSize,
   });
+}
+
+/** Refuses at once what would otherwise be refused after the calibration text was read. */
+function checkOutput(dir: string, source: string, isOverwriting: boolean): void {
+  const inside = relative(realPath(source), realPath(dir));
+  if (inside === "" || !(inside.startsWith("..") || isAbsolute(inside))) {
+    throw new UsageError(`--output ${dir} is the source model or inside it; choose another`);
+  }
+  const found = statSync(dir, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isDirectory()) {
+    throw new UsageError(`--output ${dir} is a file; give a directory`);
+  }
+  if (found !== undefined && readdirSync(dir).length > 0 && !isOverwriting) {
+    throw new UsageError(`--output ${dir} is not empty; choose another, or add --overwrite`);
+  }
+}
+
+/** Links resolved as far as the path exists. */
+function realPath(path: string): string {
+  const absolute = resolve(path);
+  if (existsSync(absolute)) return realpathSync(absolute);
+  return absolute === dirname(absolute)
+    ? absolute
+    : join(realPath(dirname(absolute)), basename(absolute));
 }
 
 /** Bytes of a model's weight files. */

@@ -25,6 +25,8 @@ const plainShare = 0.1;
 /** Before this, a rate and a time left would be noise. */
 const settledMs = 1000;
 const barCells = 20;
+/** Columns below which the bar would leave no room for the rest. */
+const narrow = 60;
 
 export class Progress implements Disposable {
   readonly #stream: ProgressStream;
@@ -84,7 +86,7 @@ export class Progress implements Disposable {
   }
 }
 
-/** One line of fewer cells than the window has: without the bar, then without the label's end, if need be. */
+/** One line of fewer cells than the window has: no bar in a narrow one, and the label, which comes last, cut. */
 function fitLine(
   percent: string,
   details: readonly string[],
@@ -92,11 +94,9 @@ function fitLine(
   columns: number,
 ): string {
   const filled = Math.round(fraction * barCells);
-  const bar = `${"█".repeat(filled)}${"░".repeat(barCells - filled)}`;
+  const bar = columns < narrow ? "" : `${"█".repeat(filled)}${"░".repeat(barCells - filled)}`;
+  const [label = "", ...pace] = details;
+  const line = `${bar}${percent}  ${[...pace, label].join("  ")}`;
   const limit = Math.max(10, columns - 1);
-  const text = details.join("  ");
-  const whole = `${bar}${percent}  ${text}`;
-  if (displayWidth(whole) <= limit) return whole;
-  const bare = `${percent.trimStart()}  ${[...details.slice(1), details[0]].join("  ")}`;
-  return displayWidth(bare) <= limit ? bare : `${bare.slice(0, limit - 1)}…`;
+  return displayWidth(line) <= limit ? line : `${line.slice(0, limit - 1)}…`;
 }

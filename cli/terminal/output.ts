@@ -62,10 +62,6 @@ export class Output {
       this.#environment.stderr.write(`${this.#errorColors.dim(printable(text))}\n`);
   }
 
-  warn(text: string): void {
-    this.#environment.stderr.write(`${this.#errorColors.yellow("warning:")} ${printable(text)}\n`);
-  }
-
   error(text: string): void {
     const line = printable(text).replace(/\s*\n\s*/g, " ");
     this.#environment.stderr.write(`${this.#errorColors.red("error:")} ${line}\n`);

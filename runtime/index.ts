@@ -14,8 +14,16 @@ export {
   readSafetensorsHeader,
   readTensorBytes,
   type TensorSpec,
+  totalTensorBytes,
   writeFileAtomic,
 } from "./checkpoint/index.ts";
+export {
+  cutWindows,
+  EvaluationError,
+  type Score,
+  scoreModels,
+} from "./evaluation/index.ts";
+export { createRandom } from "./generation/random.ts";
 export {
   type Block,
   encodeLinear,
@@ -26,8 +34,10 @@ export {
   openModel,
   type QuantizedWeight,
   Step,
+  type StepPart,
 } from "./model/index.ts";
 export {
+  type ChatMessage,
   DEFAULT_SYSTEM,
   openQwenTokenizer,
   type Tokenizer,

@@ -1,5 +1,5 @@
-import type { CacheLayer, Device, F32 } from "../../kernels/index.ts";
-import type { Checkpoint, QuantizationConfig, TensorSpec } from "../checkpoint/index.ts";
+import type { CacheLayer, Device, F32, FloatTensor } from "../../kernels/index.ts";
+import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { Linear } from "./linear.ts";
 import type { Step } from "./step.ts";
 
@@ -71,8 +71,10 @@ export interface Model extends Disposable {
   embed(step: Step): F32;
   /** Final norm and output head: [rows, width] to [rows, vocabulary]. */
   logits(hidden: F32): F32;
-  /** Every tensor of the checkpoint that is not a quantizable linear's weight or bias, with its shape. */
-  otherTensors(): readonly Omit<TensorSpec, "dtype">[];
+  /** Name and shape of every tensor of the float model, in the order in which they are written. */
+  tensorShapes(): ReadonlyMap<string, readonly number[]>;
+  /** A float tensor of the checkpoint, to be disposed by the caller. */
+  tensor(name: string): FloatTensor;
 }
 
 /** A model family: one file exporting one of these, and one line in architectures.ts. */

@@ -73,43 +73,61 @@ export function decodeLinear(
   return { weight, bias: hasBias ? weights.float(`${name}.bias`, [outFeatures]) : undefined };
 }
 
-/** The order in which a linear's tensors are written. */
-export type EncodedTensor = { readonly name: string; readonly tensor: Tensor };
+/** A packed weight, ready to compute with and to be written. Its tensors are the caller's. */
+export type EncodedLinear = {
+  readonly weight: GptqWeight;
+  /** [out]; zeros where the model has none */
+  readonly bias: FloatTensor;
+  /** The stored tensors under the last part of their names, in the layout's order. */
+  readonly tensors: readonly { readonly suffix: string; readonly tensor: Tensor }[];
+};
 
 /**
- * Packs a quantized weight into the tensors of the layout, on the device. The caller disposes them.
+ * Packs a quantized weight, on the device.
  *
- * @param bias  [out], written as stored dtype; zeros if undefined, as in the official releases
+ * @param bias  [out], converted to the stored dtype; zeros if undefined, as in the official releases
  */
 export function encodeLinear(
-  name: string,
   quantized: QuantizedWeight,
   bias: FloatTensor | undefined,
   options: {
     readonly bits: 4 | 8;
     readonly checkpointFormat: QuantizationConfig["checkpointFormat"];
     readonly dtype: "f16" | "bf16";
+    /** Inputs per group */
+    readonly groupSize: number;
     /** [2], see ops.cast */
     readonly castCounts: I32;
   },
-): readonly EncodedTensor[] {
+): EncodedLinear {
   const { device } = quantized.codes;
-  const { bits, dtype } = options;
+  const { bits, dtype, groupSize } = options;
   const zeroOffset = zeroOffsetOf(options.checkpointFormat);
-  const outFeatures = quantized.codes.size(0);
-  return [
-    { name: `${name}.qweight`, tensor: ops.packWeight(quantized.codes, bits) },
-    { name: `${name}.qzeros`, tensor: ops.packZeros(quantized.zeros, bits, zeroOffset) },
-    { name: `${name}.scales`, tensor: ops.transpose(quantized.scales, dtype) },
-    { name: `${name}.g_idx`, tensor: device.from("i32", quantized.groupIndex) },
-    {
-      name: `${name}.bias`,
-      tensor:
-        bias === undefined
-          ? device.zeros(dtype, [outFeatures])
-          : ops.cast(bias, dtype, options.castCounts),
-    },
-  ];
+  const groupIndex = device.from("i32", quantized.groupIndex);
+  const weight = {
+    qweight: ops.packWeight(quantized.codes, bits),
+    qzeros: ops.packZeros(quantized.zeros, bits, zeroOffset),
+    scales: ops.transpose(quantized.scales, dtype),
+    groupIndex,
+    bits,
+    zeroOffset,
+    groupSize,
+  };
+  const storedBias =
+    bias === undefined
+      ? device.zeros(dtype, [quantized.codes.size(0)])
+      : ops.cast(bias, dtype, options.castCounts);
+  return {
+    weight,
+    bias: storedBias,
+    tensors: [
+      { suffix: "qweight", tensor: weight.qweight },
+      { suffix: "qzeros", tensor: weight.qzeros },
+      { suffix: "scales", tensor: weight.scales },
+      { suffix: "g_idx", tensor: groupIndex },
+      { suffix: "bias", tensor: storedBias },
+    ],
+  };
 }
 
 // Symmetric zeros are all (maxq + 1) / 2, so the stored words tell whether the declared format is right; read

@@ -116,14 +116,14 @@ class QwenModel implements Model {
     return ops.linear(normed, this.#head);
   }
 
-  otherTensors(): readonly { readonly name: string; readonly shape: readonly number[] }[] {
-    const isLinear = (name: string) =>
-      linearNames.some(
-        (linear) => name.startsWith("transformer.h.") && name.includes(`.${linear}.`),
-      );
-    return [...qwenTensorShapes(this.#config)]
-      .filter(([name]) => !isLinear(name))
-      .map(([name, shape]) => ({ name, shape }));
+  tensorShapes(): ReadonlyMap<string, readonly number[]> {
+    return qwenTensorShapes(this.#config);
+  }
+
+  tensor(name: string): FloatTensor {
+    const shape = this.tensorShapes().get(name);
+    if (shape === undefined) throw new RangeError(`${name} is no tensor of this model`);
+    return this.#weights.float(name, shape);
   }
 
   [Symbol.dispose](): void {

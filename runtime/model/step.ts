@@ -22,7 +22,9 @@ export class Step implements CacheRows, Disposable {
   readonly rowSequence: I32;
   readonly blockTable: I32;
   readonly queryScale: F32;
-  readonly ropeTable: F32;
+  readonly #ropeBase: F32;
+  readonly #headDim: number;
+  #ropeTable: F32 | undefined;
 
   /**
    * @param headDim     width of an attention head
@@ -54,18 +56,30 @@ export class Step implements CacheRows, Disposable {
     this.rowSequence = device.from("i32", rowSequence);
     this.blockTable = device.from("i32", blockTable, [parts.length, width]);
     this.queryScale = device.from("f32", Float32Array.from(positions, queryScale));
-    using base = device.from(
+    this.#ropeBase = device.from(
       "f32",
       Float32Array.from(parts, (part) => part.ropeBase),
     );
-    this.ropeTable = ops.ropeTable(this.positions, this.rowSequence, base, headDim);
+    this.#headDim = headDim;
+  }
+
+  /** [rows, headDim], see ops.ropeTable; made on first use, since not every stage of a block needs it. */
+  get ropeTable(): F32 {
+    this.#ropeTable ??= ops.ropeTable(
+      this.positions,
+      this.rowSequence,
+      this.#ropeBase,
+      this.#headDim,
+    );
+    return this.#ropeTable;
   }
 
   [Symbol.dispose](): void {
     for (const tensor of [this.ids, this.positions, this.rowSequence, this.blockTable]) {
       tensor[Symbol.dispose]();
     }
-    this.queryScale[Symbol.dispose]();
-    this.ropeTable[Symbol.dispose]();
+    for (const tensor of [this.queryScale, this.#ropeBase, this.#ropeTable]) {
+      tensor?.[Symbol.dispose]();
+    }
   }
 }

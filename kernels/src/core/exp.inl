@@ -1,4 +1,4 @@
-// exp(x) for every lane: within 1.1 ulp where the result is a normal number, gradual underflow to
+// exp(x) for every lane: within 1 ulp where the result is a normal number, gradual underflow to
 // zero below, infinity above 88.72, NaN for NaN. Include after Lanes, in its namespace.
 //
 // x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) is 1 + r + r^2 Q(r), Q of degree 4 fitted to the

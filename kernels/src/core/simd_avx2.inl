@@ -88,6 +88,26 @@ inline Lanes operator/(Lanes a, Lanes b) {
   return {_mm256_div_ps(a.v, b.v)};
 }
 
+// Folds four vectors at once: in each 128-bit part, lane i is the sum of the part of x[i].
+inline Lanes FoldQuarters(const Lanes x[4]) {
+  const __m256 a =
+      _mm256_add_ps(_mm256_unpacklo_ps(x[0].v, x[1].v), _mm256_unpackhi_ps(x[0].v, x[1].v));
+  const __m256 b =
+      _mm256_add_ps(_mm256_unpacklo_ps(x[2].v, x[3].v), _mm256_unpackhi_ps(x[2].v, x[3].v));
+  return {_mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee))};
+}
+
+// Lane i is the sum of the lanes of x[i], by the same tree for every i.
+inline Lanes SumEach(const Lanes x[8]) {
+  Lanes part[4];
+  for (int i = 0; i < 4; ++i) {
+    const __m256 low = _mm256_permute2f128_ps(x[i].v, x[i + 4].v, 0x20);
+    const __m256 high = _mm256_permute2f128_ps(x[i].v, x[i + 4].v, 0x31);
+    part[i] = {_mm256_add_ps(low, high)};
+  }
+  return FoldQuarters(part);
+}
+
 // A sum of many lanes in double precision. The order depends only on the number of additions.
 struct WideSum {
   __m256d low, high;

@@ -77,6 +77,35 @@ inline Lanes operator/(Lanes a, Lanes b) {
   return {_mm512_div_ps(a.v, b.v)};
 }
 
+// Folds two vectors into the halves of one.
+inline Lanes FoldHalves(Lanes x, Lanes y) {
+  const __m512 low = _mm512_shuffle_f32x4(x.v, y.v, 0x44);
+  const __m512 high = _mm512_shuffle_f32x4(x.v, y.v, 0xee);
+  return {_mm512_add_ps(low, high)};
+}
+
+// Folds four vectors at once: in each 128-bit part, lane i is the sum of the part of x[i].
+inline Lanes FoldQuarters(const Lanes x[4]) {
+  const __m512 a =
+      _mm512_add_ps(_mm512_unpacklo_ps(x[0].v, x[1].v), _mm512_unpackhi_ps(x[0].v, x[1].v));
+  const __m512 b =
+      _mm512_add_ps(_mm512_unpacklo_ps(x[2].v, x[3].v), _mm512_unpackhi_ps(x[2].v, x[3].v));
+  return {_mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee))};
+}
+
+// Lane i is the sum of the lanes of x[i], by the same tree for every i.
+inline Lanes SumEach(const Lanes x[16]) {
+  Lanes part[4];
+  for (int i = 0; i < 4; ++i) {
+    const Lanes a = FoldHalves(x[i], x[i + 4]);
+    const Lanes b = FoldHalves(x[i + 8], x[i + 12]);
+    const __m512 even = _mm512_shuffle_f32x4(a.v, b.v, 0x88);
+    const __m512 odd = _mm512_shuffle_f32x4(a.v, b.v, 0xdd);
+    part[i] = {_mm512_add_ps(even, odd)};
+  }
+  return FoldQuarters(part);
+}
+
 // A sum of many lanes in double precision. The order depends only on the number of additions.
 struct WideSum {
   __m512d low, high;

@@ -227,9 +227,6 @@ describe("text with very long runs", () => {
 });
 
 const realVocabulary = sharedPath("tokenizer", "qwen.tiktoken");
-if (realVocabulary === undefined) {
-  console.log("skipped: the real Qwen vocabulary (../shared/tokenizer/qwen.tiktoken) is absent");
-}
 
 describe.skipIf(realVocabulary === undefined)("the real Qwen vocabulary", () => {
   let opened: Tokenizer | undefined;

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "ops/attention/attention.h"
+#include "ops/attention/implementations.h"
 #include "ops/attention/pages.h"
 
 namespace kernels::reference {

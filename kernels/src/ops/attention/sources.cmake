@@ -1,4 +1,7 @@
 list(APPEND KERNEL_SOURCES
+  ops/attention/avx2.cc
+  ops/attention/avx512.cc
+  ops/attention/blocks.cc
   ops/attention/check.cc
   ops/attention/dispatch.cc
   ops/attention/pages.cc

@@ -6,6 +6,7 @@ namespace kernels {
 namespace {
 
 constexpr Candidate<InverseCholeskyArgs> kCandidates[] = {
+    {"blocked", Isa::kAvx2, Never, blocked::InverseCholesky},
     {"reference", Isa::kScalar, Never, reference::InverseCholesky},
 };
 

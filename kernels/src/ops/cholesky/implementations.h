@@ -8,12 +8,20 @@ namespace reference {
 void InverseCholesky(const Context& context, const InverseCholeskyArgs& args);
 }
 
-// What is added to the diagonal: damping * mean(diag H).
-inline double DampingTerm(const InverseCholeskyArgs& args) {
-  const int64_t n = args.hessian.shape[0];
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += args.hessian.As<float>()[i * (n + 1)];
-  return n == 0 ? 0.0 : args.damping * (sum / static_cast<double>(n));
+namespace blocked {
+void InverseCholesky(const Context& context, const InverseCholeskyArgs& args);
 }
+
+// What is added to the diagonal: damping * mean(diag H).
+double DampingTerm(const InverseCholeskyArgs& args);
+
+// In double, on the upper triangle of the n x n matrix r (rows n apart; below is neither read nor
+// written).
+
+// H = R R^T, R replacing H. Returns 0, or 1 + the row whose pivot is not positive and finite.
+int32_t FactorUpper(double* r, int64_t n);
+
+// R^-1, replacing R.
+void InvertUpper(double* r, int64_t n);
 
 }  // namespace kernels

@@ -1,4 +1,6 @@
 list(APPEND KERNEL_SOURCES
+  ops/cholesky/blocked.cc
   ops/cholesky/check.cc
   ops/cholesky/dispatch.cc
-  ops/cholesky/reference.cc)
+  ops/cholesky/reference.cc
+  ops/cholesky/triangle.cc)

@@ -1,20 +1,7 @@
 #include "core/dispatch.h"
-
-#include "ops/elementwise/elementwise.h"
+#include "ops/elementwise/implementations.h"
 
 namespace kernels {
-
-namespace reference {
-void Swiglu(const Context& context, const SwigluArgs& args);
-}  // namespace reference
-#if defined(__x86_64__)
-namespace avx2 {
-void Swiglu(const Context& context, const SwigluArgs& args);
-}  // namespace avx2
-namespace avx512 {
-void Swiglu(const Context& context, const SwigluArgs& args);
-}  // namespace avx512
-#endif
 
 void Swiglu(const Context& context, const SwigluArgs& args) {
   static constexpr Candidate<SwigluArgs> kCandidates[] = {

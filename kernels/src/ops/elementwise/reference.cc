@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "core/rows.h"
-#include "ops/elementwise/elementwise.h"
+#include "ops/elementwise/implementations.h"
 
 namespace kernels {
 

@@ -2,32 +2,25 @@
 #include <string>
 
 #include "core/dispatch.h"
+#include "core/rows.h"
 #include "ops/gptq/implementations.h"
 
 namespace kernels {
 
 namespace {
 
-// Weights per unit of parallel work: some ten microseconds, well above the cost of waking a thread.
-constexpr int64_t kWeightsPerChunk = 1 << 14;
-
-template <class Body>
-void ForRows(const Context& context, int64_t rows, int64_t columns, const Body& body) {
-  const int64_t chunk = std::max<int64_t>(1, kWeightsPerChunk / std::max<int64_t>(1, columns));
-  context.pool.ParallelFor((rows + chunk - 1) / chunk, [&](int64_t index, int) {
-    const int64_t last = std::min(rows, (index + 1) * chunk);
-    for (int64_t row = index * chunk; row < last; ++row) body(row);
-  });
-}
-
 template <void (*kRow)(const FindGridArgs&, int64_t)>
 void FindGridWith(const Context& context, const FindGridArgs& args) {
-  ForRows(context, args.w.shape[0], args.w.shape[1], [&](int64_t row) { kRow(args, row); });
+  ForRows(context.pool, args.w.shape[0], args.w.shape[1], [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) kRow(args, row);
+  });
 }
 
 template <void (*kRow)(const RoundToGridArgs&, int64_t)>
 void RoundToGridWith(const Context& context, const RoundToGridArgs& args) {
-  ForRows(context, args.w.shape[0], args.w.shape[1], [&](int64_t row) { kRow(args, row); });
+  ForRows(context.pool, args.w.shape[0], args.w.shape[1], [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) kRow(args, row);
+  });
 }
 
 template <void (*kRun)(const GptqBlockArgs&, int64_t, int, float*), int kRows>
@@ -55,14 +48,26 @@ void RequireGroups(const char* op, const Tensor& column_group, int64_t first, in
 }
 
 constexpr Candidate<FindGridArgs> kFindGrid[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never, FindGridWith<avx512::FindGridRow>},
+    {"avx2", Isa::kAvx2, Never, FindGridWith<avx2::FindGridRow>},
+#endif
     {"reference", Isa::kScalar, Never, FindGridWith<reference::FindGridRow>},
 };
 
 constexpr Candidate<RoundToGridArgs> kRoundToGrid[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never, RoundToGridWith<avx512::RoundToGridRow>},
+    {"avx2", Isa::kAvx2, Never, RoundToGridWith<avx2::RoundToGridRow>},
+#endif
     {"reference", Isa::kScalar, Never, RoundToGridWith<reference::RoundToGridRow>},
 };
 
 constexpr Candidate<GptqBlockArgs> kGptqBlock[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never, GptqBlockWith<avx512::GptqRows, avx512::kGptqRows>},
+    {"avx2", Isa::kAvx2, Never, GptqBlockWith<avx2::GptqRows, avx2::kGptqRows>},
+#endif
     {"reference", Isa::kScalar, Never, GptqBlockWith<reference::GptqRows, reference::kGptqRows>},
 };
 

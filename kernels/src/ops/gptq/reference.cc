@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 
 #include "ops/gptq/implementations.h"
 
@@ -18,9 +17,8 @@ Rounded Round(float w, Grid grid, int bits) {
   // Written so that not-a-number becomes 0: only values within range are converted.
   code = code > 0.0f ? code : 0.0f;
   code = code < max_code ? code : max_code;
-  // A weight that is not finite must not turn into a harmless number.
-  const float value =
-      std::isfinite(w) ? grid.scale * (code - grid.zero) : std::numeric_limits<float>::quiet_NaN();
+  // 0 * w adds nothing, unless w is not finite: that must not turn into a harmless number.
+  const float value = grid.scale * (code - grid.zero) + 0.0f * w;
   return {value, static_cast<uint8_t>(code)};
 }
 

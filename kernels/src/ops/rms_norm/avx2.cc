@@ -3,7 +3,7 @@
 #include <immintrin.h>
 
 #include "core/rows.h"
-#include "ops/rms_norm/rms_norm.h"
+#include "ops/rms_norm/implementations.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
@@ -11,6 +11,7 @@
 namespace kernels::avx2 {
 namespace {
 #include "core/simd_avx2.inl"
+
 #include "ops/rms_norm/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx2

@@ -1,20 +1,7 @@
 #include "core/dispatch.h"
-
-#include "ops/rms_norm/rms_norm.h"
+#include "ops/rms_norm/implementations.h"
 
 namespace kernels {
-
-namespace reference {
-void RmsNorm(const Context& context, const RmsNormArgs& args);
-}  // namespace reference
-#if defined(__x86_64__)
-namespace avx2 {
-void RmsNorm(const Context& context, const RmsNormArgs& args);
-}  // namespace avx2
-namespace avx512 {
-void RmsNorm(const Context& context, const RmsNormArgs& args);
-}  // namespace avx512
-#endif
 
 void RmsNorm(const Context& context, const RmsNormArgs& args) {
   static constexpr Candidate<RmsNormArgs> kCandidates[] = {

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "core/rows.h"
-#include "ops/rms_norm/rms_norm.h"
+#include "ops/rms_norm/implementations.h"
 
 namespace kernels::reference {
 

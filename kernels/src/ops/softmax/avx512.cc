@@ -3,7 +3,7 @@
 #include <immintrin.h>
 
 #include "core/rows.h"
-#include "ops/softmax/softmax.h"
+#include "ops/softmax/implementations.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")

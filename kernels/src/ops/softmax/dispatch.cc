@@ -1,23 +1,7 @@
 #include "core/dispatch.h"
-
-#include "ops/softmax/softmax.h"
+#include "ops/softmax/implementations.h"
 
 namespace kernels {
-
-namespace reference {
-void LogSoftmax(const Context& context, const LogSoftmaxArgs& args);
-void KlDivergence(const Context& context, const KlDivergenceArgs& args);
-}  // namespace reference
-#if defined(__x86_64__)
-namespace avx2 {
-void LogSoftmax(const Context& context, const LogSoftmaxArgs& args);
-void KlDivergence(const Context& context, const KlDivergenceArgs& args);
-}  // namespace avx2
-namespace avx512 {
-void LogSoftmax(const Context& context, const LogSoftmaxArgs& args);
-void KlDivergence(const Context& context, const KlDivergenceArgs& args);
-}  // namespace avx512
-#endif
 
 void LogSoftmax(const Context& context, const LogSoftmaxArgs& args) {
   static constexpr Candidate<LogSoftmaxArgs> kCandidates[] = {

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "core/rows.h"
-#include "ops/softmax/softmax.h"
+#include "ops/softmax/implementations.h"
 
 namespace kernels::reference {
 

@@ -1,0 +1,31 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "ops/attention/blocks.h"
+#include "ops/attention/implementations.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+namespace kernels::avx2 {
+namespace {
+#include "core/simd_avx2.inl"
+
+#include "core/exp.inl"
+#include "ops/attention/kernel.inl"
+}  // namespace
+}  // namespace kernels::avx2
+
+#pragma GCC pop_options
+
+// Outside the region: what is instantiated from shared headers must not use its instructions.
+namespace kernels::avx2 {
+
+void Attention(const Context& context, const AttentionArgs& args) {
+  ForQueryBlocks(context, args, Attend);
+}
+
+}  // namespace kernels::avx2
+
+#endif

@@ -1,0 +1,229 @@
+// Included by avx2.cc and avx512.cc, after Lanes and Exp, in their target region.
+//
+// Softmax over tiles of kTile positions (Milakov and Gimelshein, arXiv:1805.02867; Dao et al.,
+// arXiv:2205.14135): each tile rescales the sums of those before it. For one query the tiles, the
+// order within them and every tree of additions depend on its own positions only; the templates
+// below differ only in how many queries share a load.
+
+constexpr int kShared = Lanes::kWidth / 4;  // queries that share registers of keys or values
+
+// The keys and values of one tile, wherever their pages are. Rows past `count` repeat the last.
+struct TileRows {
+  const float* k[kTile];
+  const float* v[kTile];
+};
+
+inline void FindRows(const QueryBlock& block, int64_t start, int count, TileRows& rows) {
+  const Pages& pages = block.pages;
+  int64_t page = start / pages.block_size;
+  int64_t slot = start % pages.block_size;
+  for (int j = 0; j < kTile; ++j) {
+    const int64_t first = (pages.blocks[page] * pages.kv_heads + block.kv_head) * pages.block_size;
+    rows.k[j] = block.k_cache + (first + slot) * pages.dim;
+    rows.v[j] = block.v_cache + (first + slot) * pages.dim;
+    if (j + 1 >= count) continue;
+    if (++slot == pages.block_size) {
+      slot = 0;
+      ++page;
+    }
+  }
+}
+
+// Q x K dot products, query major.
+template <int Q, int K>
+inline Lanes Dots(const float* const* q, const float* const* k, int64_t dim) {
+  static_assert(Q * K == Lanes::kWidth);
+  Lanes sum[Q * K];
+  for (Lanes& lanes : sum) lanes = Lanes::Zero();
+  const int64_t whole = dim - dim % Lanes::kWidth;
+  for (int64_t d = 0; d < whole; d += Lanes::kWidth) {
+    Lanes query[Q];
+    for (int i = 0; i < Q; ++i) query[i] = Lanes::Load(q[i] + d);
+    for (int j = 0; j < K; ++j) {
+      const Lanes key = Lanes::Load(k[j] + d);
+      for (int i = 0; i < Q; ++i) sum[i * K + j] = Lanes::MulAdd(query[i], key, sum[i * K + j]);
+    }
+  }
+  const int tail = static_cast<int>(dim - whole);
+  if (tail > 0) {
+    for (int i = 0; i < Q; ++i) {
+      const Lanes query = Lanes::LoadPart(q[i] + whole, tail);
+      for (int j = 0; j < K; ++j) {
+        const Lanes key = Lanes::LoadPart(k[j] + whole, tail);
+        sum[i * K + j] = Lanes::MulAdd(query, key, sum[i * K + j]);
+      }
+    }
+  }
+  return SumEach(sum);
+}
+
+// score[i][j] = q[i] . k[j] for j < limit (and a few more, which are masked later).
+template <int Q>
+inline void Score(const float* const* q, const TileRows& rows, int limit, int64_t dim,
+                  float* score) {
+  constexpr int kKeys = Lanes::kWidth / Q;
+  for (int j = 0; j < limit; j += kKeys) {
+    float dots[Lanes::kWidth];
+    Dots<Q, kKeys>(q, rows.k + j, dim).Store(dots);
+    for (int i = 0; i < Q; ++i) {
+      for (int n = 0; n < kKeys; ++n) score[i * kTile + j + n] = dots[i * kKeys + n];
+    }
+  }
+}
+
+struct Running {
+  float largest;
+  float total;
+  float correction;  // what this tile multiplies the earlier sums by
+};
+
+// Turns the scores of a tile into weights relative to the largest score so far.
+inline void Weigh(float* score, int seen, float scale, Running& running) {
+  static const float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const Lanes index = Lanes::Load(kIndex);
+  const Lanes hidden = Lanes::Set(-__builtin_inff());
+  Lanes most = hidden;
+  for (int j = 0; j < kTile; j += Lanes::kWidth) {
+    const Lanes scaled = Lanes::Load(score + j) * Lanes::Set(scale);
+    const Lanes left = Lanes::Set(static_cast<float>(seen - j));
+    const Lanes value = Lanes::IfLess(index, left, scaled, hidden);
+    value.Store(score + j);
+    most = Lanes::Max(value, most);
+  }
+  const float tile_largest = most.Largest();
+  const float largest = tile_largest > running.largest ? tile_largest : running.largest;
+  // Only -infinity so far: any finite shift gives weights of zero instead of NaN.
+  const Lanes shift = Lanes::Set(largest == -__builtin_inff() ? 0.0f : largest);
+  Lanes sum = Lanes::Zero();
+  for (int j = 0; j < kTile; j += Lanes::kWidth) {
+    const Lanes weight = Exp(Lanes::Load(score + j) - shift);
+    weight.Store(score + j);
+    sum = sum + weight;
+  }
+  float correction[Lanes::kWidth];
+  Exp(Lanes::Set(running.largest) - shift).Store(correction);
+  running = {largest, running.total * correction[0] + sum.Sum(), correction[0]};
+}
+
+// sum[i] = sum[i] * correction[i] + weights x values, for D vectors of the row from `at` on.
+template <int Q, int D>
+inline void AddValues(const float* score, const TileRows& rows, const int* seen,
+                      const Running* running, int64_t at, int64_t dim, float* sum) {
+  int common = seen[0];
+  for (int i = 1; i < Q; ++i) common = seen[i] < common ? seen[i] : common;
+  Lanes part[Q][D];
+  for (int i = 0; i < Q; ++i) {
+    for (int n = 0; n < D; ++n) part[i][n] = Lanes::Zero();
+  }
+  for (int j = 0; j < common; ++j) {
+    Lanes value[D];
+    for (int n = 0; n < D; ++n) value[n] = Lanes::Load(rows.v[j] + at + n * Lanes::kWidth);
+    for (int i = 0; i < Q; ++i) {
+      const Lanes weight = Lanes::Set(score[i * kTile + j]);
+      for (int n = 0; n < D; ++n) part[i][n] = Lanes::MulAdd(weight, value[n], part[i][n]);
+    }
+  }
+  for (int i = 0; i < Q; ++i) {
+    if (seen[i] == 0) continue;
+    // A hidden value is never read, not even with weight zero: it may be NaN.
+    for (int j = common; j < seen[i]; ++j) {
+      const Lanes weight = Lanes::Set(score[i * kTile + j]);
+      for (int n = 0; n < D; ++n) {
+        const Lanes value = Lanes::Load(rows.v[j] + at + n * Lanes::kWidth);
+        part[i][n] = Lanes::MulAdd(weight, value, part[i][n]);
+      }
+    }
+    const Lanes correction = Lanes::Set(running[i].correction);
+    for (int n = 0; n < D; ++n) {
+      float* to = sum + i * dim + at + n * Lanes::kWidth;
+      Lanes::MulAdd(Lanes::Load(to), correction, part[i][n]).Store(to);
+    }
+  }
+}
+
+// The same for the last, partial vector of one query.
+inline void AddValuesPart(const float* score, const TileRows& rows, int seen, float correction,
+                          int64_t at, int count, float* sum) {
+  Lanes part = Lanes::Zero();
+  for (int j = 0; j < seen; ++j) {
+    part = Lanes::MulAdd(Lanes::Set(score[j]), Lanes::LoadPart(rows.v[j] + at, count), part);
+  }
+  const Lanes before = Lanes::LoadPart(sum + at, count);
+  Lanes::MulAdd(before, Lanes::Set(correction), part).StorePart(sum + at, count);
+}
+
+// One tile for Q queries; seen[i] of its positions are visible to query i.
+template <int Q>
+inline void AddTile(const float* const* q, const float* scale, const TileRows& rows,
+                    const int* seen, int64_t dim, Running* running, float* score, float* sum) {
+  int limit = 0;
+  for (int i = 0; i < Q; ++i) limit = seen[i] > limit ? seen[i] : limit;
+  if (limit == 0) return;
+  Score<Q>(q, rows, limit, dim, score);
+  for (int i = 0; i < Q; ++i) {
+    if (seen[i] > 0) Weigh(score + i * kTile, seen[i], scale[i], running[i]);
+  }
+  constexpr int kWidth = Lanes::kWidth;
+  int64_t at = 0;
+  if constexpr (Q == 1) {
+    for (; at + 8 * kWidth <= dim; at += 8 * kWidth) {
+      AddValues<Q, 8>(score, rows, seen, running, at, dim, sum);
+    }
+  }
+  for (; at + 4 * kWidth <= dim; at += 4 * kWidth) {
+    AddValues<Q, 4>(score, rows, seen, running, at, dim, sum);
+  }
+  for (; at + kWidth <= dim; at += kWidth) {
+    AddValues<Q, 1>(score, rows, seen, running, at, dim, sum);
+  }
+  if (at == dim) return;
+  for (int i = 0; i < Q; ++i) {
+    if (seen[i] == 0) continue;
+    AddValuesPart(score + i * kTile, rows, seen[i], running[i].correction, at,
+                  static_cast<int>(dim - at), sum + i * dim);
+  }
+}
+
+inline void Finish(const float* sum, float total, int64_t dim, float* y) {
+  const Lanes divisor = Lanes::Set(total);
+  const int64_t whole = dim - dim % Lanes::kWidth;
+  for (int64_t d = 0; d < whole; d += Lanes::kWidth) (Lanes::Load(sum + d) / divisor).Store(y + d);
+  const int tail = static_cast<int>(dim - whole);
+  if (tail > 0) (Lanes::LoadPart(sum + whole, tail) / divisor).StorePart(y + whole, tail);
+}
+
+void Attend(const QueryBlock& block) {
+  const int64_t dim = block.pages.dim;
+  float* score = block.scratch;
+  float* sum = block.scratch + kBlockQueries * kTile;
+  Running running[kBlockQueries];
+  int64_t longest = 0;
+  for (int i = 0; i < block.queries; ++i) {
+    running[i] = {-__builtin_inff(), 0, 0};
+    longest = block.visible[i] > longest ? block.visible[i] : longest;
+  }
+  for (int64_t n = 0; n < block.queries * dim; ++n) sum[n] = 0;
+
+  for (int64_t start = 0; start < longest; start += kTile) {
+    int seen[kBlockQueries];
+    for (int i = 0; i < block.queries; ++i) {
+      const int64_t left = block.visible[i] - start;
+      seen[i] = static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
+    }
+    TileRows rows;
+    FindRows(block, start, static_cast<int>(longest - start < kTile ? longest - start : kTile),
+             rows);
+    int i = 0;
+    for (; i + kShared <= block.queries; i += kShared) {
+      AddTile<kShared>(block.q + i, block.scale + i, rows, seen + i, dim, running + i,
+                       score + i * kTile, sum + i * dim);
+    }
+    for (; i < block.queries; ++i) {
+      AddTile<1>(block.q + i, block.scale + i, rows, seen + i, dim, running + i, score + i * kTile,
+                 sum + i * dim);
+    }
+  }
+  for (int i = 0; i < block.queries; ++i) {
+    Finish(sum + i * dim, running[i].total, dim, block.y[i]);
+  }
+}

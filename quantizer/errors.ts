@@ -1,0 +1,33 @@
+export type RecipeErrorCode = "RECIPE_OPTION" | "RECIPE_MODEL";
+
+/** An option of a recipe is wrong, alone or for the model at hand. The message names it. */
+export class RecipeError extends Error {
+  static {
+    RecipeError.prototype.name = "RecipeError";
+  }
+  readonly code: RecipeErrorCode;
+
+  constructor(code: RecipeErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export type QuantizeErrorCode =
+  | "QUANTIZE_SOURCE"
+  | "QUANTIZE_OUTPUT"
+  | "QUANTIZE_NOT_FINITE"
+  | "QUANTIZE_OVERFLOW";
+
+/** Quantization stopped; the message names the layer or file. */
+export class QuantizeError extends Error {
+  static {
+    QuantizeError.prototype.name = "QuantizeError";
+  }
+  readonly code: QuantizeErrorCode;
+
+  constructor(code: QuantizeErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

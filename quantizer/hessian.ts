@@ -1,0 +1,108 @@
+// Statistics of a stage's inputs and what a solver needs of them.
+import { type Device, type F32, type I32, ops } from "../kernels/index.ts";
+import { QuantizeError } from "./errors.ts";
+
+/** Sums xxᵀ over calibration tokens. */
+export class HessianSum implements Disposable {
+  readonly #gram: F32;
+  #tokens = 0;
+
+  constructor(device: Device, inFeatures: number) {
+    this.#gram = device.zeros("f32", [inFeatures, inFeatures]);
+  }
+
+  /** @param x  [tokens, in] */
+  add(x: F32): void {
+    ops.accumulateGram(x, this.#gram);
+    this.#tokens += x.size(0);
+  }
+
+  /**
+   * The Hessian Σ xxᵀ / tokens, taken out of this sum.
+   *
+   * @param layer  whose inputs these are, for messages
+   * @throws QuantizeError QUANTIZE_NOT_FINITE if an activation was NaN or infinite, or too large to square
+   */
+  async finish(layer: string): Promise<Hessian> {
+    const diagonal = ops.finishHessian(this.#gram, 1 / this.#tokens);
+    const values = await diagonal.read();
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      throw new QuantizeError(
+        "QUANTIZE_NOT_FINITE",
+        `${layer}: the calibration activations of input ${bad} are not finite; ` +
+          "the model overflows on this data or has a broken weight in an earlier layer",
+      );
+    }
+    return new Hessian(this.#gram, diagonal, values, this.#tokens);
+  }
+
+  [Symbol.dispose](): void {
+    this.#gram[Symbol.dispose]();
+  }
+}
+
+/** [in, in]; shares its memory with the sum it came from. */
+export class Hessian implements Disposable {
+  readonly matrix: F32;
+  /** [in]: zero for inputs that no token reached. */
+  readonly diagonal: F32;
+  readonly diagonalValues: Float32Array;
+  readonly tokens: number;
+
+  constructor(matrix: F32, diagonal: F32, diagonalValues: Float32Array, tokens: number) {
+    this.matrix = matrix;
+    this.diagonal = diagonal;
+    this.diagonalValues = diagonalValues;
+    this.tokens = tokens;
+  }
+
+  get deadInputs(): number {
+    return this.diagonalValues.reduce((count, value) => count + (value === 0 ? 1 : 0), 0);
+  }
+
+  /** Inputs by descending diagonal, ties in their order: the order of "act-order". */
+  descendingOrder(): Int32Array<ArrayBuffer> {
+    const values = this.diagonalValues;
+    const order = Int32Array.from(values, (_, i) => i);
+    return order.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
+  }
+
+  [Symbol.dispose](): void {
+    this.diagonal[Symbol.dispose]();
+  }
+}
+
+/** A factor of the inverse of the damped Hessian, and the damping that it took. */
+export type DampedFactor = { readonly factor: F32; readonly damping: number };
+
+/** Each step adds ten times more; the last adds the whole mean of the diagonal, which nothing sound survives. */
+const ladder = [1, 10, 100] as const;
+
+/**
+ * Factors a Hessian, with more damping where the recipe's is too little.
+ *
+ * @param order  permutation of the inputs to apply first
+ * @returns undefined if no damping up to the mean of the diagonal makes it positive definite
+ */
+export async function factorHessian(
+  hessian: Hessian,
+  damping: number,
+  order: I32 | undefined,
+): Promise<DampedFactor | undefined> {
+  using permuted = order && permuteSymmetric(hessian.matrix, order);
+  const steps = [...ladder.map((times) => damping * times), 1].filter((step) => step <= 1);
+  for (const step of new Set(steps)) {
+    const { factor, status } = ops.inverseCholesky(permuted ?? hessian.matrix, step);
+    const [failed] = await status.read();
+    status[Symbol.dispose]();
+    if (failed === 0) return { factor, damping: step };
+    factor[Symbol.dispose]();
+  }
+  return undefined;
+}
+
+function permuteSymmetric(matrix: F32, order: I32): F32 {
+  using rows = ops.gatherRows(matrix, order);
+  return ops.gatherColumns(rows, order);
+}

@@ -1,0 +1,13 @@
+export { QuantizeError, RecipeError } from "./errors.ts";
+export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
+export type { QuantizeProgress } from "./progress.ts";
+export {
+  compatModes,
+  defaultRecipe,
+  groupSizes,
+  orders,
+  parseRecipe,
+  type Recipe,
+  storageDtypes,
+} from "./recipe.ts";
+export type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";

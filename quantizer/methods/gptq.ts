@@ -1,0 +1,124 @@
+// GPTQ (Frantar et al., arXiv:2210.17323). The loop over blocks of columns is here; loops over elements are kernels.
+import { type F32, type I32, ops, type RangeSource } from "../../kernels/index.ts";
+import { type DampedFactor, factorHessian } from "../hessian.ts";
+import type { Recipe } from "../recipe.ts";
+import { gridOf } from "./grid.ts";
+import { consecutiveGroups } from "./groups.ts";
+import type { Method, MethodResult, Solver } from "./method.ts";
+import { roundToNearest } from "./rtn.ts";
+
+/** Columns whose errors are spread one by one; later columns follow in one product per block. */
+const blockColumns = 128;
+
+export const gptq: Method = {
+  name: "gptq",
+  needsHessian: true,
+  prepare: async (hessian, recipe) => {
+    if (hessian === undefined) throw new RangeError("gptq needs a Hessian");
+    const order = recipe.order === "in-order" ? undefined : hessian.descendingOrder();
+    const orderTensor = order && hessian.matrix.device.from("i32", order);
+    const damped = await factorHessian(hessian, recipe.damping, orderTensor);
+    if (damped === undefined) {
+      orderTensor?.[Symbol.dispose]();
+      return roundingSolver(recipe);
+    }
+    return new GptqSolver(recipe, damped, order, orderTensor);
+  },
+};
+
+function roundingSolver(recipe: Recipe): Solver {
+  const reason = "the Hessian is not positive definite at any damping up to 1: rounded to nearest";
+  return {
+    quantize: (weight) => roundToNearest(weight, { ...recipe, order: "in-order" }, reason),
+    [Symbol.dispose]() {},
+  };
+}
+
+class GptqSolver implements Solver {
+  readonly #recipe: Recipe;
+  readonly #damped: DampedFactor;
+  readonly #order: Int32Array<ArrayBuffer> | undefined;
+  readonly #orderTensor: I32 | undefined;
+
+  constructor(
+    recipe: Recipe,
+    damped: DampedFactor,
+    order: Int32Array<ArrayBuffer> | undefined,
+    orderTensor: I32 | undefined,
+  ) {
+    this.#recipe = recipe;
+    this.#damped = damped;
+    this.#order = order;
+    this.#orderTensor = orderTensor;
+  }
+
+  quantize(weight: F32): MethodResult {
+    const recipe = this.#recipe;
+    const inFeatures = weight.size(1);
+    const groups = consecutiveGroups(inFeatures, recipe.groupSize);
+    // With static groups, and with one group a row, the grid comes from the stored weights in their stored order.
+    const given = recipe.groupSize === -1 || recipe.order === "act-order-static";
+    const grid = given ? this.#givenGrid(weight) : this.#emptyGrid(weight);
+    using w = this.#orderTensor ? permuted(weight, this.#orderTensor) : weight;
+    const order = this.#order;
+    const ownGroups = order && given ? order.map((column) => groups[column] ?? 0) : groups;
+    using columnGroup = w.device.from("i32", ownGroups);
+    const codes = w.device.empty("u8", w.shape);
+    this.#solve({ w, columnGroup, ...grid, codes }, given);
+    const result = {
+      ...grid,
+      method: "gptq",
+      damping: this.#damped.damping,
+      fallback:
+        this.#damped.damping === recipe.damping
+          ? undefined
+          : `damping ${recipe.damping} was too little to factor the Hessian`,
+    };
+    if (order === undefined) return { ...result, codes, groupIndex: groups };
+    const inverse = new Int32Array(inFeatures);
+    for (const [i, column] of order.entries()) inverse[column] = i;
+    using inverseTensor = w.device.from("i32", inverse);
+    using permutedCodes = codes;
+    return {
+      ...result,
+      codes: ops.gatherColumns(permutedCodes, inverseTensor),
+      groupIndex: given ? groups : inverse.map((position) => groups[position] ?? 0),
+    };
+  }
+
+  #givenGrid(weight: F32): { scales: F32; zeros: I32 } {
+    const { groupSize } = this.#recipe;
+    return ops.findGrid(
+      weight,
+      gridOf(this.#recipe),
+      groupSize === -1 ? weight.size(1) : groupSize,
+    );
+  }
+
+  #emptyGrid(weight: F32): { scales: F32; zeros: I32 } {
+    const shape = [weight.size(0), Math.ceil(weight.size(1) / this.#recipe.groupSize)];
+    return { scales: weight.device.empty("f32", shape), zeros: weight.device.empty("i32", shape) };
+  }
+
+  #solve(weight: Parameters<typeof ops.gptqBlock>[0], given: boolean): void {
+    const dynamic: RangeSource = this.#recipe.compat === "autogptq" ? "stale" : "updated";
+    const options = { grid: gridOf(this.#recipe), range: given ? ("given" as const) : dynamic };
+    const { factor } = this.#damped;
+    const columns = weight.w.size(1);
+    for (let begin = 0; begin < columns; begin += blockColumns) {
+      const end = Math.min(begin + blockColumns, columns);
+      using error = ops.gptqBlock(weight, factor, { begin, end }, options);
+      if (end < columns) ops.trailingUpdate(weight.w, error, factor, begin);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#damped.factor[Symbol.dispose]();
+    this.#orderTensor?.[Symbol.dispose]();
+  }
+}
+
+function permuted(weight: F32, order: I32): F32 {
+  using source = weight;
+  return ops.gatherColumns(source, order);
+}

@@ -1,0 +1,180 @@
+// The output directory: everything a user needs of the result, under final names only when it is complete.
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
+import { join, resolve, sep } from "node:path";
+import type { I32, Tensor } from "../kernels/index.ts";
+import { ops } from "../kernels/index.ts";
+import {
+  type CheckpointWriter,
+  copyCompanions,
+  createCheckpointWriter,
+  type Linear,
+  type Model,
+  planShards,
+  quantizationConfigJson,
+  quantizedConfigJson,
+  quantizedTensorEntries,
+  type TensorSpec,
+  totalTensorBytes,
+  writeFileAtomic,
+} from "../runtime/index.ts";
+import { QuantizeError } from "./errors.ts";
+import { quantizationOf, type Recipe } from "./recipe.ts";
+import type { ConversionReport, QuantizationReport } from "./report.ts";
+
+/** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
+export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
+
+/**
+ * Every tensor of the quantized checkpoint, in the source's order.
+ *
+ * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming a linear whose extents do not suit the group size
+ */
+export function quantizedEntries(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  linears: LinearExtents,
+  recipe: Recipe,
+): readonly TensorSpec[] {
+  const floatDtype = recipe.dtype === "f16" ? "F16" : "BF16";
+  return [...shapes].flatMap(([name, shape]): readonly TensorSpec[] => {
+    const [, owner = "", kind = ""] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
+    const linear = linears.get(owner);
+    if (linear === undefined) return [{ name, dtype: floatDtype, shape: [...shape] }];
+    if (kind === "bias") return []; // written with the weight
+    const hasBias = recipe.zeroBias || shapes.has(`${owner}.bias`);
+    const { bits, groupSize } = recipe;
+    return quantizedTensorEntries(owner, linear, { bits, groupSize, floatDtype, hasBias });
+  });
+}
+
+/** Bits of packed weights, scales and zeros per weight of the quantized linears. */
+export function bitsPerWeight(entries: readonly TensorSpec[], linears: LinearExtents): number {
+  const bytes = { I32: 4, F16: 2, BF16: 2 } as Readonly<Record<string, number>>;
+  const packed = entries
+    .filter(({ name }) => /\.(qweight|qzeros|scales)$/.test(name))
+    .reduce((sum, { dtype, shape }) => sum + shape.reduce((a, b) => a * b, bytes[dtype] ?? 0), 0);
+  let weights = 0;
+  for (const { inFeatures, outFeatures } of linears.values()) weights += inFeatures * outFeatures;
+  return (8 * packed) / weights;
+}
+
+/** Where a result is going; refuses what would lose something. */
+export class Output implements Disposable {
+  readonly dir: string;
+  readonly tensorBytes: number;
+  readonly conversions: ConversionReport[] = [];
+  readonly #writer: CheckpointWriter;
+  readonly #planned: ReadonlySet<string>;
+  readonly #files: ReadonlySet<string>;
+  readonly #created: boolean;
+  #finished = false;
+
+  /**
+   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, in use or not writable
+   */
+  constructor(
+    dir: string,
+    source: string,
+    entries: readonly TensorSpec[],
+    options: { readonly recipe: Recipe; readonly overwrite: boolean },
+  ) {
+    this.dir = resolve(dir);
+    this.#created = prepareDirectory(this.dir, source, options.overwrite);
+    const plan = planShards(entries, options.recipe.maxShardBytes);
+    this.#planned = new Set(entries.map(({ name }) => name));
+    this.#files = new Set(plan.map(({ file }) => file));
+    this.tensorBytes = totalTensorBytes(plan);
+    this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+  }
+
+  /** Writes a tensor if it is part of the checkpoint; one that is not (a left-out bias) is ignored. */
+  async write(name: string, tensor: Tensor): Promise<void> {
+    if (!this.#planned.has(name)) return;
+    const values = await tensor.read();
+    this.#writer.write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+
+  /** Writes a tensor of the source as the recipe's dtype and notes what did not survive that. */
+  async writeConverted(model: Model, name: string, dtype: Recipe["dtype"]): Promise<void> {
+    using tensor = model.tensor(name);
+    if (tensor.dtype === dtype) return this.write(name, tensor);
+    using counts = model.device.zeros("i32", [2]);
+    using converted = ops.cast(tensor, dtype, counts);
+    await this.write(name, converted);
+    await this.noteConversion(name, counts);
+  }
+
+  /** @param counts  [2], see ops.cast */
+  async noteConversion(name: string, counts: I32): Promise<void> {
+    const [overflowed = 0, flushed = 0] = await counts.read();
+    if (overflowed + flushed > 0) this.conversions.push({ name, overflowed, flushed });
+  }
+
+  /** Adds the small files, then gives the weights their final names. */
+  finish(
+    model: Model,
+    recipe: Recipe,
+    report: Omit<QuantizationReport, "files">,
+  ): QuantizationReport {
+    this.#removeOldWeights();
+    const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
+    const quantization = quantizationConfigJson(quantizationOf(recipe), {
+      version: report.nibble,
+      bias: recipe.zeroBias ? "all" : "source",
+    });
+    const dtype = recipe.dtype === "f16" ? "float16" : "bfloat16";
+    const config = quantizedConfigJson(model.checkpoint.config, quantization, dtype);
+    const complete: QuantizationReport = {
+      ...report,
+      files: { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) },
+    };
+    const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
+    writeFileAtomic(join(this.dir, "config.json"), json(config));
+    writeFileAtomic(join(this.dir, "quantize_config.json"), json(quantization));
+    writeFileAtomic(join(this.dir, "report.json"), json(complete));
+    this.#writer.finish();
+    this.#finished = true;
+    return complete;
+  }
+
+  // Shards of an earlier result under other names would be found beside the new ones.
+  #removeOldWeights(): void {
+    for (const file of readdirSync(this.dir)) {
+      const isWeights = /^model.*\.safetensors(\.index\.json)?$/.test(file);
+      if (isWeights && !this.#files.has(file)) rmSync(join(this.dir, file));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#writer[Symbol.dispose]();
+    if (!this.#finished && this.#created) removeIfEmpty(this.dir);
+  }
+}
+
+function prepareDirectory(dir: string, source: string, overwrite: boolean): boolean {
+  const refuse = (problem: string): never => {
+    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
+  };
+  if (existsSync(dir)) {
+    if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
+    const real = `${realpathSync(dir)}${sep}`;
+    if (real.startsWith(`${realpathSync(source)}${sep}`)) {
+      refuse("is the source model or inside it; choose another directory");
+    }
+    if (readdirSync(dir).length > 0 && !overwrite) {
+      refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
+    }
+    return false;
+  }
+  try {
+    mkdirSync(dir, { recursive: true });
+  } catch (cause) {
+    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: cannot be created: ${String(cause)}`, {
+      cause,
+    });
+  }
+  return true;
+}
+
+function removeIfEmpty(dir: string): void {
+  if (existsSync(dir) && readdirSync(dir).length === 0) rmSync(dir, { recursive: true });
+}

@@ -1,0 +1,94 @@
+import type { QuantizationConfig } from "../runtime/index.ts";
+import { RecipeError } from "./errors.ts";
+import { type MethodName, methodNames } from "./methods/index.ts";
+
+export const groupSizes = [32, 64, 128, -1] as const;
+export const storageDtypes = ["f16", "bf16"] as const;
+export const orders = ["in-order", "act-order", "act-order-static"] as const;
+export const compatModes = ["none", "autogptq"] as const;
+
+/** How a model is quantized; every field has been checked. */
+export type Recipe = {
+  readonly method: MethodName;
+  readonly bits: 4 | 8;
+  /** Inputs that share a scale; −1 for all inputs of an output channel. */
+  readonly groupSize: (typeof groupSizes)[number];
+  readonly symmetric: boolean;
+  /**
+   * Order in which columns are rounded: as stored, or by descending Hessian diagonal ("act-order"), with groups of the
+   * permuted columns or ("static") of the stored ones, which needs no group index when the result is used.
+   */
+  readonly order: (typeof orders)[number];
+  /** Fraction of the mean Hessian diagonal added to it. */
+  readonly damping: number;
+  /** What scales and everything that is not packed are stored as. */
+  readonly dtype: (typeof storageDtypes)[number];
+  /** "autogptq" reproduces AutoGPTQ's results: stale group ranges, unrounded scales, half grids. */
+  readonly compat: (typeof compatModes)[number];
+  /** Whether linears without a bias get one of zeros, as in the official releases; some loaders need it. */
+  readonly zeroBias: boolean;
+  readonly maxShardBytes: number;
+};
+
+export const defaultRecipe: Recipe = {
+  method: "gptq",
+  bits: 4,
+  groupSize: 128,
+  symmetric: true,
+  order: "in-order",
+  damping: 0.01,
+  dtype: "f16",
+  compat: "none",
+  zeroBias: true,
+  maxShardBytes: 2_000_000_000,
+};
+
+/**
+ * Completes and checks a recipe.
+ *
+ * @throws RecipeError RECIPE_OPTION naming the option, what is allowed and what was given
+ */
+export function parseRecipe(options: Partial<Recipe>): Recipe {
+  const recipe: Recipe = { ...defaultRecipe, ...options };
+  oneOf("method", recipe.method, methodNames);
+  oneOf("bits", recipe.bits, [4, 8]);
+  oneOf("group size", recipe.groupSize, groupSizes);
+  oneOf("order", recipe.order, orders);
+  oneOf("dtype", recipe.dtype, storageDtypes);
+  oneOf("compat", recipe.compat, compatModes);
+  if (!(recipe.damping > 0 && recipe.damping <= 1)) {
+    throw optionError("damping", recipe.damping, "a fraction above 0 and at most 1");
+  }
+  const shard = recipe.maxShardBytes;
+  if (!Number.isSafeInteger(shard) || shard < 1) {
+    throw optionError("shard size", shard, "a positive number of bytes");
+  }
+  if (recipe.method === "rtn" && recipe.order !== "in-order") {
+    throw optionError("order", recipe.order, "in-order, since rtn rounds every column by itself");
+  }
+  return recipe;
+}
+
+/** What a checkpoint made with this recipe declares about itself. */
+export function quantizationOf(recipe: Recipe): QuantizationConfig {
+  return {
+    bits: recipe.bits,
+    groupSize: recipe.groupSize,
+    sym: recipe.symmetric,
+    // With static groups the stored order of groups is the ordinary one: loaders need not know.
+    descAct: recipe.order === "act-order",
+    staticGroups: recipe.order === "act-order-static",
+    trueSequential: true,
+    dampPercent: recipe.damping,
+    // The v1 layout stores zero − 1, which cannot express an asymmetric zero of 0.
+    checkpointFormat: recipe.symmetric ? "gptq" : "gptq_v2",
+  };
+}
+
+function oneOf<T>(name: string, value: T, allowed: readonly T[]): void {
+  if (!allowed.includes(value)) throw optionError(name, value, `one of ${allowed.join(", ")}`);
+}
+
+function optionError(name: string, value: unknown, expected: string): RecipeError {
+  return new RecipeError("RECIPE_OPTION", `${name} is ${String(value)}; expected ${expected}`);
+}

@@ -1,0 +1,46 @@
+import type { Recipe } from "./recipe.ts";
+
+/** What happened to one linear. */
+export type LinearReport = {
+  readonly name: string;
+  readonly method: string;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Calibration tokens behind the Hessian. */
+  readonly tokens: number;
+  /** Squared output error per calibration token: tr(ΔHΔᵀ), H = Σ xxᵀ / tokens; undefined without tokens. */
+  readonly loss: number | undefined;
+  /** Squared output error over squared output on the calibration tokens. */
+  readonly relativeError: number | undefined;
+  /** The damping that worked; 0 where none was needed. */
+  readonly damping: number;
+  /** Inputs that no calibration token reached; their weights became 0. */
+  readonly deadInputs: number;
+  readonly seconds: number;
+  /** Why another method or damping than the recipe's was used. */
+  readonly fallback: string | undefined;
+};
+
+/** What a quantization run did; written as report.json beside the checkpoint. */
+export type QuantizationReport = {
+  readonly nibble: string;
+  readonly source: string;
+  readonly recipe: Recipe;
+  readonly calibration: { readonly segments: number; readonly tokens: number };
+  readonly linears: readonly LinearReport[];
+  /** Values of other tensors that 16-bit storage could not hold. */
+  readonly conversions: readonly ConversionReport[];
+  /** Bits of packed weights, scales and zeros per weight of the quantized linears. */
+  readonly bitsPerWeight: number;
+  /** Bytes of all tensors of the checkpoint. */
+  readonly tensorBytes: number;
+  readonly seconds: number;
+  readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
+};
+
+/** A tensor that lost values on conversion. */
+export type ConversionReport = {
+  readonly name: string;
+  readonly overflowed: number;
+  readonly flushed: number;
+};

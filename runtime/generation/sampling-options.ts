@@ -1,0 +1,67 @@
+import { GenerationError } from "./errors.ts";
+
+export type SamplingOptions = {
+  /** 0 chooses the most likely token. */
+  readonly temperature: number;
+  /** Probability mass to draw from, 0 … 1; 1 is off. */
+  readonly topP: number;
+  /** Number of most likely tokens to draw from; 0 is off, 1 is greedy. */
+  readonly topK: number;
+  /** Divides (or multiplies, below 0) the logits of tokens already seen; 1 is off. */
+  readonly repetitionPenalty: number;
+  readonly seed: number;
+};
+
+export const DEFAULT_SAMPLING: SamplingOptions = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  repetitionPenalty: 1,
+  seed: 1234,
+};
+
+type Rule = { readonly expected: string; readonly accepts: (value: number) => boolean };
+
+const RULES: { readonly [K in keyof SamplingOptions]: Rule } = {
+  temperature: { expected: "a finite number from 0", accepts: (v) => Number.isFinite(v) && v >= 0 },
+  topP: { expected: "a number from 0 to 1", accepts: (v) => v >= 0 && v <= 1 },
+  topK: { expected: "an integer from 0", accepts: (v) => Number.isSafeInteger(v) && v >= 0 },
+  repetitionPenalty: {
+    expected: "a finite number above 0",
+    accepts: (v) => Number.isFinite(v) && v > 0,
+  },
+  seed: { expected: "an integer from 0", accepts: (v) => Number.isSafeInteger(v) && v >= 0 },
+};
+
+/**
+ * Fills in the defaults (`DEFAULT_SAMPLING`) and checks every option.
+ *
+ * @throws GenerationError GENERATION_OPTION naming an option that is unknown or out of range
+ */
+export function parseSamplingOptions(
+  partial: { readonly [K in keyof SamplingOptions]?: SamplingOptions[K] | undefined },
+): SamplingOptions {
+  const options = { ...DEFAULT_SAMPLING };
+  for (const [name, value] of Object.entries(partial) as [string, unknown][]) {
+    if (!isOptionName(name)) {
+      const known = Object.keys(RULES).join(", ");
+      throw optionError(`unknown sampling option ${JSON.stringify(name)}; expected ${known}`);
+    }
+    if (value === undefined) {
+      continue;
+    }
+    if (typeof value !== "number" || !RULES[name].accepts(value)) {
+      throw optionError(`${name} must be ${RULES[name].expected}, got ${JSON.stringify(value)}`);
+    }
+    options[name] = value;
+  }
+  return options;
+}
+
+function isOptionName(name: string): name is keyof SamplingOptions {
+  return Object.hasOwn(RULES, name);
+}
+
+function optionError(message: string): GenerationError {
+  return new GenerationError("GENERATION_OPTION", message);
+}

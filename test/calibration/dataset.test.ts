@@ -1,0 +1,216 @@
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { readDocuments } from "../../calibration/index.ts";
+import { sharedPath } from "../support/shared.ts";
+import { EXAMPLES, temporaryFiles } from "./support.ts";
+
+const write = temporaryFiles();
+
+const failure = (code: string, ...parts: string[]): unknown =>
+  expect.objectContaining({
+    name: "CalibrationError",
+    code,
+    // All parts, in this order.
+    message: expect.stringMatching(
+      new RegExp(parts.map((part) => part.replace(/[^\w ]/g, "\\$&")).join(".*")),
+    ),
+  });
+
+const CHAT = [
+  { from: "user", value: "1+1?" },
+  { from: "assistant", value: "2" },
+];
+const TURNS = [
+  { role: "user", content: "1+1?" },
+  { role: "assistant", content: "2" },
+];
+const SYSTEM = "You are a helpful assistant.";
+
+describe("formats", () => {
+  it("reads Qwen's fine-tuning format", () => {
+    const path = write("a.json", JSON.stringify([{ id: "x", conversations: CHAT }]));
+    expect(readDocuments(path)).toEqual([{ kind: "conversation", system: SYSTEM, turns: TURNS }]);
+  });
+
+  it("reads the three kinds of rows from lines, whatever the line ends and blank lines", () => {
+    const rows = [{ text: "one\ntwo" }, { conversations: CHAT }, { messages: TURNS, n: 1 }];
+    const lines = `\ufeff\r\n${rows.map((row) => JSON.stringify(row)).join("\r\n\r\n")}`;
+    expect(readDocuments(write("a.jsonl", lines))).toEqual([
+      { kind: "text", text: "one\ntwo" },
+      { kind: "conversation", system: SYSTEM, turns: TURNS },
+      { kind: "conversation", system: SYSTEM, turns: TURNS },
+    ]);
+  });
+
+  it("reads rows that straddle the chunks a file is read in, characters cut in half included", () => {
+    const texts = Array.from({ length: 7 }, (_, i) => "你".repeat(150_000 + i));
+    const lines = texts.map((text) => JSON.stringify({ text })).join("\n");
+    expect(readDocuments(write("long.jsonl", lines))).toEqual(
+      texts.map((text) => ({ kind: "text", text })),
+    );
+  });
+
+  it("reads a text file as one document, without its byte-order mark", () => {
+    const path = write("a.TXT", "\ufeffone\r\n\r\ntwo\n");
+    expect(readDocuments(path)).toEqual([{ kind: "text", text: "one\r\n\r\ntwo\n" }]);
+  });
+
+  it("leaves out rows with an empty text", () => {
+    const path = write("blank.jsonl", '{"text": ""}\n{"text": " \\n"}\n{"text": "x"}\n');
+    expect(readDocuments(path)).toEqual([{ kind: "text", text: "x" }]);
+  });
+
+  it("takes the system text from a first system message", () => {
+    const messages = [{ role: "system", content: "Be brief." }, ...TURNS];
+    const [document] = readDocuments(write("s.jsonl", JSON.stringify({ messages })));
+    expect(document).toEqual({ kind: "conversation", system: "Be brief.", turns: TURNS });
+  });
+
+  it("drops one leading message that is not the user's, and no more", () => {
+    const greeting = { from: "assistant", value: "Hello" };
+    const row = { conversations: [greeting, greeting, ...CHAT] };
+    const [document] = readDocuments(write("lead.json", JSON.stringify([row])));
+    expect(document).toMatchObject({
+      turns: [{ role: "assistant", content: "Hello" }, ...TURNS],
+    });
+  });
+
+  it("reads the bundled examples", () => {
+    const documents = readDocuments(join(EXAMPLES, "calibration.jsonl"));
+    const kinds = documents.map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === "text").length).toBe(19);
+    expect(kinds.filter((kind) => kind === "conversation").length).toBe(67);
+    expect(readDocuments(join(EXAMPLES, "evaluation.txt")).length).toBe(1);
+  });
+});
+
+describe("errors", () => {
+  const folder = join(dirname(write("x", "")), "folder.json");
+  mkdirSync(folder);
+  const json = (name: string, value: unknown): string => write(name, JSON.stringify(value));
+
+  it.each([
+    [
+      "a missing file",
+      join(dirname(write("x", "")), "no.json"),
+      "CALIBRATION_NOT_FOUND",
+      "no.json",
+    ],
+    ["a folder", EXAMPLES, "CALIBRATION_FORMAT", "expected .json"],
+    ["a folder with the right ending", folder, "CALIBRATION_NOT_FOUND", "not a file"],
+    ["an unknown ending", write("a.csv", "x"), "CALIBRATION_FORMAT", '".csv"'],
+    ["an empty .json", write("e.json", ""), "CALIBRATION_EMPTY", "e.json"],
+    ["an empty .jsonl", write("e.jsonl", ""), "CALIBRATION_EMPTY", "e.jsonl"],
+    ["an empty .txt", write("e.txt", ""), "CALIBRATION_EMPTY", "e.txt"],
+    ["a blank .txt", write("b.txt", " \n\n"), "CALIBRATION_EMPTY", "b.txt"],
+    ["a .jsonl of blank lines", write("b.jsonl", "\n\n"), "CALIBRATION_EMPTY", "b.jsonl"],
+    ["an empty array", json("ea.json", []), "CALIBRATION_EMPTY", "ea.json"],
+  ])("refuses %s", (_, path, code, part) => {
+    expect(() => readDocuments(path)).toThrow(failure(code, part));
+  });
+
+  it("names the line of malformed JSON", () => {
+    const path = write("bad.json", '[\n{"text": "a"},\n{"text": }\n]');
+    expect(() => readDocuments(path)).toThrow(failure("CALIBRATION_JSON", "bad.json", "line 3"));
+    const lines = write("bad.jsonl", '{"text": "a"}\n\n{"text": "b"');
+    expect(() => readDocuments(lines)).toThrow(failure("CALIBRATION_JSON", "bad.jsonl: line 3"));
+  });
+
+  it("names the line also where JSON.parse gives its position or only quotes the place", () => {
+    const rows = Array.from({ length: 50 }, (_, i) => `{"text": "row ${i} \\n"}`);
+    for (const [bad, index] of [
+      ['{"text": "a" "b"}', 20],
+      ["{'text': 1}", 30],
+      ['{"text": "tab\there"}', 40],
+    ] as const) {
+      const path = write("line.json", `[\n${rows.with(index, bad).join(",\n")}\n]`);
+      expect(() => readDocuments(path)).toThrow(failure("CALIBRATION_JSON", `line ${index + 2}:`));
+    }
+  });
+
+  it("tells a truncated .json file from a sound one", () => {
+    const path = write("cut.json", '[{"text": "a"},\n');
+    expect(() => readDocuments(path)).toThrow(failure("CALIBRATION_JSON", "cut.json"));
+  });
+
+  it.each([
+    ["zero bytes", Uint8Array.of(80, 75, 3, 4, 0, 0)],
+    ["bytes that are not UTF-8", Uint8Array.of(97, 0xff, 98)],
+    ["half a character at the end", Uint8Array.of(97, 0xe4, 0xbd)],
+  ])("refuses a file with %s", (name, bytes) => {
+    for (const extension of ["txt", "json", "jsonl"]) {
+      const path = write(`${name.replaceAll(" ", "-")}.${extension}`, bytes);
+      expect(() => readDocuments(path)).toThrow(failure("CALIBRATION_FORMAT", path));
+    }
+  });
+
+  it.each<[name: string, rows: unknown, code: string, ...parts: string[]]>([
+    ["an object at the top", { conversations: CHAT }, "CALIBRATION_ROW", "array of rows"],
+    ["a row that is a string", ["x"], "CALIBRATION_ROW", "row 0", "string"],
+    ["a row that is null", [{ text: "a" }, null], "CALIBRATION_ROW", "row 1", "null"],
+    ["a row that is an array", [[]], "CALIBRATION_ROW", "row 0"],
+    [
+      "a row without known fields",
+      [{ input: "a", output: "b" }],
+      "CALIBRATION_ROW",
+      "row 0",
+      "input",
+    ],
+    ["a row with two contents", [{ text: "a", messages: TURNS }], "CALIBRATION_ROW", "row 0"],
+    ["a text that is a number", [{ text: 5 }], "CALIBRATION_ROW", "row 0", "text", "number"],
+    [
+      "conversations that are no array",
+      [{ conversations: {} }],
+      "CALIBRATION_ROW",
+      "conversations",
+    ],
+    ["a message that is a string", [{ messages: ["hi"] }], "CALIBRATION_ROW", "messages[0]"],
+    [
+      "a value that is null",
+      [{ conversations: [CHAT[0], { from: "assistant", value: null }] }],
+      "CALIBRATION_ROW",
+      "row 0: conversations[1].value",
+      "null",
+    ],
+    [
+      "a message without a role",
+      [{ messages: [{ content: "x" }] }],
+      "CALIBRATION_ROW",
+      "messages[0].role",
+    ],
+    [
+      "an unknown role",
+      [{ conversations: CHAT }, { conversations: [CHAT[0], { from: "gpt", value: "2" }] }],
+      "CALIBRATION_ROLE",
+      "row 1: conversations[1].from",
+      '"gpt"',
+    ],
+    [
+      "a system role in the conversations layout",
+      [{ conversations: [{ from: "system", value: "x" }, ...CHAT] }],
+      "CALIBRATION_ROLE",
+      '"system"',
+    ],
+    [
+      "a system message after the first",
+      [{ messages: [...TURNS, { role: "system", content: "x" }] }],
+      "CALIBRATION_ROLE",
+      '"system"',
+    ],
+    ["a conversation without messages", [{ conversations: [] }], "CALIBRATION_EMPTY", "row 0"],
+    ["a conversation of one answer", [{ conversations: [CHAT[1]] }], "CALIBRATION_EMPTY", "row 0"],
+  ])("refuses %s", (name, rows, code, ...parts) => {
+    const path = json(`${name.replaceAll(" ", "-")}.json`, rows);
+    expect(() => readDocuments(path)).toThrow(failure(code, ...parts));
+  });
+});
+
+const conversations = sharedPath("data", "calibration", "conversations.json");
+describe.skipIf(conversations === undefined)("reference data", () => {
+  it("reads every conversation of the reference file", () => {
+    const documents = readDocuments(conversations!);
+    expect(documents.length).toBe(544);
+    expect(documents.every(({ kind }) => kind === "conversation")).toBe(true);
+  });
+});

@@ -1,0 +1,276 @@
+import { describe, expect, test } from "vitest";
+import { type Device, type Isa, ops } from "../../kernels/index.ts";
+import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { integers, normal, seeded } from "../support/random.ts";
+import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
+
+type Shape = { readonly heads: number; readonly kvHeads: number; readonly dim: number };
+type Row = { readonly sequence: number; readonly position: number };
+
+/** Sequences of random keys and values, and a batch of rows that look at them. */
+type Problem = Shape & {
+  readonly lengths: readonly number[];
+  readonly rows: readonly Row[];
+  /** per sequence, [length, kvHeads · dim] */
+  readonly keys: readonly Float32Array<ArrayBuffer>[];
+  readonly values: readonly Float32Array<ArrayBuffer>[];
+  /** [rows, heads · dim] */
+  readonly queries: Float32Array<ArrayBuffer>;
+  readonly scales: Float32Array<ArrayBuffer>;
+};
+
+function makeProblem(shape: Shape, lengths: readonly number[], rows: readonly Row[]): Problem {
+  const random = seeded(shape.dim * 1000 + rows.length);
+  const width = shape.kvHeads * shape.dim;
+  return {
+    ...shape,
+    lengths,
+    rows,
+    keys: lengths.map((length) => normal(length * width, random, { heavy: true })),
+    values: lengths.map((length) => normal(length * width, random, { heavy: true })),
+    queries: normal(rows.length * shape.heads * shape.dim, random),
+    scales: Float32Array.from(rows, () => (1 + random()) / Math.sqrt(shape.dim)),
+  };
+}
+
+/** Rows `first` … `first + count − 1` of one sequence. */
+const span = (sequence: number, first: number, count: number): Row[] =>
+  Array.from({ length: count }, (_, i) => ({ sequence, position: first + i }));
+
+type Layout = { readonly blockSize: number; readonly threads?: number };
+
+/** Fills a cache of shuffled pages (the rest of it NaN) and attends with all rows, or `only` some of them. */
+async function attend(isa: Isa, problem: Problem, layout: Layout, only?: readonly number[]) {
+  const { blockSize, threads = 2 } = layout;
+  const { kvHeads, dim, heads, lengths } = problem;
+  return withDevice({ isa, threads }, async (device) => {
+    const perSequence = Math.ceil(Math.max(...lengths) / blockSize);
+    const blocks = perSequence * lengths.length + 1;
+    const order = Array.from({ length: blocks }, (_, i) => i).reverse();
+    const table = Int32Array.from(order.slice(0, perSequence * lengths.length));
+    using blockTable = device.from("i32", table, [lengths.length, perSequence]);
+    const shape = [blocks, kvHeads, blockSize, dim];
+    const empty = new Float32Array(blocks * kvHeads * blockSize * dim).fill(Number.NaN);
+    using k = device.from("f32", empty, shape);
+    using v = device.from("f32", empty, shape);
+    lengths.forEach((length, sequence) => {
+      using positions = device.from(
+        "i32",
+        Int32Array.from({ length }, (_, i) => i),
+      );
+      using rowSequence = device.from("i32", new Int32Array(length).fill(sequence));
+      const rowShape = [length, kvHeads * dim];
+      using newK = device.from("f32", problem.keys[sequence]!, rowShape);
+      using newV = device.from("f32", problem.values[sequence]!, rowShape);
+      ops.storeCache(newK, newV, { positions, rowSequence, blockTable }, { k, v });
+    });
+    const picked = only ?? problem.rows.map((_, i) => i);
+    const rows = picked.map((i) => problem.rows[i]!);
+    using positions = device.from(
+      "i32",
+      Int32Array.from(rows, (row) => row.position),
+    );
+    using rowSequence = device.from(
+      "i32",
+      Int32Array.from(rows, (row) => row.sequence),
+    );
+    using scale = device.from(
+      "f32",
+      Float32Array.from(picked, (i) => problem.scales[i]!),
+    );
+    const width = heads * dim;
+    const q = picked.flatMap((i) => [...problem.queries.subarray(i * width, (i + 1) * width)]);
+    using queries = device.from("f32", Float32Array.from(q), [picked.length, width]);
+    using y = ops.attention(queries, { k, v }, { positions, rowSequence, blockTable }, scale);
+    return y.read();
+  });
+}
+
+/** One head of one row in double precision, and the error that f32 arithmetic may make. */
+function attendHead(problem: Problem, index: number, head: number) {
+  const { dim, kvHeads, heads } = problem;
+  const { sequence, position } = problem.rows[index]!;
+  const keys = problem.keys[sequence]!;
+  const values = problem.values[sequence]!;
+  const kvHead = Math.floor(head / (heads / kvHeads));
+  const q = problem.queries.subarray(
+    (index * heads + head) * dim,
+    (index * heads + head + 1) * dim,
+  );
+  const scale = problem.scales[index]!;
+  const at = (p: number) => (p * kvHeads + kvHead) * dim;
+  let scoreError = 0;
+  const scores = Array.from({ length: position + 1 }, (_, p) => {
+    const bound = dotTolerance(dim, norm(q), norm(keys, at(p), dim)) * scale;
+    const score = q.reduce((sum, value, d) => sum + value * keys[at(p) + d]!, 0) * scale;
+    scoreError = Math.max(scoreError, bound + 2 * eps * Math.abs(score));
+    return score;
+  });
+  const largest = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - largest));
+  const total = weights.reduce((a, b) => a + b, 0);
+  // A score off by e scales its weight by exp(e), as does the total; n + 4 roundings follow.
+  const relative = 2 * scoreError + 4 * eps * Math.sqrt(position + 5);
+  return Array.from({ length: dim }, (_, d) => {
+    let sum = 0;
+    let magnitude = 0;
+    weights.forEach((weight, p) => {
+      sum += (weight / total) * values[at(p) + d]!;
+      magnitude += (weight / total) * Math.abs(values[at(p) + d]!);
+    });
+    return { value: sum, tolerance: relative * magnitude + 1e-37 };
+  });
+}
+
+function expectAttention(problem: Problem, actual: Float32Array, label: string): void {
+  const want = problem.rows.flatMap((_, index) =>
+    Array.from({ length: problem.heads }, (_, head) => attendHead(problem, index, head)).flat(),
+  );
+  const values = want.map(({ value }) => value);
+  expectClose(actual, values, (i) => want[i]!.tolerance, label);
+}
+
+const mixed = makeProblem(
+  { heads: 6, kvHeads: 2, dim: 40 },
+  [150, 9, 67],
+  [...span(0, 90, 60), ...span(1, 8, 1), ...span(2, 0, 67), ...span(0, 5, 1)],
+);
+
+describe.each(runnableIsas)("attention on %s", (isa) => {
+  test("matches the double-precision definition for every head width around the vector length", async () => {
+    for (const dim of [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 80, 96, 128, 129]) {
+      const problem = makeProblem({ heads: 2, kvHeads: 2, dim }, [70], [...span(0, 60, 10)]);
+      expectAttention(problem, await attend(isa, problem, { blockSize: 16 }), `dim ${dim}`);
+    }
+  });
+
+  test("matches it for every number of rows and length around the key tile", async () => {
+    for (const count of [1, 2, 3, 4, 5, 7, 31, 32, 33]) {
+      for (const length of [33, 63, 64, 65, 128, 129]) {
+        const rows = span(0, length - count, count);
+        const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 24 }, [length], rows);
+        const label = `${count} rows, ${length} positions`;
+        expectAttention(problem, await attend(isa, problem, { blockSize: 7 }), label);
+      }
+    }
+  });
+
+  test("shares key heads among query heads, prefill and decode rows of several sequences mixed", async () => {
+    expectAttention(mixed, await attend(isa, mixed, { blockSize: 32 }), "mixed");
+  });
+
+  test("splits more query heads per key head than a block holds", async () => {
+    const problem = makeProblem({ heads: 70, kvHeads: 1, dim: 8 }, [20], span(0, 17, 3));
+    expectAttention(problem, await attend(isa, problem, { blockSize: 4 }), "70 heads");
+  });
+
+  test("a row has the same bits alone, among others, with other pages and on any number of threads", async () => {
+    const all = await attend(isa, mixed, { blockSize: 16 });
+    for (const blockSize of [1, 5, 64, 256]) {
+      expectSameBits(await attend(isa, mixed, { blockSize }), all, `pages of ${blockSize}`);
+    }
+    expectSameBits(await attend(isa, mixed, { blockSize: 16, threads: 1 }), all, "one thread");
+    const width = mixed.heads * mixed.dim;
+    for (const row of [0, 1, 30, 59, 60, 61, 120, 128]) {
+      const alone = await attend(isa, mixed, { blockSize: 16 }, [row]);
+      expectSameBits(alone, all.slice(row * width, (row + 1) * width), `row ${row}`);
+    }
+  });
+
+  test("never reads a value that a row may not see, wherever the rows are cut into blocks", async () => {
+    for (const cut of [67, 68, 69, 70, 71]) {
+      const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 20 }, [80], span(0, 66, 8));
+      const before = await attend(isa, problem, { blockSize: 16 });
+      problem.values[0]?.fill(Number.NaN, cut * 20);
+      problem.keys[0]?.fill(Number.NaN, cut * 20);
+      const after = await attend(isa, problem, { blockSize: 16 });
+      const unaware = (cut - 66) * 20;
+      expectSameBits(after.slice(0, unaware), before.slice(0, unaware), `NaN from ${cut} on`);
+      expect(after.subarray(unaware).every(Number.isNaN)).toBe(true);
+    }
+  });
+
+  test("scores far apart neither overflow nor lose the largest", async () => {
+    const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 16 }, [130], span(0, 126, 4));
+    problem.scales.fill(1000);
+    const result = await attend(isa, problem, { blockSize: 16 });
+    expect(result.every(Number.isFinite)).toBe(true);
+    expectAttention(problem, result, "scale 1000");
+  });
+
+  test("scores of minus infinity weigh nothing, even when a whole tile has them", async () => {
+    const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 4 }, [70], span(0, 66, 4));
+    problem.queries.fill(1);
+    problem.keys[0]?.fill(Number.NEGATIVE_INFINITY, 0, 64 * 4);
+    problem.keys[0]?.fill(1, 64 * 4);
+    const result = await attend(isa, problem, { blockSize: 16 });
+    const want = [3, 4, 5, 6].flatMap((count) =>
+      Array.from({ length: 4 }, (_, d) => {
+        const seen = Array.from({ length: count }, (_, i) => problem.values[0]![(64 + i) * 4 + d]!);
+        return seen.reduce((a, b) => a + b, 0) / count;
+      }),
+    );
+    const largest = Math.max(...problem.values[0]!.map(Math.abs));
+    expectClose(result, want, 8 * eps * largest, "after a hidden tile");
+  });
+});
+
+describe("attention", () => {
+  const run = (device: Device, state: { position?: number; sequence?: number; block?: number }) => {
+    const k = device.zeros("f32", [3, 1, 4, 8]);
+    const rows = {
+      positions: device.from("i32", Int32Array.of(state.position ?? 5)),
+      rowSequence: device.from("i32", Int32Array.of(state.sequence ?? 0)),
+      blockTable: device.from("i32", Int32Array.of(0, state.block ?? 2), [1, 2]),
+    };
+    const x = device.zeros("f32", [1, 8]);
+    return {
+      attend: () => ops.attention(x, { k, v: k }, rows, device.zeros("f32", [1])),
+      store: () => ops.storeCache(x, x, rows, { k, v: k }),
+    };
+  };
+
+  test.each([
+    { position: -1 },
+    { position: 8 },
+    { sequence: -1 },
+    { sequence: 1 },
+    { block: -1 },
+    { block: 3 },
+  ])("faults the device instead of leaving the cache for %j", async (state) => {
+    for (const isa of runnableIsas) {
+      for (const operation of ["attend", "store"] as const) {
+        await withDevice({ isa }, async (device) => {
+          run(device, state)[operation]();
+          await expect(device.sync()).rejects.toMatchObject({ code: "KERNEL_VALUE" });
+        }).catch((error: unknown) => expect(error).toMatchObject({ code: "KERNEL_VALUE" }));
+      }
+    }
+  });
+
+  test("a block beyond a row's position may be anything", async () => {
+    await withDevice({ isa: "scalar" }, async (device) => {
+      const y = run(device, { position: 3, block: -1 }).attend();
+      expect(await y.read()).toEqual(new Float32Array(8));
+    });
+  });
+
+  test("refuses query heads that are no multiple of the key heads and caches that differ", async () => {
+    await withDevice({ isa: "scalar" }, async (device) => {
+      const shaped = (...shape: number[]) => device.zeros("f32", shape);
+      const rows = {
+        positions: device.from("i32", integers(1, 1, seeded(1))),
+        rowSequence: device.from("i32", integers(1, 1, seeded(1))),
+        blockTable: device.from("i32", Int32Array.of(0), [1, 1]),
+      };
+      const k = shaped(1, 2, 4, 8);
+      const shapeError = expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" });
+      expect(() => ops.attention(shaped(1, 24), { k, v: k }, rows, shaped(1))).toThrow(shapeError);
+      const v = shaped(1, 2, 4, 7);
+      expect(() => ops.attention(shaped(1, 16), { k, v }, rows, shaped(1))).toThrow(shapeError);
+      expect(() => ops.storeCache(shaped(1, 15), shaped(1, 15), rows, { k, v: k })).toThrow(
+        shapeError,
+      );
+    });
+  });
+});

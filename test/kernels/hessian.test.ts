@@ -1,0 +1,135 @@
+import { describe, expect, test } from "vitest";
+import { type Device, ops } from "../../kernels/index.ts";
+import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { normal, seeded } from "../support/random.ts";
+import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
+
+type Floats = Float32Array<ArrayBuffer>;
+
+// Around the register tiles (6, 12, 16, 32), the tiles (192, 512), the depth (256) and the row chunk (2048).
+const shapes = [
+  [0, 5],
+  [1, 1],
+  [3, 2],
+  [2, 13],
+  [17, 16],
+  [5, 33],
+  [257, 31],
+  [64, 97],
+  [2049, 12],
+  [40, 193],
+  [9, 530],
+] as const;
+
+const cases = runnableIsas.flatMap((isa) => shapes.map(([rows, n]) => ({ isa, rows, n })));
+
+/** x [rows, n] as a view of wider rows, whose other columns are NaN. */
+function stridedInput(device: Device, x: Floats, rows: number, n: number) {
+  const wide = new Float32Array(rows * (n + 3)).fill(Number.NaN);
+  for (let row = 0; row < rows; row++) {
+    wide.set(x.subarray(row * n, (row + 1) * n), row * (n + 3) + 2);
+  }
+  return device.from("f32", wide, [rows, n + 3]).narrow(1, 2, n);
+}
+
+async function gramOf(device: Device, x: Floats, start: Floats, rows: number, n: number) {
+  const gram = device.from("f32", start, [n, n]);
+  ops.accumulateGram(stridedInput(device, x, rows, n), gram);
+  return upper(await gram.read(), n);
+}
+
+function upper(matrix: Floats, n: number): Floats {
+  return matrix.map((value, i) => (i % n >= Math.floor(i / n) ? value : 0));
+}
+
+function column(x: Floats, n: number, j: number): Floats {
+  return x.filter((_, i) => i % n === j);
+}
+
+describe("accumulateGram", () => {
+  test.each(cases)("adds the products of all columns: $rows × $n on $isa", async (at) => {
+    const { rows, n } = at;
+    const random = seeded(rows * 1000 + n);
+    const x = normal(rows * n, random, { heavy: true });
+    const start = normal(n * n, random);
+    const columns = Array.from({ length: n }, (_, j) => column(x, n, j));
+    const norms = columns.map((values) => norm(values));
+    const expected = start.map((value, i) => {
+      const a = columns[Math.floor(i / n)] as Floats;
+      const b = columns[i % n] as Floats;
+      return a.reduce((sum, element, p) => sum + element * (b[p] ?? 0), value);
+    });
+    await withDevice({ isa: at.isa }, async (device) => {
+      const actual = await gramOf(device, x, start, rows, n);
+      const tolerance = (i: number) =>
+        dotTolerance(rows, norms[Math.floor(i / n)] ?? 0, norms[i % n] ?? 0) +
+        (1 + Math.ceil(rows / 256)) * eps * Math.abs(start[i] ?? 0);
+      expectClose(actual, upper(expected, n), tolerance, `${rows} × ${n}`);
+    });
+  });
+
+  test.each(runnableIsas)("does not depend on the number of threads on %s", async (isa) => {
+    const [rows, n] = [300, 413];
+    const random = seeded(3);
+    const x = normal(rows * n, random, { heavy: true });
+    const start = normal(n * n, random);
+    const results = await Promise.all(
+      [1, 2, 3].map((threads) =>
+        withDevice({ isa, threads }, (device) => gramOf(device, x, start, rows, n)),
+      ),
+    );
+    expectSameBits(results[1] as Floats, results[0] as Floats, "2 threads");
+    expectSameBits(results[2] as Floats, results[0] as Floats, "3 threads");
+  });
+
+  test.each(runnableIsas)("keeps a NaN or infinity to its own column on %s", async (isa) => {
+    const n = 21;
+    const x = new Float32Array(4 * n).fill(1);
+    x[n + 7] = Number.NaN;
+    x[2 * n + 12] = Number.POSITIVE_INFINITY;
+    await withDevice({ isa }, async (device) => {
+      const actual = await gramOf(device, x, new Float32Array(n * n), 4, n);
+      for (let i = 0; i < n * n; i++) {
+        const pair = [Math.floor(i / n), i % n];
+        if (i % n < Math.floor(i / n)) continue;
+        if (pair.includes(7)) expect(actual[i], `${pair}`).toBeNaN();
+        else expect(actual[i], `${pair}`).toBe(pair.includes(12) ? Number.POSITIVE_INFINITY : 4);
+      }
+    });
+  });
+
+  test("refuses a gram matrix of another size", async () => {
+    await withDevice({ isa: "scalar" }, async (device) => {
+      const call = () =>
+        ops.accumulateGram(device.empty("f32", [2, 3]), device.empty("f32", [2, 2]));
+      expect(call).toThrow(expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" }));
+    });
+  });
+});
+
+describe("finishHessian", () => {
+  test.each([1, 2, 63, 64, 65, 150])(
+    "scales, mirrors and reports the diagonal of size %i, touching nothing around it",
+    async (n) => {
+      const random = seeded(n);
+      const gram = normal((n + 2) * n, random);
+      const seen = gram.slice(n, n + n * n);
+      seen[0] = 0;
+      gram.set(seen, n);
+      await withDevice({ isa: "scalar" }, async (device) => {
+        const whole = device.from("f32", gram, [n + 2, n]);
+        const diagonal = await ops.finishHessian(whole.narrow(0, 1, n), 0.37).read();
+        const after = await whole.read();
+        const expected = gram.map((value, i) => {
+          const row = Math.floor(i / n) - 1;
+          if (row < 0 || row >= n) return value;
+          const [low, high] = [Math.min(row, i % n), Math.max(row, i % n)];
+          return i === n ? 1 : (seen[low * n + high] ?? 0) * Math.fround(0.37);
+        });
+        expectSameBits(after, expected, "hessian");
+        const scaled = diagonal.map((_, i) => (seen[i * (n + 1)] ?? 0) * Math.fround(0.37));
+        expectSameBits(diagonal, scaled, "diagonal");
+      });
+    },
+  );
+});

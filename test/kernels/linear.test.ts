@@ -7,8 +7,8 @@ import { normal, seeded } from "../support/random.ts";
 import { type StoredDType, stored } from "../support/stored.ts";
 import { expectClose, expectSameBits } from "../support/tolerance.ts";
 
-// Around the tiles (4 rows, 3 to 8 columns), the tasks (96 rows, 48 columns), the vectors (8, 16
-// inputs) and the passes (512 inputs).
+// Around the tiles (4 rows, 3 to 8 columns), the tasks (96 rows, 24 columns), the vectors (8, 16
+// inputs), the passes (1024 inputs) and the change of path after 64 rows.
 const shapes: readonly (readonly [rows: number, inputs: number, out: number])[] = [
   [1, 1, 1],
   [1, 16, 8],
@@ -16,13 +16,13 @@ const shapes: readonly (readonly [rows: number, inputs: number, out: number])[] 
   [2, 7, 9],
   [3, 33, 47],
   [4, 511, 5],
-  [5, 513, 6],
-  [17, 64, 48],
-  [24, 100, 13],
-  [25, 513, 50],
-  [31, 15, 3],
-  [96, 512, 7],
-  [97, 1030, 97],
+  [5, 1025, 6],
+  [17, 64, 24],
+  [64, 100, 13],
+  [65, 1023, 25],
+  [66, 15, 3],
+  [96, 1024, 7],
+  [97, 2065, 50],
   [101, 8, 1],
 ];
 
@@ -58,7 +58,7 @@ describe.each(runnableIsas)("linear on %s", (isa) => {
       const x = device.from("f32", normal(rows * inputs, random, { heavy: true }), [rows, inputs]);
       const w = stored(device, "bf16", normal(out * inputs, random), [out, inputs]);
       const all = await ops.linear(x, w.tensor).read();
-      for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 23, 24, 25, 26, 95, 96, 97]) {
+      for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 66, 95, 96, 97]) {
         const last = await ops.linear(x.narrow(0, rows - count, count), w.tensor).read();
         expectSameBits(last, all.slice((rows - count) * out), `${count} rows`);
       }
@@ -76,7 +76,7 @@ describe.each(runnableIsas)("linear on %s", (isa) => {
     }
   });
 
-  test.each([2, 30])("reads and writes views, and nothing beside them (%i rows)", async (rows) => {
+  test.each([2, 70])("reads and writes views, and nothing beside them (%i rows)", async (rows) => {
     const [inputs, out] = [21, 11];
     await withDevice({ isa }, async (device) => {
       const random = seeded(rows);
@@ -99,7 +99,7 @@ describe.each(runnableIsas)("linear on %s", (isa) => {
     });
   });
 
-  test.each([3, 40])("keeps NaN and infinity in their rows and columns (%i rows)", async (rows) => {
+  test.each([3, 70])("keeps NaN and infinity in their rows and columns (%i rows)", async (rows) => {
     const [inputs, out] = [37, 12];
     await withDevice({ isa }, async (device) => {
       const random = seeded(5);

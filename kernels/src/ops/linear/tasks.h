@@ -11,11 +11,11 @@ struct LinearTask {
 };
 
 constexpr int64_t kLinearTaskRows = 96;
-constexpr int64_t kLinearTaskColumns = 48;
+constexpr int64_t kLinearTaskColumns = 24;
 // Inputs per pass: a pass's widened weights, its x and its accumulators share the L2 cache.
-constexpr int64_t kLinearDepth = 512;
+constexpr int64_t kLinearDepth = 1024;
 // Up to this many rows weights are widened as they are multiplied; above, once per pass.
-constexpr int64_t kLinearDirectRows = 24;
+constexpr int64_t kLinearDirectRows = 64;
 
 // How many f32 a task needs: the widened weights and `lanes` partial sums per element of y.
 constexpr int64_t LinearScratch(int lanes) {

@@ -1,0 +1,18 @@
+import { mergeConfig, type ViteUserConfig } from "vitest/config";
+import base from "./vitest.config.ts";
+
+// The kernel tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer: npm run test:sanitize.
+const config: ViteUserConfig = mergeConfig(base, {
+  resolve: {
+    alias: [
+      {
+        find: /^\.\/addon-path\.ts$/,
+        replacement: new URL("./test/support/sanitized-addon-path.ts", import.meta.url).pathname,
+      },
+    ],
+  },
+  test: { testTimeout: 600_000, hookTimeout: 600_000 },
+});
+
+// biome-ignore lint/style/noDefaultExport: vitest reads the default export.
+export default config;

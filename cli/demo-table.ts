@@ -18,7 +18,7 @@ const number = (header: string, unit: string): Column => ({ header, unit, align:
 
 const columns: readonly Column[] = [
   { header: "scheme", align: "left" },
-  number("bits per", "weight"),
+  { ...number("bits per", "weight"), name: "bits per weight" },
   number("file", "MB"),
   number("perplexity", ""),
   number("change", "%"),

@@ -127,7 +127,7 @@ async function quantizeTo(
 ): Promise<QuantizationReport> {
   const { bits, segments, device } = task;
   const amount = `${plural(segments.ids.length, "segment")}, ${plural(segments.tokens, "token")}`;
-  output.note(`quantizing to int${bits} (GPTQ, groups of 128) on ${amount}`);
+  output.note(`quantizing to int${bits} on ${amount}`);
   using progress = output.progress(segments.tokens);
   return await quantizeModel({
     ...{ source, output: dir, device, signal, version, overwrite: true },

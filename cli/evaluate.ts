@@ -4,7 +4,7 @@ import { type CommonFlags, integer } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
-import { formatDifference } from "./terminal/format.ts";
+import { formatDifference, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
 
@@ -92,7 +92,7 @@ const columns: readonly Column[] = [
 function renderEvaluation(
   models: readonly string[],
   { protocol, scores }: Evaluation,
-  { colors, tableStyle }: Output,
+  { colors, tableStyle, width }: Output,
 ): string {
   const base = scores[0]?.perplexity ?? Number.NaN;
   const rows = scores.map(({ perplexity, divergence }, i) => [
@@ -109,5 +109,6 @@ function renderEvaluation(
   ]);
   const shown = scores.length === 1 ? columns.slice(0, 2) : columns;
   const table = formatTable(shown, rows, tableStyle);
-  return `${colors.dim(describeProtocol(protocol))}\n\n${table}`;
+  const lines = wrapText(describeProtocol(protocol), width).map((line) => colors.dim(line));
+  return `${lines.join("\n")}\n\n${table}`;
 }

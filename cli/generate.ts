@@ -19,7 +19,7 @@ import { type CommonFlags, decimal, integer, ranges, repeated } from "./argument
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
-import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
+import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
 type GenerateFlags = CommonFlags & {
@@ -201,13 +201,13 @@ function defaultLength(model: Model, promptLength: number, config: GenerationCon
 }
 
 function describeResult(result: GenerationResult): string {
-  const { promptTokens, tokens, tokensPerSecond, promptSeconds, finish } = result;
+  const { promptTokens, tokens, tokensPerSecond, finish } = result;
   const speed = tokensPerSecond === undefined ? [] : [`${tokensPerSecond.toFixed(1)} tokens/s`];
   const isRandom = result.sampling.temperature !== 0 && result.sampling.topK !== 1;
   return [
-    `prompt ${plural(promptTokens, "token")} in ${formatSeconds(promptSeconds)}`,
-    `generated ${plural(tokens, "token")}${finish === "length" ? " (limit)" : ""}`,
+    `${plural(tokens, "token")}${finish === "length" ? " (limit)" : ""}`,
     ...speed,
+    `prompt of ${formatCount(promptTokens)}`,
     `peak memory ${formatBytes(result.peakMemoryBytes)}`,
     ...(isRandom ? [`seed ${result.sampling.seed}`] : []),
   ].join(", ");

@@ -70,12 +70,17 @@ export function renderLinears(report: QuantizationReport, style: TableStyle): st
 
 export function describeRecipe(recipe: Recipe): string {
   const { bits, groupSize, symmetric, method, order, compat } = recipe;
+  const orders = {
+    "in-order": "columns in order",
+    "act-order": "act-order with dynamic groups",
+    "act-order-static": "act-order",
+  } as const;
   const parts = [
     `int${bits}`,
     groupSize === -1 ? "one group per output" : `groups of ${groupSize}`,
     symmetric ? "symmetric" : "asymmetric",
     method,
-    ...(order === "in-order" ? [] : [order]),
+    ...(method === "rtn" ? [] : [orders[order]]),
     ...(compat === "none" ? [] : [`as ${compat}`]),
   ];
   return parts.join(", ");
@@ -91,7 +96,7 @@ function worstLinears(linears: readonly LinearReport[]): readonly string[] {
     .map(({ name, relativeError }, i, [largest]) => {
       const { length } = (100 * (largest?.relativeError ?? 0)).toFixed(3);
       const percent = `${(100 * relativeError).toFixed(3).padStart(length)} %`;
-      return `${percent} ${name}${i === 0 ? " (squared error over squared output)" : ""}`;
+      return `${percent} ${name}${i === 0 ? " (of squared output)" : ""}`;
     });
 }
 

@@ -29,7 +29,7 @@ type QuantizeFlags = CommonFlags & {
   readonly seed: number;
   readonly method: Recipe["method"];
   readonly asym?: boolean;
-  readonly actOrder?: "static" | "dynamic";
+  readonly actOrder?: "static" | "dynamic" | false;
   readonly damping: number;
   readonly dtype: Recipe["dtype"];
   readonly compat: Recipe["compat"];
@@ -86,12 +86,13 @@ function defineQuantize(command: Command): void {
     .addOption(
       new Option(
         "--act-order [groups]",
-        "round columns with large inputs first, with static groups (the layout stays the usual one) or dynamic ones " +
-          "(AutoGPTQ's desc_act)",
+        "round columns with large inputs first, with static groups (the layout stays the usual one; the default for " +
+          "gptq) or dynamic ones (AutoGPTQ's desc_act)",
       )
         .choices(["static", "dynamic"])
         .preset("static"),
     )
+    .option("--no-act-order", "round columns as they stand")
     .option(
       "--damping <x>",
       "share of the mean Hessian diagonal added to it",
@@ -164,22 +165,29 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
 
 /** @throws RecipeError RECIPE_OPTION */
 function recipeOf(flags: QuantizeFlags): Recipe {
-  if (flags.method === "rtn" && flags.actOrder !== undefined) {
-    throw new UsageError("--act-order has no effect with --method rtn, which has no order");
-  }
-  const orders = { static: "act-order-static", dynamic: "act-order" } as const;
+  const order = orderOf(flags);
   return parseRecipe({
     method: flags.method,
     bits: Number(flags.bits) as Recipe["bits"],
     groupSize: Number(flags.groupSize) as Recipe["groupSize"],
     symmetric: !(flags.asym ?? false),
-    order: flags.actOrder === undefined ? "in-order" : orders[flags.actOrder],
+    ...(order === undefined ? {} : { order }),
     damping: flags.damping,
     dtype: flags.dtype,
     compat: flags.compat,
     zeroBias: flags.zeroBias,
     maxShardBytes: flags.maxShardSize,
   });
+}
+
+/** Undefined where the recipe's default for the method counts. */
+function orderOf({ method, actOrder }: QuantizeFlags): Recipe["order"] | undefined {
+  if (actOrder === undefined) return undefined;
+  if (actOrder === false) return "in-order";
+  if (method === "rtn") {
+    throw new UsageError("--act-order has no effect with --method rtn, which has no order");
+  }
+  return actOrder === "static" ? "act-order-static" : "act-order";
 }
 
 /** Refuses at once what would otherwise be refused after the calibration text was read. */

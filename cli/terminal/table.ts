@@ -4,6 +4,8 @@ export type Column = {
   readonly header: string;
   /** Shown under the header, so that cells can be bare, aligned numbers. */
   readonly unit?: string;
+  /** Header and unit on one line, where that is not "header, unit". */
+  readonly name?: string;
   readonly align: "left" | "right";
 };
 
@@ -99,8 +101,8 @@ function stacked(
   ]);
 }
 
-function nameOf({ header, unit = "" }: Column): string {
-  return unit === "" ? header : `${header}, ${unit}`;
+function nameOf({ header, unit = "", name }: Column): string {
+  return name ?? (unit === "" ? header : `${header}, ${unit}`);
 }
 
 function pad(text: string, width: number, align: "left" | "right"): string {

@@ -69,9 +69,19 @@ describe("nibble quantize", () => {
   test("takes the spelling of the config files, and writes the group size asked for", async () => {
     const dir = join(temporary.path, "rtn");
     const args = ["quantize", mini, "--method", "rtn", "--group_size", "32", "-o", dir];
-    expect((await nibble(args)).status).toBe(0);
+    expect(await nibble(args)).toMatchObject({ status: 0 });
     const config = JSON.parse(readFileSync(join(dir, "quantize_config.json"), "utf8"));
     expect(config).toMatchObject({ bits: 4, group_size: 32 });
+  });
+
+  test.each([
+    [[], "act-order-static"],
+    [["--act-order"], "act-order-static"],
+    [["--act-order", "dynamic"], "act-order"],
+    [["--no-act-order"], "in-order"],
+  ])("with %j rounds columns %s", async (order, expected) => {
+    const args = ["quantize", mini, ...flags, "-o", quantized, "--overwrite", "--json", ...order];
+    expect(object(await nibble(args))["recipe"]).toMatchObject({ order: expected });
   });
 
   test("stops on Ctrl-C with 130 and leaves nothing behind", async () => {

@@ -23,7 +23,20 @@ export {
   type Score,
   scoreModels,
 } from "./evaluation/index.ts";
-export { createRandom } from "./generation/random.ts";
+export {
+  createRandom,
+  DEFAULT_SAMPLING,
+  type GenerateRequest,
+  type GenerationConfig,
+  GenerationError,
+  generate,
+  generateText,
+  parseSamplingOptions,
+  readGenerationConfig,
+  type SamplingOptions,
+  type TextDelta,
+  type TextRequest,
+} from "./generation/index.ts";
 export {
   type Block,
   encodeLinear,
@@ -38,6 +51,7 @@ export {
 } from "./model/index.ts";
 export {
   type ChatMessage,
+  chatPrompt,
   DEFAULT_SYSTEM,
   openQwenTokenizer,
   type Tokenizer,

@@ -7,7 +7,7 @@ export {
   quantizedCheckpointEntries,
   quantizedTensorEntries,
 } from "./gptq-layout.ts";
-export type { JsonObject } from "./json.ts";
+export { type JsonObject, readJsonFile } from "./json.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
 export { qwenBlockLinears, qwenParameterCount, qwenTensorShapes } from "./qwen-tensors.ts";

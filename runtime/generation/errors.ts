@@ -1,4 +1,10 @@
-export type GenerationErrorCode = "GENERATION_OPTION" | "GENERATION_NOT_FINITE";
+export type GenerationErrorCode =
+  | "GENERATION_OPTION"
+  /** The prompt is empty or holds an id the model has no row for. */
+  | "GENERATION_PROMPT"
+  /** Prompt and new tokens together are more than the model can hold. */
+  | "GENERATION_LENGTH"
+  | "GENERATION_NOT_FINITE";
 
 /** Every failure of the generation layer; `code` is stable, the message is for people. */
 export class GenerationError extends Error {

@@ -1,0 +1,17 @@
+import type { Command } from "commander";
+import type { Output } from "./terminal/output.ts";
+
+export type CommandContext = {
+  readonly output: Output;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+};
+
+/** One command of the program: a file exporting one of these, and a row in main.ts. */
+export type CommandSpec = {
+  readonly name: string;
+  /** Arguments, flags and help; flags of every command are added elsewhere. */
+  define(command: Command): void;
+  /** @param command  parsed: `processedArgs` and `opts()` */
+  run(command: Command, context: CommandContext): Promise<void>;
+};

@@ -1,0 +1,138 @@
+// The whole tool on the bundled model: quantize, evaluate, generate, compare.
+
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { Segments } from "../calibration/index.ts";
+import { type Device, openDevice } from "../kernels/index.ts";
+import { parseRecipe, type QuantizationReport, quantizeModel } from "../quantizer/index.ts";
+import type { CommonFlags } from "./arguments.ts";
+import { loadSegments } from "./calibration-data.ts";
+import type { CommandContext, CommandSpec } from "./command.ts";
+import { measureGeneration } from "./demo-generation.ts";
+import { type DemoRow, renderSamples, renderTable } from "./demo-table.ts";
+import { UsageError } from "./errors.ts";
+import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
+import { weightBytes } from "./quantize.ts";
+import { plural, wrapText } from "./terminal/format.ts";
+import { packageRoot, version } from "./version.ts";
+
+type DemoFlags = CommonFlags & { readonly keep?: string };
+
+type Threads = { readonly threads?: number };
+
+export const demo: CommandSpec = {
+  name: "demo",
+  define: (command) => {
+    command
+      .description(
+        "Quantize the bundled model to int8 and int4, and compare all three: size, perplexity, text, speed, memory.",
+      )
+      .option("--keep <dir>", "empty directory for the results instead of out/demo")
+      .addHelpText("after", "\nThe results in out/demo are replaced by each run.\n");
+  },
+  run: runDemo,
+};
+
+const source = join(packageRoot, "examples", "qwen-mini");
+const calibration = join(packageRoot, "examples", "calibration.jsonl");
+const text = join(packageRoot, "examples", "evaluation.txt");
+const defaultDir = join("out", "demo");
+const window = 512;
+const prompt = "It was a dark night, and";
+
+async function runDemo(command: Command, context: CommandContext): Promise<void> {
+  const { keep, threads } = command.opts<DemoFlags>();
+  if (keep !== undefined && existsSync(keep) && readdirSync(keep).length > 0) {
+    throw new UsageError(`--keep ${keep}: the directory is not empty; choose another`);
+  }
+  const dir = keep ?? defaultDir;
+  const threadFlags = threads === undefined ? {} : { threads };
+  const { reports, evaluation, models } = await compute(dir, context, threadFlags);
+  const rows: DemoRow[] = [];
+  const schemes = ["original", "int8 g128", "int4 g128"];
+  context.output.note("generating from each in a process of its own");
+  for (const [i, model] of models.entries()) {
+    const score = evaluation.scores[i];
+    if (score === undefined) continue;
+    rows.push({
+      ...{ scheme: schemes[i] ?? model, model, score },
+      bitsPerWeight: i === 0 ? 16 : (reports[i - 1]?.bitsPerWeight ?? Number.NaN),
+      fileBytes: weightBytes(model),
+      generation: await measureGeneration(model, {
+        prompt,
+        signal: context.signal,
+        ...threadFlags,
+      }),
+    });
+  }
+  const { output } = context;
+  output.result({ protocol: evaluation.protocol, models: rows, output: dir }, () =>
+    [
+      renderSamples(rows, prompt, output),
+      renderTable(rows, output.tableStyle),
+      "",
+      ...wrapText(about(evaluation), Math.min(output.width, 79)),
+      "",
+      `Results: ${models.slice(1).join(" and ")}`,
+      `Next:    nibble generate ${models[2]} --chat --prompt "What is 12 + 30?"`,
+    ].join("\n"),
+  );
+}
+
+function about(evaluation: Evaluation): string {
+  const protocol = { ...evaluation.protocol, data: "examples/evaluation.txt" };
+  return (
+    `Perplexity, KL divergence and top-1 agreement: ${describeProtocol(protocol)}. ` +
+    "Speed and peak memory: 128 tokens one by one, each model in a process of its own, Node's share included."
+  );
+}
+
+type Computed = {
+  readonly reports: readonly QuantizationReport[];
+  readonly evaluation: Evaluation;
+  /** Original, int8, int4. */
+  readonly models: readonly string[];
+};
+
+/** Everything that runs in this process. Each part has a device of its own, so that no memory is carried over. */
+async function compute(dir: string, context: CommandContext, threads: Threads): Promise<Computed> {
+  const segments = loadDemoSegments(threads);
+  const reports: QuantizationReport[] = [];
+  const models = [source];
+  for (const bits of [8, 4] as const) {
+    const output = join(dir, `int${bits}`);
+    using device = openDevice(threads);
+    reports.push(await quantizeTo(output, { bits, segments, device }, context));
+    models.push(output);
+  }
+  using device = openDevice(threads);
+  const evaluation = await evaluateModels(
+    { models, data: text, window, stride: window, maxTokens: undefined },
+    { ...context, device },
+  );
+  return { reports, evaluation, models };
+}
+
+function loadDemoSegments(threads: Threads): Segments {
+  using device = openDevice(threads);
+  const request = { model: source, data: calibration, samples: 128, length: window, seed: 0 };
+  return loadSegments(request, device);
+}
+
+async function quantizeTo(
+  dir: string,
+  task: { readonly bits: 4 | 8; readonly segments: Segments; readonly device: Device },
+  { output, signal }: CommandContext,
+): Promise<QuantizationReport> {
+  const { bits, segments, device } = task;
+  const amount = `${plural(segments.ids.length, "segment")}, ${plural(segments.tokens, "token")}`;
+  output.note(`quantizing to int${bits} (GPTQ, groups of 128) on ${amount}`);
+  using progress = output.progress(segments.tokens);
+  return await quantizeModel({
+    ...{ source, output: dir, device, signal, version, overwrite: true },
+    segments: segments.ids,
+    recipe: parseRecipe({ bits }),
+    onProgress: ({ label, fraction }) => progress.update(`int${bits} ${label}`, fraction),
+  });
+}

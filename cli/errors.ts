@@ -1,0 +1,115 @@
+// Errors of every layer as an exit code and one line.
+
+import { CommanderError } from "commander";
+import { CalibrationError } from "../calibration/index.ts";
+import { KernelError } from "../kernels/index.ts";
+import { QuantizeError, RecipeError } from "../quantizer/index.ts";
+import {
+  CheckpointError,
+  EvaluationError,
+  GenerationError,
+  TokenizerError,
+} from "../runtime/index.ts";
+import { version } from "./version.ts";
+
+export const exitCodes = {
+  ok: 0,
+  failure: 1,
+  /** The command line is wrong. */
+  usage: 2,
+  /** A model or file is missing, broken or unsuitable. */
+  input: 3,
+  interrupted: 130,
+} as const;
+
+/** The command line asks for something that makes no sense; the message names the flag. */
+export class UsageError extends Error {
+  static {
+    UsageError.prototype.name = "UsageError";
+  }
+}
+
+/** A file named on the command line is missing or cannot be used; the message names it. */
+export class InputError extends Error {
+  static {
+    InputError.prototype.name = "InputError";
+  }
+}
+
+export type Failure = {
+  readonly exitCode: number;
+  /** One line without "error:"; undefined where the reason has been printed or is no error. */
+  readonly message: string | undefined;
+};
+
+const usageCodes: ReadonlySet<string> = new Set([
+  "RECIPE_OPTION",
+  "RECIPE_MODEL",
+  "CALIBRATION_OPTION",
+  "EVALUATION_OPTION",
+  "GENERATION_OPTION",
+  "GENERATION_PROMPT",
+  "GENERATION_LENGTH",
+  "QUANTIZE_OUTPUT",
+]);
+
+const failureCodes: ReadonlySet<string> = new Set([
+  "CHECKPOINT_WRITE",
+  "GENERATION_NOT_FINITE",
+  "KERNEL_UNSUPPORTED",
+  "KERNEL_OUT_OF_MEMORY",
+  "KERNEL_DEVICE",
+  "KERNEL_NOT_BUILT",
+  "QUANTIZE_OVERFLOW",
+]);
+
+/** What only a bug of this program can bring about. */
+const bugCodes: ReadonlySet<string> = new Set([
+  "KERNEL_SHAPE",
+  "KERNEL_DTYPE",
+  "KERNEL_VALUE",
+  "KERNEL_INTERNAL",
+  "TOKENIZER_UNKNOWN_ID",
+  "TOKENIZER_TEXT",
+  "TOKENIZER_OPTION",
+  "TOKENIZER_CLOSED",
+]);
+
+const ownErrors = [
+  CalibrationError,
+  CheckpointError,
+  EvaluationError,
+  GenerationError,
+  KernelError,
+  QuantizeError,
+  RecipeError,
+  TokenizerError,
+] as const;
+
+/** @param isInterrupted  whether the user asked to stop, which explains any error that follows */
+export function describeFailure(error: unknown, isInterrupted: boolean): Failure {
+  if (isInterrupted) return { exitCode: exitCodes.interrupted, message: "interrupted" };
+  if (error instanceof CommanderError) {
+    return { exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage, message: undefined };
+  }
+  const exitCode = knownExitCode(error);
+  if (exitCode !== undefined && error instanceof Error) return { exitCode, message: error.message };
+  const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return {
+    exitCode: exitCodes.failure,
+    message: `internal error, a bug in nibble ${version}: ${cause} (--debug shows where)`,
+  };
+}
+
+function knownExitCode(error: unknown): number | undefined {
+  if (error instanceof UsageError) return exitCodes.usage;
+  if (error instanceof InputError) return exitCodes.input;
+  for (const kind of ownErrors) {
+    if (!(error instanceof kind)) continue;
+    if (bugCodes.has(error.code)) return undefined;
+    if (usageCodes.has(error.code)) return exitCodes.usage;
+    return failureCodes.has(error.code) ? exitCodes.failure : exitCodes.input;
+  }
+  // The operating system's own words ("ENOSPC: no space left on device, write") say enough.
+  return error instanceof Error && "syscall" in error ? exitCodes.failure : undefined;
+}

@@ -1,0 +1,143 @@
+// Several models on the same text, for `evaluate` and `demo`.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Device } from "../kernels/index.ts";
+import {
+  cutWindows,
+  type Model,
+  openModel,
+  openQwenTokenizer,
+  type Score,
+  scoreModels,
+} from "../runtime/index.ts";
+import { InputError, UsageError } from "./errors.ts";
+import { formatCount } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
+
+export type EvaluationRequest = {
+  /** Model directories, the original first. */
+  readonly models: readonly string[];
+  readonly data: string;
+  readonly window: number;
+  readonly stride: number;
+  /** Only the text's first tokens. */
+  readonly maxTokens: number | undefined;
+};
+
+export type Protocol = {
+  readonly data: string;
+  readonly window: number;
+  readonly stride: number;
+  readonly windows: number;
+  readonly textTokens: number;
+  readonly scoredTokens: number;
+  /** Tokens at the end that fill no window. */
+  readonly droppedTokens: number;
+};
+
+export type Evaluation = { readonly protocol: Protocol; readonly scores: readonly Score[] };
+
+export async function evaluateModels(
+  request: EvaluationRequest,
+  context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
+): Promise<Evaluation> {
+  const { models: dirs, window, stride } = request;
+  checkSameTokenizer(dirs);
+  using models = new OpenModels(dirs, context.device);
+  for (const model of models.all) checkWindow(model, window);
+  const tokens = readTokens(request);
+  const windows = cutWindows(tokens, { length: window, stride });
+  if (windows.length === 0) {
+    throw new InputError(
+      `${request.data}: ${tokens.length} tokens do not fill one window of ${window}; use a smaller --window`,
+    );
+  }
+  const scored = windows.reduce((sum, { firstScored }) => sum + window - firstScored, 0);
+  using progress = context.output.progress(scored * dirs.length);
+  const scores = await scoreModels(models.all, windows, {
+    signal: context.signal,
+    onProgress: (done, all) => progress.update("evaluating", done / all),
+  });
+  const covered = window + (windows.length - 1) * stride;
+  return {
+    protocol: {
+      ...{ data: request.data, window, stride, windows: windows.length },
+      textTokens: tokens.length,
+      scoredTokens: scored,
+      droppedTokens: tokens.length - covered,
+    },
+    scores,
+  };
+}
+
+/** How the numbers came about, in words. */
+export function describeProtocol(protocol: Protocol): string {
+  const { data, window, stride, textTokens, scoredTokens, droppedTokens } = protocol;
+  const overlap = stride === window ? "no overlap" : `a stride of ${stride}`;
+  return [
+    `${data}, tokenized whole: ${formatCount(textTokens)} tokens`,
+    `windows of ${window}, ${overlap}`,
+    `${formatCount(scoredTokens)} tokens scored`,
+    `tail of ${formatCount(droppedTokens)} dropped`,
+  ].join("; ");
+}
+
+class OpenModels implements Disposable {
+  readonly all: Model[] = [];
+
+  constructor(dirs: readonly string[], device: Device) {
+    try {
+      for (const dir of dirs) this.all.push(openModel(dir, device));
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const model of this.all) model[Symbol.dispose]();
+  }
+}
+
+/** Perplexities over different tokens cannot be compared. */
+function checkSameTokenizer(dirs: readonly string[]): void {
+  const files = dirs.map((dir) => join(dir, "qwen.tiktoken"));
+  const [first = "", ...others] = files;
+  const expected = readInput(first);
+  for (const file of others) {
+    if (readInput(file).equals(expected)) continue;
+    throw new InputError(
+      `${file} is not the tokenizer ${first}: only models with the same tokens can be compared`,
+    );
+  }
+}
+
+function checkWindow(model: Model, window: number): void {
+  const { maxLength } = model.shape;
+  if (window <= maxLength) return;
+  throw new UsageError(
+    `--window ${window}: ${model.checkpoint.dir} takes at most ${maxLength} tokens`,
+  );
+}
+
+function readTokens({ models, data, maxTokens }: EvaluationRequest): Int32Array {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(readInput(data));
+  } catch (cause) {
+    if (cause instanceof InputError) throw cause;
+    throw new InputError(`${data}: not a text file; expected UTF-8`, { cause });
+  }
+  using tokenizer = openQwenTokenizer(models[0] ?? "");
+  return tokenizer.encode(text).subarray(0, maxTokens);
+}
+
+function readInput(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new InputError(`${path}: cannot be read: ${reason}`, { cause });
+  }
+}

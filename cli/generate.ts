@@ -1,0 +1,214 @@
+import { type Command, Option } from "commander";
+import { openDevice } from "../kernels/index.ts";
+import {
+  chatPrompt,
+  DEFAULT_SYSTEM,
+  type GenerationConfig,
+  GenerationError,
+  generateText,
+  type Model,
+  openModel,
+  openQwenTokenizer,
+  parseSamplingOptions,
+  readGenerationConfig,
+  type SamplingOptions,
+  type TextDelta,
+  type Tokenizer,
+} from "../runtime/index.ts";
+import { type CommonFlags, decimal, integer, ranges, repeated } from "./arguments.ts";
+import type { CommandContext, CommandSpec } from "./command.ts";
+import { UsageError } from "./errors.ts";
+import { peakMemoryBytes } from "./memory.ts";
+import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
+
+type GenerateFlags = CommonFlags & {
+  readonly prompt: string;
+  readonly chat?: boolean;
+  readonly system?: string;
+  readonly maxNewTokens?: number;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly repetitionPenalty?: number;
+  readonly seed?: number;
+  readonly greedy?: boolean;
+  readonly stop?: readonly string[];
+};
+
+/** What `nibble generate --json` prints. */
+export type GenerationResult = {
+  readonly model: string;
+  readonly text: string;
+  readonly finish: "stop" | "length";
+  readonly promptTokens: number;
+  readonly tokens: number;
+  readonly sampling: SamplingOptions;
+  /** Until the first token, loading of weights included. */
+  readonly promptSeconds: number;
+  /** From the first token to the last. */
+  readonly decodeSeconds: number;
+  /** Of tokens after the first; undefined for a single token. */
+  readonly tokensPerSecond: number | undefined;
+  /** Largest resident memory of this process. */
+  readonly peakMemoryBytes: number;
+};
+
+export const generate: CommandSpec = {
+  name: "generate",
+  define: defineGenerate,
+  run: runGenerate,
+};
+
+const examples = `
+Sampling and length default to the model's generation_config.json. Without
+--chat the prompt is continued as it stands, control tokens such as <|im_start|>
+included; with --chat they are plain text.
+
+Examples:
+  nibble generate qwen-mini --prompt "It was a dark night, and" --greedy
+  nibble generate Qwen-1_8B-Chat-Int4 --chat --prompt "What is 12 * 9?"
+  nibble generate qwen-mini --prompt "Once" --stop "." --json
+`;
+
+function defineGenerate(command: Command): void {
+  command
+    .description("Continue a prompt, or answer it as a chat model.")
+    .argument("<model>", "model directory, float or quantized")
+    .requiredOption("-p, --prompt <text>", "what to continue or to answer")
+    .option("--chat", "ask the prompt as a user would")
+    .option("--system <text>", `system text of a chat (default: "${DEFAULT_SYSTEM}")`)
+    .option("--max-new-tokens <n>", "tokens to generate at most", integer(1))
+    .option("--temperature <x>", "0 takes the most likely token", decimal(ranges.fromZero))
+    .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
+    .option("--top-k <n>", "number of tokens to draw from, 0 for all", integer(0))
+    .option(
+      "--repetition-penalty <x>",
+      "above 1 discourages tokens already seen",
+      decimal(ranges.aboveZero),
+    )
+    .option("--seed <n>", "seed of the draws", integer(0))
+    .addOption(
+      new Option(
+        "--greedy",
+        "the most likely token every time, without repetition penalty unless given",
+      ).conflicts(["temperature", "topP", "topK", "seed"]),
+    )
+    .option("--stop <text>", "end before this text; may be repeated", repeated)
+    .addHelpText("after", examples);
+}
+
+async function runGenerate(command: Command, { output, signal }: CommandContext): Promise<void> {
+  const [dir = ""] = command.processedArgs as string[];
+  const flags = command.opts<GenerateFlags>();
+  if (flags.system !== undefined && flags.chat !== true) {
+    throw new UsageError("--system has no effect without --chat");
+  }
+  if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
+  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using model = openModel(dir, device);
+  const config = readGenerationConfig(dir);
+  using tokenizer = openQwenTokenizer(dir);
+  const sampling = samplingOf(flags, config);
+  const prompt = encodePrompt(flags, config, { dir, tokenizer });
+  const { endOfText, imStart, imEnd } = tokenizer.specials;
+  const deltas = generateText(model, tokenizer, {
+    ...{ prompt, sampling, signal },
+    maxNewTokens: flags.maxNewTokens ?? defaultLength(model, prompt.length, config),
+    stop: { ids: [[endOfText], [imStart], [imEnd]], strings: flags.stop ?? [] },
+  });
+  const result: GenerationResult = {
+    model: dir,
+    ...(await consume(deltas, output)),
+    promptTokens: prompt.length,
+    sampling,
+    peakMemoryBytes: peakMemoryBytes(),
+  };
+  if (output.isJson) output.result(result, () => result.text);
+  else output.note(describeResult(result));
+}
+
+/** Streams the text, unless it is wanted as JSON, and takes the times. */
+async function consume(
+  deltas: AsyncIterable<TextDelta>,
+  output: Output,
+): Promise<Omit<GenerationResult, "model" | "promptTokens" | "sampling" | "peakMemoryBytes">> {
+  const started = performance.now();
+  let first = started;
+  let text = "";
+  let last: TextDelta = { text: "", tokens: 0, finish: undefined };
+  try {
+    for await (const delta of deltas) {
+      if (last.tokens === 0) first = performance.now();
+      last = delta;
+      text += delta.text;
+      if (!output.isJson) output.stream(delta.text);
+    }
+  } finally {
+    if (!output.isJson && text !== "" && !text.endsWith("\n")) output.stream("\n");
+  }
+  const decodeSeconds = (performance.now() - first) / 1000;
+  return {
+    text,
+    finish: last.finish ?? "length",
+    tokens: last.tokens,
+    promptSeconds: (first - started) / 1000,
+    decodeSeconds,
+    tokensPerSecond: last.tokens > 1 ? (last.tokens - 1) / decodeSeconds : undefined,
+  };
+}
+
+function samplingOf(flags: GenerateFlags, config: GenerationConfig): SamplingOptions {
+  const isGreedy = flags.greedy ?? false;
+  return parseSamplingOptions({
+    temperature: isGreedy ? 0 : (flags.temperature ?? config.sampling.temperature),
+    topP: flags.topP ?? config.sampling.topP,
+    topK: flags.topK ?? config.sampling.topK,
+    repetitionPenalty:
+      flags.repetitionPenalty ?? (isGreedy ? 1 : config.sampling.repetitionPenalty),
+    seed: flags.seed ?? config.sampling.seed,
+  });
+}
+
+function encodePrompt(
+  flags: GenerateFlags,
+  config: GenerationConfig,
+  { dir, tokenizer }: { readonly dir: string; readonly tokenizer: Tokenizer },
+): Int32Array {
+  if (flags.chat !== true) return tokenizer.encode(flags.prompt);
+  if (config.chatFormat !== "chatml") {
+    throw new UsageError(
+      `--chat: ${dir}/generation_config.json has chat_format ${JSON.stringify(config.chatFormat ?? null)}, not "chatml"; ` +
+        "this is probably a base model, whose prompts are continued (leave --chat out)",
+    );
+  }
+  return chatPrompt(tokenizer, {
+    system: flags.system ?? DEFAULT_SYSTEM,
+    history: [],
+    query: flags.prompt,
+    maxWindow: config.maxWindow,
+  });
+}
+
+/** The model's own limit, as far as there is room. */
+function defaultLength(model: Model, promptLength: number, config: GenerationConfig): number {
+  const room = model.shape.maxLength - promptLength;
+  if (room >= 1) return Math.min(config.maxNewTokens, room);
+  throw new GenerationError(
+    "GENERATION_LENGTH",
+    `--prompt has ${promptLength} tokens; the model takes at most ${model.shape.maxLength}, new ones included`,
+  );
+}
+
+function describeResult(result: GenerationResult): string {
+  const { promptTokens, tokens, tokensPerSecond, promptSeconds, finish } = result;
+  const speed = tokensPerSecond === undefined ? [] : [`${tokensPerSecond.toFixed(1)} tokens/s`];
+  const isRandom = result.sampling.temperature !== 0 && result.sampling.topK !== 1;
+  return [
+    `prompt ${plural(promptTokens, "token")} in ${formatSeconds(promptSeconds)}`,
+    `generated ${plural(tokens, "token")}${finish === "length" ? " (limit)" : ""}`,
+    ...speed,
+    `peak memory ${formatBytes(result.peakMemoryBytes)}`,
+    ...(isRandom ? [`seed ${result.sampling.seed}`] : []),
+  ].join(", ");
+}

@@ -1,0 +1,20 @@
+import { readFileSync } from "node:fs";
+
+/**
+ * Largest resident memory of this process, in bytes. Linux hands getrusage's figure on from the process that started this
+ * one; VmHWM in /proc begins at zero.
+ */
+export function peakMemoryBytes(): number {
+  const kilobytes = highWaterMark() ?? process.resourceUsage().maxRSS;
+  return kilobytes * 1024;
+}
+
+function highWaterMark(): number | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const match = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));
+    return match === null ? undefined : Number(match[1]);
+  } catch {
+    return undefined; // /proc is not mounted
+  }
+}

@@ -1,0 +1,104 @@
+// Parsing, signals and exit codes, the same for every command.
+
+import { Command } from "commander";
+import { addCommonFlags, type CommonFlags, normalizeFlags } from "./arguments.ts";
+import type { CommandSpec } from "./command.ts";
+import { describeFailure, exitCodes } from "./errors.ts";
+import { Output } from "./terminal/output.ts";
+import { version } from "./version.ts";
+
+const exitCodeHelp = `
+Exit codes:
+  0    done
+  1    failed
+  2    the command line is wrong
+  3    a model or file is missing, broken or unsuitable
+  130  interrupted with Ctrl-C
+`;
+
+/** Runs the program and returns its exit code; never throws. */
+export async function runProgram(
+  commands: readonly CommandSpec[],
+  argv: readonly string[],
+): Promise<number> {
+  const interruption = new AbortController();
+  // Until a command's flags are parsed, only these two matter.
+  const flags: CommonFlags = {
+    color: !argv.includes("--no-color"),
+    debug: argv.includes("--debug"),
+  };
+  const stop = handleSignals(interruption);
+  try {
+    const program = buildProgram(commands, flags, interruption.signal);
+    await program.parseAsync(normalizeFlags(argv, program), { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    const { exitCode, message } = describeFailure(error, interruption.signal.aborted);
+    if (message !== undefined) new Output(flags).error(message);
+    if (message !== undefined && flags.debug === true && error instanceof Error) {
+      process.stderr.write(`${error.stack}\n${describeCause(error.cause)}`);
+    }
+    return exitCode;
+  } finally {
+    stop();
+  }
+}
+
+function buildProgram(
+  commands: readonly CommandSpec[],
+  flags: CommonFlags,
+  signal: AbortSignal,
+): Command {
+  const program = new Command("nibble")
+    .description("Quantizes, evaluates and runs language models of the Qwen family.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", exitCodeHelp);
+  for (const spec of [undefined, ...commands]) {
+    const command = spec === undefined ? program : program.command(spec.name);
+    command.exitOverride().configureOutput({
+      // Commander's messages are complete sentences over two lines, "error:" included.
+      outputError: (text) =>
+        new Output(flags).error(
+          text
+            .replace(/^error: /, "")
+            .replaceAll("\n", " ")
+            .trim(),
+        ),
+    });
+    if (spec === undefined) continue;
+    spec.define(command);
+    addCommonFlags(command);
+    command.helpOption("-h, --help", "print this help");
+    command.action(() => {
+      const output = new Output(command.opts<CommonFlags>());
+      return spec.run(command, { output, signal });
+    });
+  }
+  return program;
+}
+
+/** The first Ctrl-C lets the command clean up; the second does not wait for it. */
+function handleSignals(interruption: AbortController): () => void {
+  const onSignal = () => {
+    if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
+    interruption.abort(new DOMException("interrupted", "AbortError"));
+  };
+  // A reader that has seen enough (`| head`) is no failure.
+  const onOutputError = (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(exitCodes.ok);
+    throw error;
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  process.stdout.on("error", onOutputError);
+  process.stderr.on("error", onOutputError);
+  return () => {
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+  };
+}
+
+function describeCause(cause: unknown): string {
+  if (cause === undefined) return "";
+  return `caused by: ${cause instanceof Error ? cause.stack : String(cause)}\n`;
+}

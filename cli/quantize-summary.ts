@@ -1,0 +1,143 @@
+import type { LinearReport, QuantizationReport, Recipe } from "../quantizer/index.ts";
+import { formatBytes, formatCount, formatSeconds, plural } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
+import { formatTable, type TableStyle } from "./terminal/table.ts";
+
+export type SummaryContext = {
+  readonly dir: string;
+  /** Of the source's weight files, for people. */
+  readonly sourceSize: string;
+  readonly colors: Output["colors"];
+};
+
+const worstCount = 3;
+const listedCount = 5;
+
+/** What a user wants to know after a run; report.json has the rest. */
+export function renderSummary(report: QuantizationReport, context: SummaryContext): string {
+  const { colors, dir } = context;
+  const field = (name: string, lines: readonly string[]): string =>
+    lines.map((line, i) => `  ${colors.dim((i === 0 ? name : "").padEnd(12))} ${line}`).join("\n");
+  const { segments, tokens } = report.calibration;
+  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}`;
+  const linears = plural(report.linears.length, "linear");
+  return [
+    colors.bold(describeRecipe(report.recipe)),
+    field("weights", [`${linears} at ${report.bitsPerWeight.toFixed(2)} bits per weight`]),
+    field("size", [`${formatBytes(report.tensorBytes)} (before: ${context.sourceSize})`]),
+    ...optional("calibration", segments === 0 ? [] : [calibration], field),
+    ...optional("worst error", worstLinears(report.linears), field),
+    ...optional("fallbacks", fallbacks(report.linears), field),
+    ...optional("dead inputs", deadInputs(report.linears), field),
+    ...optional("conversions", conversions(report), field),
+    ...optional("not copied", report.files.skipped, field),
+    field("time", [formatSeconds(report.seconds)]),
+    field("result", [dir]),
+    "",
+    `Next: nibble evaluate ${quoted(report.source)} ${quoted(dir)} --data TEXT_FILE`,
+    `      nibble generate ${quoted(dir)} --prompt "…"`,
+  ].join("\n");
+}
+
+/** Every linear in the order it was quantized. */
+export function renderLinears(report: QuantizationReport, style: TableStyle): string {
+  const rows = report.linears.map((linear) => [
+    linear.name.replace(/^transformer\./, ""),
+    linear.method,
+    `${linear.inFeatures}`,
+    `${linear.outFeatures}`,
+    linear.relativeError === undefined ? "-" : linear.relativeError.toExponential(2),
+    linear.damping === 0 ? "-" : `${linear.damping}`,
+    `${linear.deadInputs}`,
+    linear.seconds.toFixed(2),
+  ]);
+  const number = (header: string, unit = "") => ({ header, unit, align: "right" }) as const;
+  return formatTable(
+    [
+      { header: "linear", align: "left" },
+      { header: "method", align: "left" },
+      number("in"),
+      number("out"),
+      number("error", "relative"),
+      number("damping"),
+      number("dead", "inputs"),
+      number("time", "s"),
+    ],
+    rows,
+    style,
+  );
+}
+
+export function describeRecipe(recipe: Recipe): string {
+  const { bits, groupSize, symmetric, method, order, compat } = recipe;
+  const parts = [
+    `int${bits}`,
+    groupSize === -1 ? "one group per output" : `groups of ${groupSize}`,
+    symmetric ? "symmetric" : "asymmetric",
+    method,
+    ...(order === "in-order" ? [] : [order]),
+    ...(compat === "none" ? [] : [`as ${compat}`]),
+  ];
+  return parts.join(", ");
+}
+
+function worstLinears(linears: readonly LinearReport[]): readonly string[] {
+  return linears
+    .flatMap(({ name, relativeError }) =>
+      relativeError === undefined ? [] : [{ name, relativeError }],
+    )
+    .sort((a, b) => b.relativeError - a.relativeError)
+    .slice(0, worstCount)
+    .map(({ name, relativeError }, i, [largest]) => {
+      const { length } = (100 * (largest?.relativeError ?? 0)).toFixed(3);
+      const percent = `${(100 * relativeError).toFixed(3).padStart(length)} %`;
+      return `${percent} ${name}${i === 0 ? " (squared error over squared output)" : ""}`;
+    });
+}
+
+function fallbacks(linears: readonly LinearReport[]): readonly string[] {
+  const lines = linears.flatMap(({ name, fallback }) =>
+    fallback === undefined ? [] : [`${name}: ${fallback}`],
+  );
+  return shortened(lines);
+}
+
+function deadInputs(linears: readonly LinearReport[]): readonly string[] {
+  const affected = linears.filter((linear) => linear.deadInputs > 0);
+  const lines = affected.map(
+    ({ name, deadInputs: dead, inFeatures }) =>
+      `${name}: ${formatCount(dead)} of ${formatCount(inFeatures)}, their weights became 0`,
+  );
+  return shortened(lines);
+}
+
+function conversions(report: QuantizationReport): readonly string[] {
+  const lines = report.conversions.map(({ name, overflowed, flushed }) => {
+    const tooLarge = `${formatCount(overflowed)} too large for ${report.recipe.dtype}`;
+    const tooSmall = `${formatCount(flushed)} too small, now 0`;
+    const parts = [...(overflowed > 0 ? [tooLarge] : []), ...(flushed > 0 ? [tooSmall] : [])];
+    return `${name}: ${parts.join(", ")}`;
+  });
+  return shortened(lines);
+}
+
+function shortened(lines: readonly string[]): readonly string[] {
+  if (lines.length <= listedCount) return lines;
+  return [
+    ...lines.slice(0, listedCount),
+    `and ${lines.length - listedCount} more, see report.json`,
+  ];
+}
+
+function optional(
+  name: string,
+  lines: readonly string[],
+  field: (name: string, lines: readonly string[]) => string,
+): readonly string[] {
+  return lines.length === 0 ? [] : [field(name, lines)];
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./@%+=:,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,178 @@
+// One sequence from prompt to new tokens: the prompt in chunks, then one row at a time.
+
+import { type F32, ops } from "../../kernels/index.ts";
+import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
+import { forward, type Model, Step } from "../model/index.ts";
+import { GenerationError } from "./errors.ts";
+import { createSampler, type SamplingOptions } from "./sampler.ts";
+import { createStopMatcher } from "./stop.ts";
+
+export type GenerateRequest = {
+  /** Token ids; at least one. */
+  readonly prompt: ArrayLike<number>;
+  readonly maxNewTokens: number;
+  readonly sampling: SamplingOptions;
+  /** Ids from here on have no token (padding of the vocabulary) and are never chosen. */
+  readonly allowed: number;
+  /** Generation ends after any of these sequences; their ids are yielded like others. */
+  readonly stopIds?: readonly (readonly number[])[];
+  /** Rows of the prompt computed together; bounds memory, changes no result. */
+  readonly chunkRows?: number;
+  readonly signal?: AbortSignal | undefined;
+};
+
+const defaultChunkRows = 512;
+
+/**
+ * Generates tokens after a prompt. The rotary base is that of the prompt's length and stays while the sequence
+ * grows, as in the original.
+ *
+ * @throws GenerationError GENERATION_PROMPT, GENERATION_LENGTH or GENERATION_OPTION at the call,
+ *   GENERATION_NOT_FINITE while running; KernelError; the signal's reason when aborted
+ */
+export function generate(model: Model, request: GenerateRequest): AsyncGenerator<number, void> {
+  checkRequest(model, request);
+  return run(model, request);
+}
+
+async function* run(model: Model, request: GenerateRequest): AsyncGenerator<number, void> {
+  const { maxNewTokens, signal } = request;
+  const history = Array.from(request.prompt);
+  const stops = createStopMatcher({ ids: request.stopIds ?? [] });
+  const choose = createChooser(request);
+  using sequence = new Sequence(model, history.length, maxNewTokens);
+  let logits = await prefill(sequence, history, request);
+  for (let made = 1; ; made++) {
+    const id = await choose(logits, history);
+    yield id;
+    if (made === maxNewTokens || stops.push(id, "").stop !== null) return;
+    signal?.throwIfAborted();
+    history.push(id);
+    logits = sequence.advance([id]);
+  }
+}
+
+/** @returns [1, vocabulary], the logits after the whole prompt */
+async function prefill(
+  sequence: Sequence,
+  prompt: readonly number[],
+  { chunkRows = defaultChunkRows, signal }: GenerateRequest,
+): Promise<F32> {
+  let start = 0;
+  for (; start + chunkRows < prompt.length; start += chunkRows) {
+    signal?.throwIfAborted();
+    sequence.append(prompt.slice(start, start + chunkRows));
+    // Waiting costs little against a chunk, and lets an abort be seen between chunks.
+    await sequence.device.sync();
+  }
+  signal?.throwIfAborted();
+  return sequence.advance(prompt.slice(start));
+}
+
+/** A sequence's place in a cache of its own. */
+class Sequence implements Disposable {
+  readonly device: Model["device"];
+  readonly #model: Model;
+  readonly #ropeBase: number;
+  readonly #cache: KvCache;
+  readonly #place: CacheSequence;
+
+  constructor(model: Model, promptLength: number, maxNewTokens: number) {
+    this.device = model.device;
+    this.#model = model;
+    this.#ropeBase = model.ropeBase(promptLength);
+    this.#cache = new KvCache(model.device, {
+      ...model.shape,
+      tokens: promptLength + maxNewTokens,
+    });
+    this.#place = this.#cache.open();
+  }
+
+  /** Adds tokens of which no logits are wanted. */
+  append(tokens: readonly number[]): void {
+    this.#run(tokens)[Symbol.dispose]();
+  }
+
+  /** Adds tokens; returns the logits [1, vocabulary] after the last, the caller's to dispose. */
+  advance(tokens: readonly number[]): F32 {
+    using hidden = this.#run(tokens);
+    using last = hidden.narrow(0, tokens.length - 1, 1);
+    return this.#model.logits(last);
+  }
+
+  #run(tokens: readonly number[]): F32 {
+    const start = this.#place.length;
+    this.#cache.extend(this.#place, tokens.length);
+    const part = { tokens, start, blocks: this.#place.blocks, ropeBase: this.#ropeBase };
+    using step = new Step(this.device, [part], this.#model.shape.headDim, (position) =>
+      this.#model.queryScale(position),
+    );
+    return forward(this.#model, step, this.#cache);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cache[Symbol.dispose]();
+  }
+}
+
+type Choose = (logits: F32, history: ArrayLike<number>) => Promise<number>;
+
+/** Picks the next id from logits [1, vocabulary], which it disposes. Greedy reads one number instead of a row. */
+function createChooser({ sampling, allowed }: GenerateRequest): Choose {
+  const isGreedy = sampling.temperature === 0 || sampling.topK === 1;
+  if (isGreedy && sampling.repetitionPenalty === 1) {
+    return async (logits) => {
+      using row = logits;
+      using best = ops.argmax(row, allowed);
+      const [id = -1] = await best.read();
+      if (id >= 0) return id;
+      throw new GenerationError(
+        "GENERATION_NOT_FINITE",
+        "cannot choose a token: a logit is NaN; the model's weights or its computation are broken",
+      );
+    };
+  }
+  const sampler = createSampler(sampling);
+  return async (logits, history) => {
+    using row = logits;
+    return sampler.sample(await row.read(), history, allowed);
+  };
+}
+
+function checkRequest(model: Model, request: GenerateRequest): void {
+  const { vocabulary, maxLength } = model.shape;
+  const { prompt, maxNewTokens, allowed, chunkRows = defaultChunkRows } = request;
+  checkCount("maxNewTokens", maxNewTokens, Number.MAX_SAFE_INTEGER);
+  checkCount("chunkRows", chunkRows, Number.MAX_SAFE_INTEGER);
+  checkCount("allowed", allowed, vocabulary);
+  createStopMatcher({ ids: request.stopIds ?? [] }); // refuses malformed stop ids
+  if (prompt.length === 0) {
+    throw new GenerationError("GENERATION_PROMPT", "the prompt is empty; give at least one token");
+  }
+  for (let i = 0; i < prompt.length; i++) {
+    const id = prompt[i];
+    if (!Number.isInteger(id) || id === undefined || id < 0 || id >= vocabulary) {
+      throw new GenerationError(
+        "GENERATION_PROMPT",
+        `prompt token ${i} is ${id}; expected an id from 0 to ${vocabulary - 1}`,
+      );
+    }
+  }
+  if (prompt.length + maxNewTokens > maxLength) {
+    const room = maxLength - prompt.length;
+    throw new GenerationError(
+      "GENERATION_LENGTH",
+      `a prompt of ${prompt.length} tokens and ${maxNewTokens} new ones are more than the ${maxLength} this model ` +
+        `is meant for; ${room > 0 ? `ask for at most ${room} new tokens` : "shorten the prompt"}`,
+    );
+  }
+}
+
+function checkCount(name: string, value: number, limit: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= limit) return;
+  const range = limit === Number.MAX_SAFE_INTEGER ? "from 1" : `from 1 to ${limit}`;
+  throw new GenerationError(
+    "GENERATION_OPTION",
+    `${name} is ${value}; expected an integer ${range}`,
+  );
+}

@@ -1,0 +1,25 @@
+export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
+export { GenerationError, type GenerationErrorCode } from "./errors.ts";
+export { type GenerateRequest, generate } from "./generate.ts";
+export {
+  type FinishReason,
+  generateText,
+  type TextDelta,
+  type TextRequest,
+} from "./generate-text.ts";
+export { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+export { createRandom } from "./random.ts";
+export {
+  createSampler,
+  DEFAULT_SAMPLING,
+  parseSamplingOptions,
+  type Sampler,
+  type SamplingOptions,
+} from "./sampler.ts";
+export {
+  createStopMatcher,
+  type StopMatcher,
+  type StopOptions,
+  type StopReason,
+  type StopStep,
+} from "./stop.ts";

@@ -1,0 +1,196 @@
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { repositoryPath } from "../support/shared.ts";
+import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
+import { calibrationText, evaluationText, mini, nibble, type Outcome } from "./support.ts";
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them
+const control = /[\u0000-\u0009\u000b-\u001f\u007f]/;
+const temporary = temporaryDirectory();
+afterAll(() => temporary.remove());
+const quantized = join(temporary.path, "int4");
+
+/** One JSON object and nothing else. */
+function object(outcome: Outcome): Record<string, unknown> {
+  expect(outcome).toMatchObject({ status: 0 });
+  return JSON.parse(outcome.stdout) as Record<string, unknown>;
+}
+
+describe("nibble quantize", () => {
+  let outcome: Outcome;
+  const flags = ["--data", calibrationText, "--samples", "6", "--length", "128"];
+  beforeAll(async () => {
+    outcome = await nibble(["quantize", mini, ...flags, "-o", quantized, "--json"]);
+  });
+
+  test("--json prints the report and where the result lies", () => {
+    const report = object(outcome);
+    expect(report).toMatchObject({
+      output: quantized,
+      recipe: { bits: 4, groupSize: 128, method: "gptq" },
+      calibration: { segments: 6 },
+    });
+    expect(report["linears"]).toHaveLength(40);
+    expect(report["bitsPerWeight"]).toBeCloseTo(4.16, 2);
+  });
+
+  test("writes a model directory that generates", async () => {
+    expect(readdirSync(quantized)).toEqual(
+      expect.arrayContaining(["config.json", "model.safetensors", "qwen.tiktoken", "report.json"]),
+    );
+    const made = ["generate", quantized, "--prompt", "Once", "--max-new-tokens", "3", "--json"];
+    expect(object(await nibble(made))["tokens"]).toBe(3);
+  });
+
+  test("reports progress on a pipe in plain lines", () => {
+    expect(outcome.stderr).toMatch(/^ *\d+ % {2}\S/m);
+    expect(outcome.stderr).not.toMatch(control);
+    expect(outcome.stderr.split("\n").length).toBeLessThan(25);
+  });
+
+  test("reports nothing with -q", async () => {
+    const args = ["quantize", mini, ...flags, "-o", quantized, "--overwrite", "-q"];
+    const { status, stdout, stderr } = await nibble(args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain(quantized);
+    expect(stdout).not.toMatch(control);
+  });
+
+  test("refuses a model that is quantized already, and says so", async () => {
+    const again = join(temporary.path, "again");
+    const { status, stderr } = await nibble(["quantize", quantized, ...flags, "-o", again]);
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/quantized already/);
+    expect(existsSync(again)).toBe(false);
+  });
+
+  test("takes the spelling of the config files, and writes the group size asked for", async () => {
+    const dir = join(temporary.path, "rtn");
+    const args = ["quantize", mini, "--method", "rtn", "--group_size", "32", "-o", dir];
+    expect((await nibble(args)).status).toBe(0);
+    const config = JSON.parse(readFileSync(join(dir, "quantize_config.json"), "utf8"));
+    expect(config).toMatchObject({ bits: 4, group_size: 32 });
+  });
+
+  test("stops on Ctrl-C with 130 and leaves nothing behind", async () => {
+    const dir = join(temporary.path, "stopped");
+    const whole = ["quantize", mini, "--data", calibrationText, "-o", dir];
+    const { status, stdout } = await nibble(whole, {
+      onError: (text, kill) => {
+        if (text.includes(" % ")) kill("SIGINT");
+      },
+    });
+    expect({ status, stdout }).toEqual({ status: 130, stdout: "" });
+    expect(existsSync(dir)).toBe(false);
+  });
+});
+
+describe("nibble evaluate", () => {
+  const args = ["evaluate", mini, quantized, "--data", evaluationText, "--max-tokens", "1100"];
+
+  test("--json gives the protocol, and differences against the first model", async () => {
+    const result = object(await nibble([...args, "--json"]));
+    expect(result["protocol"]).toEqual({
+      data: evaluationText,
+      ...{ window: 512, stride: 512, windows: 2 },
+      ...{ textTokens: 1100, scoredTokens: 1022, droppedTokens: 76 },
+    });
+    const [first, second] = result["models"] as Record<string, number>[];
+    expect(first).not.toHaveProperty("difference");
+    expect(second!["difference"]).toBeCloseTo(second!["perplexity"]! - first!["perplexity"]!, 9);
+    expect(second!["divergence"]).toMatchObject({ top1: expect.any(Number) });
+  });
+
+  test("scores with overlapping windows every token but the first, up to the tail", async () => {
+    const result = object(await nibble([...args, "--stride", "256", "--json"]));
+    expect(result["protocol"]).toMatchObject({
+      ...{ windows: 3, scoredTokens: 1023, droppedTokens: 76 },
+    });
+  });
+
+  test("prints the protocol and a row per model", async () => {
+    const { stdout } = await nibble([...args, "-q"]);
+    expect(stdout).toContain("windows of 512, no overlap; 1,022 tokens scored; tail of 76 dropped");
+    const rows = stdout.trimEnd().split("\n").slice(-2);
+    expect(rows[0]).toMatch(/qwen-mini +\d+\.\d{4}/);
+    expect(rows[1]).toMatch(/int4 +\d+\.\d{4} +[+-]/);
+  });
+});
+
+describe("nibble generate", () => {
+  const args = ["generate", mini, "--prompt", "It was a dark night, and"];
+
+  test("prints the text alone on stdout, the same for the same seed", async () => {
+    const sample = async (seed: string) =>
+      (await nibble([...args, "--seed", seed, "--max-new-tokens", "20"])).stdout;
+    const first = await sample("5");
+    expect(first).toMatch(/\S/);
+    expect(await sample("5")).toBe(first);
+    expect(await sample("6")).not.toBe(first);
+  });
+
+  test("--json has what --greedy decoding with the model's own defaults gave", async () => {
+    const result = object(await nibble([...args, "--greedy", "--max-new-tokens", "8", "--json"]));
+    expect(result).toMatchObject({
+      ...{ model: mini, finish: "length", tokens: 8, promptTokens: 7 },
+      sampling: { temperature: 0, repetitionPenalty: 1, topP: 0.8 },
+    });
+    expect(result["peakMemoryBytes"]).toBeGreaterThan(30e6);
+    expect(result["tokensPerSecond"]).toBeGreaterThan(0);
+  });
+
+  test("answers in a chat and ends at the end of the answer, without control tokens", async () => {
+    const question = "Tom has 3 apples and buys 4 more. How many apples does he have?";
+    const chat = ["generate", mini, "--chat", "--greedy", "--prompt", question, "--json"];
+    const result = object(await nibble(chat));
+    expect(result).toMatchObject({ finish: "stop" });
+    expect(result["text"]).toMatch(/\d/);
+    expect(result["text"]).not.toContain("<|");
+  });
+
+  test("ends before a --stop text", async () => {
+    const whole = object(await nibble([...args, "--greedy", "--max-new-tokens", "30", "--json"]));
+    const text = whole["text"] as string;
+    const stop = text.slice(5, 9);
+    const result = object(await nibble([...args, "--greedy", "--stop", stop, "--json"]));
+    expect(result).toMatchObject({ finish: "stop", text: text.slice(0, text.indexOf(stop)) });
+  });
+
+  test("ends quietly when its reader has seen enough", async () => {
+    const main = repositoryPath("dist", "cli", "main.js");
+    const child = spawn(process.execPath, [main, ...args, "--max-new-tokens", "1500", "-q"], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.stdout.once("data", () => child.stdout.destroy());
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  });
+});
+
+describe("nibble demo", () => {
+  type Row = {
+    readonly scheme: string;
+    readonly fileBytes: number;
+    readonly score: { readonly perplexity: number };
+  };
+
+  test("compares the original with int8 and int4", { timeout: 300_000 }, async () => {
+    const dir = join(temporary.path, "demo");
+    const result = object(await nibble(["demo", "--keep", dir, "--json", "-q"]));
+    const rows = result["models"] as Row[];
+    expect(rows.map(({ scheme }) => scheme)).toEqual(["original", "int8 g128", "int4 g128"]);
+    const perplexity = rows.map(({ score }) => score.perplexity);
+    const bytes = rows.map(({ fileBytes }) => fileBytes);
+    expect(bytes[2]).toBeLessThan(bytes[1]!);
+    expect(bytes[1]).toBeLessThan(bytes[0]!);
+    expect(perplexity[1]! / perplexity[0]!).toBeCloseTo(1, 3);
+    expect(perplexity[2]! / perplexity[0]!).toBeLessThan(1.03);
+    expect(readdirSync(dir).sort()).toEqual(["int4", "int8"]);
+  });
+});

@@ -1,0 +1,137 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
+import { calibrationText, evaluationText, mini, nibble } from "./support.ts";
+
+const temporary = temporaryDirectory();
+afterAll(() => temporary.remove());
+const path = (name: string) => join(temporary.path, name);
+
+writeFileSync(path("binary.txt"), new Uint8Array([0xff, 0xfe, 0x00]));
+writeFileSync(path("short.txt"), "A short text.");
+writeFileSync(path("rows.csv"), "a,b\n");
+mkdirSync(path("full"));
+writeFileSync(path("full/file"), "kept");
+mkdirSync(path("not-a-model"));
+
+const quantize = ["quantize", mini, "--data", calibrationText];
+const evaluate = ["evaluate", mini, "--data", evaluationText];
+const generate = ["generate", mini, "--prompt", "Once"];
+const out = ["-o", path("out")];
+
+describe("a wrong command line ends with 2 and one line that names", () => {
+  test.each<[string, readonly string[], string]>([
+    ["an unknown command, with the one meant", ["quantise"], "quantize"],
+    ["an unknown flag, with the one meant", [...quantize, ...out, "--bit", "4"], "--bits"],
+    ["a missing output", quantize, "--output"],
+    ["a number of bits there is no format for", [...quantize, ...out, "--bits", "5"], "--bits"],
+    [
+      "a group size there is no kernel for",
+      [...quantize, ...out, "--group-size", "96"],
+      "--group-size",
+    ],
+    ["samples that are no integer", [...quantize, ...out, "--samples", "1.5"], "--samples"],
+    ["samples below 1", [...quantize, ...out, "--samples", "0"], "--samples"],
+    ["segments longer than the model takes", [...quantize, ...out, "--length", "4096"], "--length"],
+    ["damping above 1", [...quantize, ...out, "--damping", "7"], "--damping"],
+    ["damping of 0", [...quantize, ...out, "--damping", "0"], "damping"],
+    ["a shard size of nothing", [...quantize, ...out, "--max-shard-size", "0"], "--max-shard-size"],
+    ["an unknown order", [...quantize, ...out, "--act-order", "random"], "--act-order"],
+    ["an order for rtn", [...quantize, ...out, "--method", "rtn", "--act-order"], "--act-order"],
+    ["missing calibration data", ["quantize", mini, ...out], "--data"],
+    ["an output with files in it", [...quantize, "-o", path("full")], "--overwrite"],
+    ["an output that is a file", [...quantize, "-o", path("short.txt")], "--output"],
+    ["an output inside the source", [...quantize, "-o", join(mini, "int4")], "--output"],
+    ["the source as output", [...quantize, "-o", mini, "--overwrite"], "--output"],
+    ["a second model", [...quantize, ...out, mini], "argument"],
+    ["a window of one token", [...evaluate, "--window", "1"], "--window"],
+    ["a window longer than the model takes", [...evaluate, "--window", "4096"], "--window"],
+    ["a stride that leaves tokens out", [...evaluate, "--stride", "513"], "--stride"],
+    ["missing text", ["evaluate", mini], "--data"],
+    ["a missing prompt", ["generate", mini], "--prompt"],
+    ["an empty prompt", ["generate", mini, "--prompt", ""], "--prompt"],
+    ["a probability above 1", [...generate, "--top-p", "2"], "--top-p"],
+    ["a temperature that is no number", [...generate, "--temperature", "hot"], "--temperature"],
+    [
+      "a repetition penalty of 0",
+      [...generate, "--repetition-penalty", "0"],
+      "--repetition-penalty",
+    ],
+    ["a seed for greedy decoding", [...generate, "--greedy", "--seed", "3"], "--seed"],
+    ["a system text without a chat", [...generate, "--system", "x"], "--system"],
+    ["an empty stop", [...generate, "--stop", ""], "--stop"],
+    ["more tokens than the model takes", [...generate, "--max-new-tokens", "2048"], "2048"],
+    ["no thread", [...generate, "--threads", "0"], "--threads"],
+    ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
+  ])("%s", async (_name, args, named) => {
+    const { status, stdout, stderr } = await nibble(args);
+    expect(stderr).toMatch(/^error: [^\n]*\n$/);
+    expect(stderr).toContain(named);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(existsSync(path("out"))).toBe(false);
+  });
+});
+
+describe("an unusable file ends with 3 and one line that names", () => {
+  const nowhere = path("nowhere");
+  test.each<[string, readonly string[], string]>([
+    ["a missing model", ["generate", nowhere, "--prompt", "x"], nowhere],
+    [
+      "a directory without a model",
+      ["generate", path("not-a-model"), "--prompt", "x"],
+      "not-a-model",
+    ],
+    [
+      "a missing model to quantize",
+      ["quantize", nowhere, "--data", calibrationText, ...out],
+      nowhere,
+    ],
+    ["missing calibration text", ["quantize", mini, "--data", nowhere, ...out], nowhere],
+    [
+      "calibration text of another kind",
+      ["quantize", mini, "--data", path("rows.csv"), ...out],
+      "rows.csv",
+    ],
+    ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
+    ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
+    ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
+    ["a missing second model", ["evaluate", mini, nowhere, "--data", evaluationText], nowhere],
+  ])("%s", async (_name, args, named) => {
+    const { status, stdout, stderr } = await nibble(args);
+    expect(stderr).toMatch(/(^|\n)error: [^\n]*\n$/);
+    expect(stderr).toContain(named);
+    expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+    expect(existsSync(path("out"))).toBe(false);
+  });
+});
+
+describe("help", () => {
+  test.each(["quantize", "evaluate", "generate", "demo"])(
+    "of %s goes to stdout, ends with 0 and fits 80 columns",
+    async (command) => {
+      const { status, stdout, stderr } = await nibble([command, "--help"]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      expect(stdout).toContain(`Usage: nibble ${command}`);
+      for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    },
+  );
+
+  test("lists the exit codes", async () => {
+    const { status, stdout } = await nibble(["--help"]);
+    expect(status).toBe(0);
+    for (const code of [0, 1, 2, 3, 130]) expect(stdout).toMatch(new RegExp(`^ {2}${code} `, "m"));
+  });
+
+  test("is what the bare program prints, to stderr and with 2", async () => {
+    const { status, stdout, stderr } = await nibble([]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toContain("Usage: nibble");
+  });
+
+  test("--version prints the package's version alone", async () => {
+    const { status, stdout } = await nibble(["--version"]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});

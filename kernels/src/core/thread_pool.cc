@@ -14,6 +14,9 @@ namespace {
 // scheduler slice, so an idle pool soon sleeps.
 constexpr int kSpins = 4000;
 
+// Pieces of one ParallelFor: what the lower half of a job holds.
+constexpr uint64_t kMaxCount = 0xffffffff;
+
 inline void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -39,8 +42,8 @@ ThreadPool::ThreadPool(int threads) : scratch_(threads < 1 ? 1 : threads) {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  wake_.fetch_add(1);
+  wake_.notify_all();
   for (auto& thread : workers_) thread.join();
   for (auto& buffer : scratch_) std::free(buffer.data);
 }
@@ -50,39 +53,51 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t, in
     for (int64_t i = 0; i < count; ++i) body(i, 0);
     return;
   }
+  if (static_cast<uint64_t>(count) > kMaxCount)
+    throw Error(Code::kInternal, "too many parallel pieces");
   body_ = &body;
   count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  unfinished_.store(count, std::memory_order_relaxed);
+  const uint64_t number = (job_.load(std::memory_order_relaxed) >> 32) + 1;
+  job_.store(number << 32 | static_cast<uint64_t>(count), std::memory_order_release);
+  wake_.fetch_add(1, std::memory_order_release);
+  wake_.notify_all();
   RunShare(0);
-  for (int left = busy_.load(std::memory_order_acquire); left != 0;
-       left = busy_.load(std::memory_order_acquire)) {
-    WaitWhileEqual(busy_, left);
+  for (int64_t left = unfinished_.load(std::memory_order_acquire); left != 0;
+       left = unfinished_.load(std::memory_order_acquire)) {
+    WaitWhileEqual(unfinished_, left);
   }
-  body_ = nullptr;
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void ThreadPool::RunShare(int worker) {
+  uint64_t job = job_.load(std::memory_order_acquire);
+  while (true) {
+    const uint64_t unclaimed = job & kMaxCount;
+    if (unclaimed == 0) return;
+    if (!job_.compare_exchange_weak(job, job - 1, std::memory_order_acq_rel)) continue;
+    RunOne(count_ - static_cast<int64_t>(unclaimed), worker);
+    job = job_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::RunOne(int64_t index, int worker) {
   try {
-    for (int64_t i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) (*body_)(i, worker);
+    (*body_)(index, worker);
   } catch (...) {
-    next_.store(count_);
     const std::lock_guard lock(failure_mutex_);
     if (!failure_) failure_ = std::current_exception();
   }
+  if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
 }
 
 void ThreadPool::Work(int worker) {
   uint32_t seen = 0;
   while (true) {
-    WaitWhileEqual(generation_, seen);
-    seen = generation_.load(std::memory_order_acquire);
+    WaitWhileEqual(wake_, seen);
+    seen = wake_.load(std::memory_order_acquire);
     if (stop_.load()) return;
     RunShare(worker);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
 }
 

@@ -38,14 +38,19 @@ class ThreadPool {
   };
   void Work(int worker);
   void RunShare(int worker);
+  void RunOne(int64_t index, int worker);
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;
+  // The job in progress: its number in the upper half, how many of its indices nobody has claimed
+  // in the lower. Whoever lowers the count owns an index, and the job cannot end before that index
+  // is done; so a thread that wakes late finds nothing to claim, and nobody waits for it.
+  std::atomic<uint64_t> job_{0};
+  // Valid while an index is claimed and not done.
   const std::function<void(int64_t, int)>* body_ = nullptr;
   int64_t count_ = 0;
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
-  std::atomic<uint32_t> generation_{0};
+  std::atomic<int64_t> unfinished_{0};
+  std::atomic<uint32_t> wake_{0};
   std::atomic<bool> stop_{false};
   std::mutex failure_mutex_;
   std::exception_ptr failure_;

@@ -1,5 +1,7 @@
 #include "core/allocator.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <string>
@@ -18,40 +20,61 @@ size_t CacheLimit(size_t) {
 size_t RoundUp(size_t bytes) {
   return bytes;
 }
-std::byte* AllocateAligned(size_t bytes) {
+std::byte* New(size_t bytes) {
   void* data = nullptr;
   return posix_memalign(&data, 64, bytes) == 0 ? static_cast<std::byte*>(data) : nullptr;
+}
+void Delete(Allocator::Block block) {
+  std::free(block.data);
 }
 #else
 // A quarter of what is live keeps the cost of page faults away without holding much memory back.
 size_t CacheLimit(size_t live) {
   return std::max(size_t{64} << 20, live / 4);
 }
+
+// From here on a block has pages of its own. They become resident when an operation touches them
+// and go when the stream comes to their release, so that a caller who is far ahead costs address
+// space only; the heap would keep them.
+constexpr size_t kOwnPages = size_t{256} << 10;
+
 size_t RoundUp(size_t bytes) {
-  const size_t step = bytes < (size_t{1} << 20) ? 256 : size_t{64} << 10;
+  const size_t step = bytes < kOwnPages ? 256 : size_t{64} << 10;
   return (bytes + step - 1) / step * step;
 }
-std::byte* AllocateAligned(size_t bytes) {
-  return static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
+
+std::byte* New(size_t bytes) {
+  if (bytes < kOwnPages) return static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+}
+
+void Delete(Allocator::Block block) {
+  if (block.bytes < kOwnPages) {
+    std::free(block.data);
+  } else {
+    munmap(block.data, block.bytes);
+  }
 }
 #endif
 
 }  // namespace
 
 Allocator::~Allocator() {
-  for (auto& [bytes, data] : free_) std::free(data);
+  for (const Block& block : cache_) Delete(block);
 }
 
 Allocator::Block Allocator::Allocate(size_t bytes) {
   const size_t wanted = RoundUp(std::max<size_t>(bytes, 1));
   Block block;
-  const auto found = free_.lower_bound(wanted);
-  if (found != free_.end() && found->first <= wanted + wanted / 4) {
-    block = {found->second, found->first};
-    cached_ -= found->first;
-    free_.erase(found);
+  const auto found = by_size_.lower_bound(wanted);
+  if (found != by_size_.end() && found->first <= wanted + wanted / 4) {
+    block = *found->second;
+    cached_ -= block.bytes;
+    cache_.erase(found->second);
+    by_size_.erase(found);
   } else {
-    block = {AllocateAligned(wanted), wanted};
+    block = {New(wanted), wanted};
     if (block.data == nullptr) {
       throw Error(Code::kOutOfMemory, "no memory for a tensor of " + std::to_string(bytes) +
                                           " bytes; " + std::to_string(live_) + " are in use");
@@ -65,18 +88,21 @@ Allocator::Block Allocator::Allocate(size_t bytes) {
 void Allocator::Release(Block block) {
   live_ -= block.bytes;
   cached_ += block.bytes;
-  free_.emplace(block.bytes, block.data);
+  by_size_.emplace(block.bytes, cache_.insert(cache_.end(), block));
   TrimTo(CacheLimit(live_));
 }
 
+// The oldest goes first: sizes that are no longer asked for must not crowd out those in use.
 void Allocator::TrimTo(size_t limit) {
-  while (cached_ > limit && !free_.empty()) {
-    const auto largest = std::prev(free_.end());
-    cached_ -= largest->first;
-    std::byte* data = largest->second;
-    free_.erase(largest);
+  while (cached_ > limit) {
+    const Block oldest = cache_.front();
+    const auto [first, last] = by_size_.equal_range(oldest.bytes);
+    by_size_.erase(std::find_if(
+        first, last, [this](const auto& entry) { return entry.second == cache_.begin(); }));
+    cache_.pop_front();
+    cached_ -= oldest.bytes;
     // Operations that still use it are ahead in the stream.
-    stream_.PushAlways([data](const std::optional<Error>&) { std::free(data); });
+    stream_.PushAlways([oldest](const std::optional<Error>&) { Delete(oldest); });
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 
 #include "core/stream.h"
@@ -36,7 +37,8 @@ class Allocator {
   void TrimTo(size_t limit);
 
   Stream& stream_;
-  std::multimap<size_t, std::byte*> free_;
+  std::list<Block> cache_;  // oldest first
+  std::multimap<size_t, std::list<Block>::iterator> by_size_;
   size_t live_ = 0;
   size_t cached_ = 0;
   size_t peak_ = 0;

@@ -1,6 +1,6 @@
 // The output directory: everything a user needs of the result, under final names only when it is complete.
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import type { I32, Tensor } from "../kernels/index.ts";
 import { ops } from "../kernels/index.ts";
 import {
@@ -151,15 +151,14 @@ export class Output implements Disposable {
 }
 
 function prepareDirectory(dir: string, source: string, overwrite: boolean): boolean {
-  const refuse = (problem: string): never => {
-    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
+  const refuse = (problem: string, cause?: unknown): never => {
+    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`, { cause });
   };
+  if (`${realPath(dir)}${sep}`.startsWith(`${realPath(source)}${sep}`)) {
+    refuse("is the source model or inside it; choose another directory");
+  }
   if (existsSync(dir)) {
     if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
-    const real = `${realpathSync(dir)}${sep}`;
-    if (real.startsWith(`${realpathSync(source)}${sep}`)) {
-      refuse("is the source model or inside it; choose another directory");
-    }
     if (readdirSync(dir).length > 0 && !overwrite) {
       refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
     }
@@ -168,11 +167,15 @@ function prepareDirectory(dir: string, source: string, overwrite: boolean): bool
   try {
     mkdirSync(dir, { recursive: true });
   } catch (cause) {
-    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: cannot be created: ${String(cause)}`, {
-      cause,
-    });
+    refuse(`cannot be created: ${String(cause)}`, cause);
   }
   return true;
+}
+
+/** With links resolved, also of a path whose last parts do not exist yet. */
+function realPath(path: string): string {
+  if (existsSync(path)) return realpathSync(path);
+  return join(realPath(dirname(path)), basename(path));
 }
 
 function removeIfEmpty(dir: string): void {

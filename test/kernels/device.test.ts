@@ -1,5 +1,8 @@
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { KernelError, openDevice } from "../../kernels/index.ts";
+import { KernelError, MappedFile, openDevice } from "../../kernels/index.ts";
 
 describe("device", () => {
   test("reads back what was written, in stream order", async () => {
@@ -73,5 +76,35 @@ describe("device", () => {
     expect(() => device.empty("f32", [1])).toThrow(
       expect.objectContaining({ code: "KERNEL_DEVICE" }),
     );
+  });
+
+  test("maps tensors that lie beyond 4 GiB of a file, aligned or not", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "nibble-map-"));
+    try {
+      const path = join(dir, "sparse");
+      const offset = 5 * 2 ** 30 + 1;
+      const file = openSync(path, "w");
+      ftruncateSync(file, offset + 8);
+      writeSync(file, new Uint8Array(Int32Array.of(7, -9).buffer), 0, 8, offset);
+      closeSync(file);
+      using device = openDevice({ threads: 1 });
+      using mapped = new MappedFile(path);
+      using odd = mapped.tensor(device, offset, "i32", [2]);
+      using bytes = mapped.tensor(device, offset, "u8", [8]);
+      expect(await odd.read()).toEqual(Int32Array.of(7, -9));
+      expect(new Int32Array((await bytes.read()).buffer)).toEqual(Int32Array.of(7, -9));
+      const outside = expect.objectContaining({ code: "KERNEL_FILE" });
+      expect(() => mapped.tensor(device, offset, "i32", [3])).toThrow(outside);
+      expect(() => mapped.tensor(device, -4, "i32", [1])).toThrow(outside);
+      expect(() => bytes.write(new Uint8Array(8))).toThrow(KernelError);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  test("names a file that cannot be mapped", () => {
+    const open = () => new MappedFile("/nonexistent/model.safetensors");
+    expect(open).toThrow(expect.objectContaining({ code: "KERNEL_FILE" }));
+    expect(open).toThrow(/model\.safetensors/);
   });
 });

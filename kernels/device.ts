@@ -136,6 +136,15 @@ export class MappedFile implements Disposable {
     return new Tensor(device, handle, dtype, shape);
   }
 
+  /**
+   * Lets a range's pages go from memory after the operations called so far; they load again when touched.
+   *
+   * @param offset  bytes from the start of the file
+   */
+  evict(device: Device, offset: number, bytes: number): void {
+    call((addon) => addon.evict(device.handle, this.#handle, offset, bytes));
+  }
+
   /** Unmaps once no tensor refers to the file any more. */
   [Symbol.dispose](): void {
     call((addon) => addon.unmapFile(this.#handle));

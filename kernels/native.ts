@@ -28,6 +28,7 @@ export type Native = {
   mapFile(path: string): NativeFile;
   unmapFile(file: NativeFile): void;
   mapTensor(device: D, file: NativeFile, offset: number, dtype: DType, shape: Float64Array): T;
+  evict(device: D, file: NativeFile, offset: number, bytes: number): void;
   write(tensor: T, bytes: ArrayBufferView): void;
   sync(device: D): Promise<void>;
   read(device: D, tensor: T): Promise<ArrayBuffer>;

@@ -21,6 +21,9 @@ import { QuantizeError } from "./errors.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, QuantizationReport } from "./report.ts";
 
+/** Elements of a large tensor that are converted and written together. */
+const partElements = 2 ** 24;
+
 /** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
 export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
 
@@ -90,16 +93,22 @@ export class Output implements Disposable {
   async write(name: string, tensor: Tensor): Promise<void> {
     if (!this.#planned.has(name)) return;
     const values = await tensor.read();
-    this.#writer.write(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.#writer.write(name, bytesOf(values));
   }
 
-  /** Writes a tensor of the source as the recipe's dtype and notes what did not survive that. */
+  /** Writes a tensor of the source as the recipe's dtype, in parts, and notes what did not survive that. */
   async writeConverted(model: Model, name: string, dtype: Recipe["dtype"]): Promise<void> {
     using tensor = model.tensor(name);
-    if (tensor.dtype === dtype) return this.write(name, tensor);
     using counts = model.device.zeros("i32", [2]);
-    using converted = ops.cast(tensor, dtype, counts);
-    await this.write(name, converted);
+    const [rows = 1] = tensor.shape;
+    const rowElements = tensor.shape.reduce((a, b) => a * b, 1) / rows;
+    const partRows = Math.max(1, Math.floor(partElements / rowElements));
+    for (let start = 0; start < rows; start += partRows) {
+      using part = tensor.narrow(0, start, Math.min(partRows, rows - start));
+      using converted = ops.cast(part, dtype, counts);
+      this.#writer.append(name, bytesOf(await converted.read()));
+    }
+    model.evict(name);
     await this.noteConversion(name, counts);
   }
 
@@ -148,6 +157,10 @@ export class Output implements Disposable {
     this.#writer[Symbol.dispose]();
     if (!this.#finished && this.#created) removeIfEmpty(this.dir);
   }
+}
+
+function bytesOf(values: ArrayBufferView): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 function prepareDirectory(dir: string, source: string, overwrite: boolean): boolean {

@@ -137,6 +137,7 @@ class Run {
         await this.#quantizeStage(block, linears, calibrated);
         calibrated.advance(block, stage);
       }
+      this.#model.evict(`${block.name}.`);
       await this.#model.device.sync();
     }
     return this.#reports;

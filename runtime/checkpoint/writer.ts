@@ -25,7 +25,13 @@ import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 const INDEX_NAME = "model.safetensors.index.json";
 
 type OpenShard = { readonly path: string; fd: number | undefined };
-type Slot = { readonly shard: OpenShard; readonly begin: number; readonly end: number };
+type Slot = {
+  readonly shard: OpenShard;
+  readonly begin: number;
+  readonly end: number;
+  /** Bytes that have come. */
+  written: number;
+};
 
 /**
  * Starts a checkpoint in `dir`, which is created if needed. Nothing is visible under its final name before `finish`.
@@ -77,24 +83,48 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Writes one tensor; the call copies `bytes` to the operating system before it returns.
+   * Writes one whole tensor; the call copies `bytes` to the operating system before it returns.
    *
    * @param bytes  little-endian elements in row-major order, exactly as many as the plan says
    * @throws CheckpointError CHECKPOINT_WRITE for an unknown name, a wrong byte count, a second write, a closed
    *   writer or an operating system error
    */
   write(name: string, bytes: Uint8Array): void {
+    const slot = this.#writable(name);
+    const needed = slot.end - slot.begin;
+    if (bytes.byteLength !== needed || slot.written > 0) {
+      const got = slot.written + bytes.byteLength;
+      throw this.#refusal(name, `needs ${needed} bytes, got ${got}`);
+    }
+    this.append(name, bytes);
+  }
+
+  /**
+   * Writes the next part of a tensor that is too large to hold at once; it counts as written when its last byte has
+   * come.
+   *
+   * @throws CheckpointError CHECKPOINT_WRITE as `write` does, here for bytes beyond the tensor's end
+   */
+  append(name: string, bytes: Uint8Array): void {
+    const slot = this.#writable(name);
+    const { shard, begin, end } = slot;
+    const { fd } = shard;
+    if (fd === undefined) throw this.#refusal(name, "comes after the end");
+    const left = end - begin - slot.written;
+    if (bytes.byteLength > left) {
+      throw this.#refusal(name, `needs ${left} more bytes, got ${bytes.byteLength}`);
+    }
+    writing(shard.path, () => writeFully(fd, bytes, begin + slot.written));
+    slot.written += bytes.byteLength;
+    if (slot.written === end - begin) this.#missing.delete(name);
+  }
+
+  #writable(name: string): Slot {
     const slot = this.#slots.get(name);
     if (slot === undefined) throw this.#refusal(name, "is not part of the plan");
-    const { shard, begin, end } = slot;
-    if (!this.#isOpen || shard.fd === undefined) throw this.#refusal(name, "comes after the end");
+    if (!this.#isOpen) throw this.#refusal(name, "comes after the end");
     if (!this.#missing.has(name)) throw this.#refusal(name, "was already written");
-    if (bytes.byteLength !== end - begin) {
-      throw this.#refusal(name, `needs ${end - begin} bytes, got ${bytes.byteLength}`);
-    }
-    const { fd } = shard;
-    writing(shard.path, () => writeFully(fd, bytes, begin));
-    this.#missing.delete(name);
+    return slot;
   }
 
   /**
@@ -137,7 +167,8 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
       if (shard.fd === undefined) return;
       ftruncateSync(shard.fd, header.fileBytes);
       writeFully(shard.fd, header.header, 0);
-      for (const [name, range] of header.offsets) this.#slots.set(name, { shard, ...range });
+      for (const [name, range] of header.offsets)
+        this.#slots.set(name, { shard, ...range, written: 0 });
     });
   }
 

@@ -75,6 +75,8 @@ export interface Model extends Disposable {
   tensorShapes(): ReadonlyMap<string, readonly number[]>;
   /** A float tensor of the checkpoint, to be disposed by the caller. */
   tensor(name: string): FloatTensor;
+  /** Lets the memory of a prefix's tensors go after the operations called so far; they load again when used. */
+  evict(prefix: string): void;
 }
 
 /** A model family: one file exporting one of these, and one line in architectures.ts. */

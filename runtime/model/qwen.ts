@@ -126,6 +126,10 @@ class QwenModel implements Model {
     return this.#weights.float(name, shape);
   }
 
+  evict(prefix: string): void {
+    this.#weights.evict(prefix);
+  }
+
   [Symbol.dispose](): void {
     for (const block of this.#blocks) block?.[Symbol.dispose]();
     for (const tensor of [this.#embedding, this.#finalNorm, this.#head]) tensor[Symbol.dispose]();

@@ -41,6 +41,14 @@ export class Weights implements Disposable {
     return this.#file(entry).tensor(this.device, entry.begin, "i32", entry.shape);
   }
 
+  /** Lets the pages of every tensor whose name starts with `prefix` go from memory; they load again when used. */
+  evict(prefix: string): void {
+    for (const entry of this.checkpoint.tensors.values()) {
+      if (!entry.name.startsWith(prefix)) continue;
+      this.#file(entry).evict(this.device, entry.begin, entry.end - entry.begin);
+    }
+  }
+
   #file(entry: TensorEntry): MappedFile {
     let file = this.#files.get(entry.file);
     if (file === undefined) {

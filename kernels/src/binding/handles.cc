@@ -189,6 +189,30 @@ Napi::Value UnmapFile(const Napi::CallbackInfo& info) {
   });
 }
 
+void RequireInside(const MappedFile& file, int64_t offset, int64_t bytes) {
+  if (offset < 0 || bytes < 0 || bytes > file.bytes() || offset > file.bytes() - bytes) {
+    throw Error(Code::kFile, file.path() + ": " + std::to_string(bytes) + " bytes at " +
+                                 std::to_string(offset) + " are not inside the file of " +
+                                 std::to_string(file.bytes()) + " bytes");
+  }
+}
+
+// evict(device, file, byte offset, bytes), in stream order
+Napi::Value Evict(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("evict", info);
+    DeviceHandle& device = in.Device();
+    const MappedHandle file = UnwrapTagged<MappedHandle>(in.Any(), kFileTag, "a mapped file");
+    if (file == nullptr) throw Error(Code::kValue, "evict: the file was unmapped");
+    const int64_t offset = in.Integer();
+    const int64_t bytes = in.Integer();
+    RequireInside(*file, offset, bytes);
+    device.device->stream().PushAlways(
+        [file, offset, bytes](const std::optional<Error>&) { file->Evict(offset, bytes); });
+    return info.Env().Undefined();
+  });
+}
+
 // mapTensor(device, file, byte offset, dtype, shape): a view of the file, or a copy of it where the
 // offset does not suit the dtype.
 Napi::Value MapTensor(const Napi::CallbackInfo& info) {
@@ -201,11 +225,7 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     const DType dtype = in.Dtype();
     Tensor view = ParseShape("mapTensor", in.Any(), dtype);
     const int64_t bytes = view.elements() * DTypeBytes(dtype);
-    if (offset < 0 || bytes > file->bytes() || offset > file->bytes() - bytes) {
-      throw Error(Code::kFile, file->path() + ": bytes " + std::to_string(offset) + " to " +
-                                   std::to_string(offset + bytes) + " are outside the file of " +
-                                   std::to_string(file->bytes()) + " bytes");
-    }
+    RequireInside(*file, offset, bytes);
     if (offset % DTypeBytes(dtype) == 0 && bytes > 0) {
       auto storage = std::make_shared<Storage>(device.device, file);
       view.data = storage->data() + offset;
@@ -338,6 +358,7 @@ void RegisterHandles(Napi::Env env, Napi::Object exports) {
   add("mapFile", MapFile);
   add("unmapFile", UnmapFile);
   add("mapTensor", MapTensor);
+  add("evict", Evict);
   add("write", Write);
   add("sync", Sync);
   add("read", Read);

@@ -19,6 +19,9 @@ class MappedFile {
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
 
+  // Lets the pages that lie wholly inside the range go; they are read again when touched.
+  void Evict(int64_t offset, int64_t bytes) const;
+
  private:
   std::string path_;
   std::byte* data_ = nullptr;

@@ -13,7 +13,8 @@
 namespace kernels {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Non-blocking, because opening a pipe would wait for its writer; regular files do not care.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) throw Error(Code::kFile, path + ": cannot open: " + std::strerror(errno));
   struct stat status{};
   if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {

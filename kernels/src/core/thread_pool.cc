@@ -35,16 +35,25 @@ void WaitWhileEqual(std::atomic<T>& value, T old) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : scratch_(threads < 1 ? 1 : threads) {
-  for (int worker = 1; worker < threads; ++worker) {
-    workers_.emplace_back([this, worker] { Work(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) {
+      workers_.emplace_back([this, worker] { Work(worker); });
+    }
+  } catch (...) {  // the system has no more threads; those started must not outlive this
+    Stop();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::Stop() {
   stop_.store(true);
   wake_.fetch_add(1);
   wake_.notify_all();
   for (auto& thread : workers_) thread.join();
+}
+
+ThreadPool::~ThreadPool() {
+  Stop();
   for (auto& buffer : scratch_) std::free(buffer.data);
 }
 

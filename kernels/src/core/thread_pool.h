@@ -39,6 +39,7 @@ class ThreadPool {
   void Work(int worker);
   void RunShare(int worker);
   void RunOne(int64_t index, int worker);
+  void Stop();
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { arrayOf, type DType, type DTypeArray } from "./dtype.ts";
+import type { DType, DTypeArray } from "./dtype.ts";
 import { KernelError } from "./errors.ts";
 import { call, type NativeDevice, type NativeFile, native, settle } from "./native.ts";
 import { Tensor } from "./tensor.ts";
@@ -48,9 +48,9 @@ export class Device implements Disposable {
 
   /** A tensor of zeros. */
   zeros<T extends DType>(dtype: T, shape: readonly number[]): Tensor<T> {
-    const elements = shape.reduce((product, extent) => product * extent, 1);
-    const bytes = new ArrayBuffer(elements * arrayOf[dtype].BYTES_PER_ELEMENT);
-    return this.from(dtype, new arrayOf[dtype](bytes), shape);
+    const tensor = this.empty(dtype, shape);
+    call((addon) => addon.clear(tensor.handle));
+    return tensor;
   }
 
   /** A tensor holding a copy of `values`. */
@@ -76,7 +76,10 @@ export class Device implements Disposable {
     return { live, cached, peak };
   }
 
-  /** Stops the device once its tensors are gone; further use throws KERNEL_DEVICE. */
+  /**
+   * Stops the device once its tensors are gone and its waits are answered; further use throws KERNEL_DEVICE.
+   * Work already called still runs, and the last of these to end waits for it.
+   */
   [Symbol.dispose](): void {
     call((addon) => addon.closeDevice(this.handle));
   }

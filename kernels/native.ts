@@ -22,6 +22,7 @@ export type Native = {
   /** live, cached and peak bytes */
   memory(device: D, resetPeak: boolean): Float64Array;
   allocate(device: D, dtype: DType, shape: Float64Array): T;
+  clear(tensor: T): void;
   narrow(tensor: T, dimension: number, start: number, length: number): T;
   reshape(tensor: T, shape: Float64Array): T;
   dispose(tensor: T): void;

@@ -268,9 +268,9 @@ describe("attention", () => {
       expect(() => ops.attention(shaped(1, 24), { k, v: k }, rows, shaped(1))).toThrow(shapeError);
       const v = shaped(1, 2, 4, 7);
       expect(() => ops.attention(shaped(1, 16), { k, v }, rows, shaped(1))).toThrow(shapeError);
-      expect(() => ops.storeCache(shaped(1, 15), shaped(1, 15), rows, { k, v: k })).toThrow(
-        shapeError,
-      );
+      expect(() =>
+        ops.storeCache(shaped(1, 15), shaped(1, 15), rows, { k, v: shaped(1, 2, 4, 8) }),
+      ).toThrow(shapeError);
     });
   });
 });

@@ -4,6 +4,15 @@
 
 namespace kernels::binding {
 
+namespace {
+
+// Views with interleaved rows count as overlapping.
+bool Overlap(const Tensor& a, const Tensor& b) {
+  return a.data < b.data + b.extent() && b.data < a.data + a.extent();
+}
+
+}  // namespace
+
 Napi::Value Arguments::Next() {
   return info_[index_++];
 }
@@ -14,16 +23,49 @@ void Arguments::Fail(const char* expected) {
 }
 
 DeviceHandle& Arguments::Device() {
-  return UnwrapDevice(Next());
+  DeviceHandle& handle = UnwrapDevice(Next());
+  device_ = handle.device.get();
+  return handle;
+}
+
+void Arguments::RequireForTensor(bool condition, const std::string& problem) {
+  if (condition) return;
+  throw Error(Code::kValue, std::string(op_) + ": argument " + std::to_string(index_) + problem);
+}
+
+Tensor Arguments::View(const Napi::Value& value, bool written) {
+  const TensorHandle& handle = UnwrapTensor(value);
+  RequireForTensor(handle.storage != nullptr, " was disposed");
+  RequireForTensor(device_ == nullptr || device_ == handle.storage->device().get(),
+                   " lives on another device; copy it there first");
+  RequireForTensor(!written || handle.storage->writable(),
+                   " would be written, but is a mapped file; copy it first");
+  return handle.view;
+}
+
+void Arguments::RequireUnshared(const kernels::Tensor& tensor, bool written) {
+  for (const Use& other : uses_) {
+    RequireForTensor((!written && !other.written) || !Overlap(tensor, other.tensor),
+                     " shares memory with argument " + std::to_string(other.index) +
+                         ", and one of them is written");
+  }
+  uses_.push_back({tensor, written, index_});
 }
 
 Tensor Arguments::Tensor() {
-  TensorHandle& handle = UnwrapTensor(Next());
-  if (handle.storage == nullptr) {
-    throw Error(Code::kValue,
-                std::string(op_) + ": argument " + std::to_string(index_) + " was disposed");
-  }
-  return handle.view;
+  const kernels::Tensor tensor = View(Next(), false);
+  RequireUnshared(tensor, false);
+  return tensor;
+}
+
+Tensor Arguments::Output() {
+  const kernels::Tensor tensor = View(Next(), true);
+  RequireUnshared(tensor, true);
+  return tensor;
+}
+
+Tensor Arguments::InPlaceOutput() {
+  return View(Next(), true);
 }
 
 Tensor Arguments::OptionalTensor() {

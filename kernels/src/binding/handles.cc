@@ -1,5 +1,6 @@
 #include "binding/handles.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -15,8 +16,36 @@ constexpr napi_type_tag kDeviceTag = {0x21c7d3e84fb96a05, 0x8e7a1b0c6d5f4932};
 constexpr napi_type_tag kFileTag = {0x7d402b1fe96c8835, 0x3a9f5e21b7c0d468};
 
 template <class T>
+void Finalize(Napi::Env, T* value) {
+  delete value;
+}
+
+// Runs when the environment goes, before Node frees what `deliver` stands for: from here on the
+// stream's thread must not deliver anything. Nobody is left to see what is skipped.
+void AbandonDevice(void* data) {
+  DeviceHandle& handle = *static_cast<DeviceHandle*>(data);
+  handle.device->stream().Abandon();
+  handle.ended = true;
+}
+
+// Gives up the device and what delivers its answers; nobody may be waiting for one.
+void EndDevice(Napi::Env env, DeviceHandle& handle) {
+  if (handle.ended) return;
+  handle.ended = true;
+  napi_remove_env_cleanup_hook(env, AbandonDevice, &handle);
+  handle.device.reset();  // tensors that are still referenced keep it running
+  handle.deliver.Release();
+}
+
+template <>
+void Finalize(Napi::Env env, DeviceHandle* handle) {
+  EndDevice(env, *handle);
+  delete handle;
+}
+
+template <class T>
 Napi::External<T> WrapTagged(Napi::Env env, T* value, const napi_type_tag& tag) {
-  auto external = Napi::External<T>::New(env, value, [](Napi::Env, T* data) { delete data; });
+  auto external = Napi::External<T>::New(env, value, Finalize<T>);
   external.TypeTag(&tag);
   return external;
 }
@@ -47,6 +76,7 @@ Tensor ParseShape(const char* op, const Napi::Value& value, DType dtype) {
   tensor.dtype = dtype;
   tensor.rank = static_cast<int>(extents.ElementLength());
   int64_t elements = 1;
+  int64_t size = 1;  // as if no extent were zero, so that no partial product overflows either
   for (int i = tensor.rank - 1; i >= 0; --i) {
     const double extent = extents[i];
     if (!(extent >= 0 && extent <= 9007199254740991.0) ||
@@ -55,8 +85,9 @@ Tensor ParseShape(const char* op, const Napi::Value& value, DType dtype) {
     }
     tensor.shape[i] = static_cast<int64_t>(extent);
     tensor.stride[i] = elements;
-    if (__builtin_mul_overflow(elements, tensor.shape[i], &elements) ||
-        elements > (int64_t{1} << 52)) {
+    elements *= tensor.shape[i];
+    if (__builtin_mul_overflow(size, std::max<int64_t>(tensor.shape[i], 1), &size) ||
+        size > (int64_t{1} << 52)) {
       throw Error(Code::kShape, std::string(op) + ": the shape has too many elements");
     }
   }
@@ -85,6 +116,8 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
         info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo&) {}),
         "nibble device", 0, 1);
     handle->deliver.Unref(info.Env());
+    // Hooks run last first, so this one runs before that of `deliver`.
+    napi_add_env_cleanup_hook(info.Env(), AbandonDevice, handle.get());
     return WrapTagged(info.Env(), handle.release(), kDeviceTag);
   });
 }
@@ -92,11 +125,8 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
 Napi::Value CloseDevice(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     DeviceHandle& handle = UnwrapTagged<DeviceHandle>(info[0], kDeviceTag, "a device");
-    if (!handle.closed) {
-      handle.closed = true;
-      handle.device.reset();  // tensors that are still referenced keep it running
-      handle.deliver.Release();
-    }
+    handle.closed = true;
+    if (handle.waits == 0) EndDevice(info.Env(), handle);  // else the last answer does
     return info.Env().Undefined();
   });
 }
@@ -131,10 +161,24 @@ Napi::Value Allocate(const Napi::CallbackInfo& info) {
   });
 }
 
-// view(tensor, offset in elements, shape, strides): no bounds but those of the source are trusted.
-Napi::Value View(const Napi::CallbackInfo& info) {
+// clear(tensor): zeros, in stream order.
+Napi::Value Clear(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
-    Arguments in("view", info);
+    Arguments in("clear", info);
+    const Tensor tensor = in.Output();
+    if (!tensor.contiguous()) {
+      throw Error(Code::kShape, "clear: " + Describe(tensor) + " is not contiguous");
+    }
+    UnwrapTensor(info[0]).storage->device()->stream().Push(
+        [tensor] { std::memset(tensor.data, 0, tensor.extent()); });
+    return info.Env().Undefined();
+  });
+}
+
+// narrow(tensor, dimension, start, length)
+Napi::Value Narrow(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("narrow", info);
     const Tensor source = in.Tensor();
     const std::shared_ptr<Storage> storage = UnwrapTensor(info[0]).storage;
     const int64_t dimension = in.Integer(0, kMaxRank - 1);
@@ -283,7 +327,11 @@ Napi::Value Await(Napi::Env env, const Napi::Value& device_value, DeviceHandle& 
       [wait, &handle, task = std::move(task)](const std::optional<Error>& fault) {
         if (!fault && task) task();
         handle.deliver.NonBlockingCall([wait, &handle, fault](Napi::Env env, Napi::Function) {
-          if (--handle.waits == 0) handle.deliver.Unref(env);
+          const std::unique_ptr<Wait> owner(wait);
+          if (--handle.waits == 0) {
+            handle.deliver.Unref(env);
+            if (handle.closed) EndDevice(env, handle);
+          }
           if (fault) {
             wait->deferred.Reject(ToJsError(env, *fault).Value());
           } else if (wait->buffer.IsEmpty()) {
@@ -291,7 +339,6 @@ Napi::Value Await(Napi::Env env, const Napi::Value& device_value, DeviceHandle& 
           } else {
             wait->deferred.Resolve(wait->buffer.Value());
           }
-          delete wait;
         });
       });
   return promise;
@@ -352,7 +399,8 @@ void RegisterHandles(Napi::Env env, Napi::Object exports) {
   add("detectedIsa", DetectedIsa);
   add("memory", Memory);
   add("allocate", Allocate);
-  add("narrow", View);
+  add("clear", Clear);
+  add("narrow", Narrow);
   add("reshape", Reshape);
   add("dispose", Dispose);
   add("mapFile", MapFile);

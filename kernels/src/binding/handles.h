@@ -15,6 +15,7 @@ struct DeviceHandle {
   Napi::ThreadSafeFunction deliver;
   int waits = 0;  // promises not yet settled; the event loop is held while there are any
   bool closed = false;
+  bool ended = false;  // `device` and `deliver` are no longer this handle's
 };
 
 // A view and the storage it keeps alive; `storage` is null after dispose().
@@ -29,8 +30,8 @@ Napi::Value WrapTensor(Napi::Env env, std::shared_ptr<Storage> storage, const Te
 TensorHandle& UnwrapTensor(const Napi::Value& value);
 DeviceHandle& UnwrapDevice(const Napi::Value& value);
 
-// Adds openDevice, closeDevice, memory, allocate, view, dispose, mapFile, mapTensor, write, read,
-// sync.
+// Adds openDevice, closeDevice, detectedIsa, memory, allocate, clear, narrow, reshape, dispose,
+// mapFile, unmapFile, mapTensor, write, read, sync.
 void RegisterHandles(Napi::Env env, Napi::Object exports);
 
 }  // namespace kernels::binding

@@ -45,15 +45,17 @@ GridOptions ReadGrid(Arguments& in) {
 Napi::Value EmbeddingJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckEmbedding, Embedding>(
       info, "embedding", +[](Arguments& in) {
-        return EmbeddingArgs{.table = in.Tensor(), .ids = in.Tensor(), .y = in.Tensor()};
+        return EmbeddingArgs{.table = in.Tensor(), .ids = in.Tensor(), .y = in.Output()};
       });
 }
 
 Napi::Value RmsNormJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckRmsNorm, RmsNorm>(
       info, "rmsNorm", +[](Arguments& in) {
-        return RmsNormArgs{
-            .x = in.Tensor(), .weight = in.Tensor(), .epsilon = in.Float(), .y = in.Tensor()};
+        return RmsNormArgs{.x = in.Tensor(),
+                           .weight = in.Tensor(),
+                           .epsilon = in.Float(),
+                           .y = in.InPlaceOutput()};
       });
 }
 
@@ -61,7 +63,7 @@ Napi::Value LinearJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckLinear, Linear>(
       info, "linear", +[](Arguments& in) {
         return LinearArgs{
-            .x = in.Tensor(), .weight = in.Tensor(), .bias = in.OptionalTensor(), .y = in.Tensor()};
+            .x = in.Tensor(), .weight = in.Tensor(), .bias = in.OptionalTensor(), .y = in.Output()};
       });
 }
 
@@ -77,7 +79,7 @@ Napi::Value LinearGptqJs(const Napi::CallbackInfo& info) {
                               .bits = static_cast<int>(in.Integer(2, 8)),
                               .zero_offset = static_cast<int>(in.Integer(0, 1)),
                               .group_size = in.Integer(),
-                              .y = in.Tensor()};
+                              .y = in.Output()};
       });
 }
 
@@ -87,14 +89,14 @@ Napi::Value RopeTableJs(const Napi::CallbackInfo& info) {
         return RopeTableArgs{.positions = in.Tensor(),
                              .row_sequence = in.Tensor(),
                              .base = in.Tensor(),
-                             .table = in.Tensor()};
+                             .table = in.Output()};
       });
 }
 
 Napi::Value RopeJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckRope, Rope>(
       info, "rope",
-      +[](Arguments& in) { return RopeArgs{.x = in.Tensor(), .table = in.Tensor()}; });
+      +[](Arguments& in) { return RopeArgs{.x = in.Output(), .table = in.Tensor()}; });
 }
 
 Napi::Value StoreCacheJs(const Napi::CallbackInfo& info) {
@@ -105,8 +107,8 @@ Napi::Value StoreCacheJs(const Napi::CallbackInfo& info) {
                               .positions = in.Tensor(),
                               .row_sequence = in.Tensor(),
                               .block_table = in.Tensor(),
-                              .k_cache = in.Tensor(),
-                              .v_cache = in.Tensor()};
+                              .k_cache = in.Output(),
+                              .v_cache = in.Output()};
       });
 }
 
@@ -120,98 +122,99 @@ Napi::Value AttentionJs(const Napi::CallbackInfo& info) {
                              .row_sequence = in.Tensor(),
                              .block_table = in.Tensor(),
                              .query_scale = in.Tensor(),
-                             .y = in.Tensor()};
+                             .y = in.Output()};
       });
 }
 
 Napi::Value AddJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAdd, Add>(
-      info, "add",
-      +[](Arguments& in) { return AddArgs{.a = in.Tensor(), .b = in.Tensor(), .y = in.Tensor()}; });
+      info, "add", +[](Arguments& in) {
+        return AddArgs{.a = in.Tensor(), .b = in.Tensor(), .y = in.InPlaceOutput()};
+      });
 }
 
 Napi::Value SwigluJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckSwiglu, Swiglu>(
       info, "swiglu", +[](Arguments& in) {
-        return SwigluArgs{.up = in.Tensor(), .gate = in.Tensor(), .y = in.Tensor()};
+        return SwigluArgs{.up = in.Tensor(), .gate = in.Tensor(), .y = in.InPlaceOutput()};
       });
 }
 
 Napi::Value CastJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckCast, Cast>(
       info, "cast", +[](Arguments& in) {
-        return CastArgs{.x = in.Tensor(), .y = in.Tensor(), .counts = in.Tensor()};
+        return CastArgs{.x = in.Tensor(), .y = in.Output(), .counts = in.Output()};
       });
 }
 
 Napi::Value CopyJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckCopy, Copy>(
-      info, "copy", +[](Arguments& in) { return CopyArgs{.x = in.Tensor(), .y = in.Tensor()}; });
+      info, "copy", +[](Arguments& in) { return CopyArgs{.x = in.Tensor(), .y = in.Output()}; });
 }
 
 Napi::Value CountNonFiniteJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckCountNonFinite, CountNonFinite>(
       info, "countNonFinite",
-      +[](Arguments& in) { return CountNonFiniteArgs{.x = in.Tensor(), .count = in.Tensor()}; });
+      +[](Arguments& in) { return CountNonFiniteArgs{.x = in.Tensor(), .count = in.Output()}; });
 }
 
 Napi::Value LogSoftmaxJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckLogSoftmax, LogSoftmax>(
       info, "logSoftmax",
-      +[](Arguments& in) { return LogSoftmaxArgs{.x = in.Tensor(), .y = in.Tensor()}; });
+      +[](Arguments& in) { return LogSoftmaxArgs{.x = in.Tensor(), .y = in.InPlaceOutput()}; });
 }
 
 Napi::Value PickJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckPick, Pick>(
       info, "pick", +[](Arguments& in) {
-        return PickArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Tensor()};
+        return PickArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Output()};
       });
 }
 
 Napi::Value KlDivergenceJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckKlDivergence, KlDivergence>(
       info, "klDivergence", +[](Arguments& in) {
-        return KlDivergenceArgs{.log_p = in.Tensor(), .log_q = in.Tensor(), .y = in.Tensor()};
+        return KlDivergenceArgs{.log_p = in.Tensor(), .log_q = in.Tensor(), .y = in.Output()};
       });
 }
 
 Napi::Value ArgmaxJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckArgmax, Argmax>(
       info, "argmax", +[](Arguments& in) {
-        return ArgmaxArgs{.x = in.Tensor(), .limit = in.Integer(), .y = in.Tensor()};
+        return ArgmaxArgs{.x = in.Tensor(), .limit = in.Integer(), .y = in.Output()};
       });
 }
 
 Napi::Value GatherRowsJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckGatherRows, GatherRows>(
       info, "gatherRows", +[](Arguments& in) {
-        return GatherRowsArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Tensor()};
+        return GatherRowsArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Output()};
       });
 }
 
 Napi::Value GatherColumnsJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckGatherColumns, GatherColumns>(
       info, "gatherColumns", +[](Arguments& in) {
-        return GatherColumnsArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Tensor()};
+        return GatherColumnsArgs{.x = in.Tensor(), .index = in.Tensor(), .y = in.Output()};
       });
 }
 
 Napi::Value ZeroColumnsJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckZeroColumns, ZeroColumns>(
       info, "zeroColumns",
-      +[](Arguments& in) { return ZeroColumnsArgs{.w = in.Tensor(), .diagonal = in.Tensor()}; });
+      +[](Arguments& in) { return ZeroColumnsArgs{.w = in.Output(), .diagonal = in.Tensor()}; });
 }
 
 Napi::Value AccumulateGramJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAccumulateGram, AccumulateGram>(
       info, "accumulateGram",
-      +[](Arguments& in) { return AccumulateGramArgs{.x = in.Tensor(), .gram = in.Tensor()}; });
+      +[](Arguments& in) { return AccumulateGramArgs{.x = in.Tensor(), .gram = in.Output()}; });
 }
 
 Napi::Value FinishHessianJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckFinishHessian, FinishHessian>(
       info, "finishHessian", +[](Arguments& in) {
-        return FinishHessianArgs{.gram = in.Tensor(), .scale = in.Float(), .diagonal = in.Tensor()};
+        return FinishHessianArgs{.gram = in.Output(), .scale = in.Float(), .diagonal = in.Output()};
       });
 }
 
@@ -220,8 +223,8 @@ Napi::Value InverseCholeskyJs(const Napi::CallbackInfo& info) {
       info, "inverseCholesky", +[](Arguments& in) {
         return InverseCholeskyArgs{.hessian = in.Tensor(),
                                    .damping = in.Float(),
-                                   .factor = in.Tensor(),
-                                   .status = in.Tensor()};
+                                   .factor = in.Output(),
+                                   .status = in.Output()};
       });
 }
 
@@ -231,37 +234,37 @@ Napi::Value FindGridJs(const Napi::CallbackInfo& info) {
         return FindGridArgs{.w = in.Tensor(),
                             .grid = ReadGrid(in),
                             .group_size = in.Integer(),
-                            .scales = in.Tensor(),
-                            .zeros = in.Tensor()};
+                            .scales = in.Output(),
+                            .zeros = in.Output()};
       });
 }
 
 Napi::Value RoundToGridJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckRoundToGrid, RoundToGrid>(
       info, "roundToGrid", +[](Arguments& in) {
-        return RoundToGridArgs{.w = in.Tensor(),
+        return RoundToGridArgs{.w = in.Output(),
                                .column_group = in.Tensor(),
                                .bits = static_cast<int>(in.Integer(2, 8)),
                                .scales = in.Tensor(),
                                .zeros = in.Tensor(),
-                               .codes = in.Tensor()};
+                               .codes = in.Output()};
       });
 }
 
 Napi::Value GptqBlockJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckGptqBlock, GptqBlock>(
       info, "gptqBlock", +[](Arguments& in) {
-        return GptqBlockArgs{.w = in.Tensor(),
+        return GptqBlockArgs{.w = in.Output(),
                              .factor = in.Tensor(),
                              .begin = in.Integer(),
                              .end = in.Integer(),
                              .column_group = in.Tensor(),
                              .grid = ReadGrid(in),
                              .range = static_cast<RangeSource>(in.Integer(0, 2)),
-                             .scales = in.Tensor(),
-                             .zeros = in.Tensor(),
-                             .codes = in.Tensor(),
-                             .error = in.Tensor()};
+                             .scales = in.Output(),
+                             .zeros = in.Output(),
+                             .codes = in.Output(),
+                             .error = in.Output()};
       });
 }
 
@@ -269,7 +272,7 @@ Napi::Value TrailingUpdateJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckTrailingUpdate, TrailingUpdate>(
       info, "trailingUpdate", +[](Arguments& in) {
         return TrailingUpdateArgs{
-            .w = in.Tensor(), .error = in.Tensor(), .factor = in.Tensor(), .begin = in.Integer()};
+            .w = in.Output(), .error = in.Tensor(), .factor = in.Tensor(), .begin = in.Integer()};
       });
 }
 
@@ -277,7 +280,7 @@ Napi::Value QuadraticFormJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckQuadraticForm, QuadraticForm>(
       info, "quadraticForm", +[](Arguments& in) {
         return QuadraticFormArgs{
-            .a = in.Tensor(), .b = in.OptionalTensor(), .hessian = in.Tensor(), .y = in.Tensor()};
+            .a = in.Tensor(), .b = in.OptionalTensor(), .hessian = in.Tensor(), .y = in.Output()};
       });
 }
 
@@ -286,7 +289,7 @@ Napi::Value PackWeightJs(const Napi::CallbackInfo& info) {
       info, "packWeight", +[](Arguments& in) {
         return PackWeightArgs{.codes = in.Tensor(),
                               .bits = static_cast<int>(in.Integer(2, 8)),
-                              .qweight = in.Tensor()};
+                              .qweight = in.Output()};
       });
 }
 
@@ -295,7 +298,7 @@ Napi::Value UnpackWeightJs(const Napi::CallbackInfo& info) {
       info, "unpackWeight", +[](Arguments& in) {
         return UnpackWeightArgs{.qweight = in.Tensor(),
                                 .bits = static_cast<int>(in.Integer(2, 8)),
-                                .codes = in.Tensor()};
+                                .codes = in.Output()};
       });
 }
 
@@ -305,7 +308,7 @@ Napi::Value PackZerosJs(const Napi::CallbackInfo& info) {
         return PackZerosArgs{.zeros = in.Tensor(),
                              .bits = static_cast<int>(in.Integer(2, 8)),
                              .zero_offset = static_cast<int>(in.Integer(0, 1)),
-                             .qzeros = in.Tensor()};
+                             .qzeros = in.Output()};
       });
 }
 
@@ -315,14 +318,14 @@ Napi::Value UnpackZerosJs(const Napi::CallbackInfo& info) {
         return UnpackZerosArgs{.qzeros = in.Tensor(),
                                .bits = static_cast<int>(in.Integer(2, 8)),
                                .zero_offset = static_cast<int>(in.Integer(0, 1)),
-                               .zeros = in.Tensor()};
+                               .zeros = in.Output()};
       });
 }
 
 Napi::Value TransposeJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckTranspose, Transpose>(
       info, "transpose",
-      +[](Arguments& in) { return TransposeArgs{.x = in.Tensor(), .y = in.Tensor()}; });
+      +[](Arguments& in) { return TransposeArgs{.x = in.Tensor(), .y = in.Output()}; });
 }
 
 Napi::Value DequantizeJs(const Napi::CallbackInfo& info) {
@@ -335,7 +338,7 @@ Napi::Value DequantizeJs(const Napi::CallbackInfo& info) {
                               .bits = static_cast<int>(in.Integer(2, 8)),
                               .zero_offset = static_cast<int>(in.Integer(0, 1)),
                               .group_size = in.Integer(),
-                              .y = in.Tensor()};
+                              .y = in.Output()};
       });
 }
 

@@ -8,6 +8,16 @@ namespace kernels {
 Stream::Stream() : thread_([this] { Loop(); }) {}
 
 Stream::~Stream() {
+  Join();
+}
+
+void Stream::Abandon() {
+  abandoned_ = true;
+  Join();
+}
+
+void Stream::Join() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -25,6 +35,10 @@ void Stream::PushAlways(std::function<void(const std::optional<Error>&)> task) {
 }
 
 void Stream::Enqueue(Task task) {
+  if (!thread_.joinable()) {
+    Run(task);
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(task));
@@ -41,12 +55,15 @@ void Stream::Loop() {
       if (queue_.empty()) return;
       std::swap(batch, queue_);
     }
-    for (Task& task : batch) Run(task);
-    batch.clear();
+    while (!batch.empty()) {
+      Run(batch.front());
+      batch.pop_front();  // at once: a task may hold host memory or a mapped file
+    }
   }
 }
 
 void Stream::Run(Task& task) {
+  if (abandoned_ && !fault_) fault_ = Error(Code::kDevice, "the device was stopped");
   if (task.always) {
     task.always(fault_);
     return;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -24,6 +25,10 @@ class Stream {
   void Push(std::function<void()> operation);
   void PushAlways(std::function<void(const std::optional<Error>& fault)> task);
 
+  // Lets the operation that is running end, faults the stream so that those after it are skipped,
+  // and returns when the stream's thread has ended. Later `always` tasks run where they are pushed.
+  void Abandon();
+
  private:
   struct Task {
     std::function<void()> operation;
@@ -32,12 +37,14 @@ class Stream {
   void Enqueue(Task task);
   void Loop();
   void Run(Task& task);
+  void Join();
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Task> queue_;
   bool stop_ = false;
-  std::optional<Error> fault_;  // touched by the stream's thread only
+  std::atomic<bool> abandoned_{false};
+  std::optional<Error> fault_;  // touched by the stream's thread only, while there is one
   std::thread thread_;
 };
 

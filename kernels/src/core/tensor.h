@@ -27,12 +27,20 @@ struct Tensor {
     return count;
   }
   bool contiguous() const {
+    if (elements() == 0) return true;
     int64_t expected = 1;
     for (int i = rank - 1; i >= 0; --i) {
       if (shape[i] != 1 && stride[i] != expected) return false;
       expected *= shape[i];
     }
     return true;
+  }
+  // Bytes from the first element to the end of the last.
+  int64_t extent() const {
+    if (elements() == 0) return 0;
+    int64_t last = 0;
+    for (int i = 0; i < rank; ++i) last += (shape[i] - 1) * stride[i];
+    return (last + 1) * DTypeBytes(dtype);
   }
   template <class T>
   T* As() const {

@@ -6,7 +6,7 @@ const config: ViteUserConfig = mergeConfig(base, {
   resolve: {
     alias: [
       {
-        find: /^\.\/addon-path\.ts$/,
+        find: /^(\.|\.\.\/\.\.\/kernels)\/addon-path\.ts$/,
         replacement: new URL("./test/support/sanitized-addon-path.ts", import.meta.url).pathname,
       },
     ],

@@ -1,10 +1,9 @@
 // A row does not see its neighbours: no batching, chunking or number of threads changes a bit of an answer.
-import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../../kernels/index.ts";
 import { forward, KvCache, type Model, openModel, Step } from "../../../runtime/index.ts";
-import { bundledSegments, quantize, qwenMini } from "../../quantizer/quantized.ts";
+import { bundledSegments, quantize, writeTwoBlocks } from "../../quantizer/quantized.ts";
 import { runnableIsas } from "../../support/kernels.ts";
 import { sequenceLogits } from "../../support/logits.ts";
 import { integers, seeded } from "../../support/random.ts";
@@ -14,20 +13,6 @@ import { expectSameBits } from "../../support/tolerance.ts";
 const work = temporaryDirectory();
 afterAll(work.remove);
 const kinds = ["bf16", "int4", "int4-act-order", "int8"] as const;
-
-/** The first two blocks of the bundled model: every operation at its real extents, in a quarter of the time. */
-function writeTwoBlocks(dir: string): void {
-  mkdirSync(dir);
-  for (const file of ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]) {
-    symlinkSync(join(qwenMini, file), join(dir, file));
-  }
-  copyFileSync(
-    join(qwenMini, "model.safetensors.index.json"),
-    join(dir, "model.safetensors.index.json"),
-  );
-  const config = JSON.parse(readFileSync(join(qwenMini, "config.json"), "utf8"));
-  writeFileSync(join(dir, "config.json"), JSON.stringify({ ...config, num_hidden_layers: 2 }));
-}
 
 beforeAll(async () => {
   const source = join(work.path, "bf16");

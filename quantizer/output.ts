@@ -1,6 +1,14 @@
 // The output directory: everything a user needs of the result, under final names only when it is complete.
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { join, resolve, sep } from "node:path";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import type { I32, Tensor } from "../kernels/index.ts";
 import { ops } from "../kernels/index.ts";
 import {
@@ -65,7 +73,7 @@ export class Output implements Disposable {
   readonly #writer: CheckpointWriter;
   readonly #planned: ReadonlySet<string>;
   readonly #files: ReadonlySet<string>;
-  readonly #created: boolean;
+  readonly #created: string | undefined;
   #finished = false;
 
   /**
@@ -78,12 +86,17 @@ export class Output implements Disposable {
     options: { readonly recipe: Recipe; readonly overwrite: boolean },
   ) {
     this.dir = resolve(dir);
-    this.#created = prepareDirectory(this.dir, source, options.overwrite);
     const plan = planShards(entries, options.recipe.maxShardBytes);
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+    this.#created = prepareDirectory(this.dir, source, options.overwrite);
+    try {
+      this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+    } catch (error) {
+      removeCreated(this.dir, this.#created);
+      throw error;
+    }
   }
 
   /** Writes a tensor if it is part of the checkpoint; one that is not (a left-out bias) is ignored. */
@@ -146,35 +159,46 @@ export class Output implements Disposable {
 
   [Symbol.dispose](): void {
     this.#writer[Symbol.dispose]();
-    if (!this.#finished && this.#created) removeIfEmpty(this.dir);
+    if (!this.#finished) removeCreated(this.dir, this.#created);
   }
 }
 
-function prepareDirectory(dir: string, source: string, overwrite: boolean): boolean {
+/** @returns the outermost directory that had to be created, if any */
+function prepareDirectory(dir: string, source: string, overwrite: boolean): string | undefined {
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
   };
+  if (`${realPathToBe(dir)}${sep}`.startsWith(`${realpathSync(source)}${sep}`)) {
+    refuse("is the source model or inside it; choose another directory");
+  }
   if (existsSync(dir)) {
     if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
-    const real = `${realpathSync(dir)}${sep}`;
-    if (real.startsWith(`${realpathSync(source)}${sep}`)) {
-      refuse("is the source model or inside it; choose another directory");
-    }
     if (readdirSync(dir).length > 0 && !overwrite) {
       refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
     }
-    return false;
+    return undefined;
   }
   try {
-    mkdirSync(dir, { recursive: true });
+    return mkdirSync(dir, { recursive: true });
   } catch (cause) {
     throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: cannot be created: ${String(cause)}`, {
       cause,
     });
   }
-  return true;
 }
 
-function removeIfEmpty(dir: string): void {
-  if (existsSync(dir) && readdirSync(dir).length === 0) rmSync(dir, { recursive: true });
+/** Without links, as far as the path exists already. */
+function realPathToBe(path: string): string {
+  if (existsSync(path)) return realpathSync(path);
+  const parent = dirname(path);
+  return parent === path ? path : join(realPathToBe(parent), basename(path));
+}
+
+/** Removes `dir` and its parents up to the outermost created one, as long as they are empty. */
+function removeCreated(dir: string, outermost: string | undefined): void {
+  if (outermost === undefined) return;
+  for (let path = dir; path.startsWith(outermost); path = dirname(path)) {
+    if (!existsSync(path) || readdirSync(path).length > 0) return;
+    rmdirSync(path);
+  }
 }

@@ -76,8 +76,11 @@ export class Hessian implements Disposable {
 /** A factor of the inverse of the damped Hessian, and the damping that it took. */
 export type DampedFactor = { readonly factor: F32; readonly damping: number };
 
-/** Each step adds ten times more; the last adds the whole mean of the diagonal, which nothing sound survives. */
-const ladder = [1, 10, 100] as const;
+/** Ten times more at a step; the last adds the whole mean of the diagonal, which nothing sound survives. */
+function* dampingLadder(damping: number): Generator<number> {
+  for (let step = damping; step < 1; step *= 10) yield step;
+  yield 1;
+}
 
 /**
  * Factors a Hessian, with more damping where the recipe's is too little.
@@ -91,8 +94,7 @@ export async function factorHessian(
   order: I32 | undefined,
 ): Promise<DampedFactor | undefined> {
   using permuted = order && permuteSymmetric(hessian.matrix, order);
-  const steps = [...ladder.map((times) => damping * times), 1].filter((step) => step <= 1);
-  for (const step of new Set(steps)) {
+  for (const step of dampingLadder(damping)) {
     const { factor, status } = ops.inverseCholesky(permuted ?? hessian.matrix, step);
     const [failed] = await status.read();
     status[Symbol.dispose]();

@@ -1,6 +1,6 @@
 // The output directory: everything a user needs of the result, under final names only when it is complete.
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
 import type { I32, Tensor } from "../kernels/index.ts";
 import { ops } from "../kernels/index.ts";
 import {
@@ -17,7 +17,7 @@ import {
   totalTensorBytes,
   writeFileAtomic,
 } from "../runtime/index.ts";
-import { QuantizeError } from "./errors.ts";
+import { prepareDirectory, removeCreated } from "./output-directory.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, QuantizationReport } from "./report.ts";
 
@@ -68,7 +68,7 @@ export class Output implements Disposable {
   readonly #writer: CheckpointWriter;
   readonly #planned: ReadonlySet<string>;
   readonly #files: ReadonlySet<string>;
-  readonly #created: boolean;
+  readonly #created: string | undefined;
   #finished = false;
 
   /**
@@ -81,12 +81,17 @@ export class Output implements Disposable {
     options: { readonly recipe: Recipe; readonly overwrite: boolean },
   ) {
     this.dir = resolve(dir);
-    this.#created = prepareDirectory(this.dir, source, options.overwrite);
     const plan = planShards(entries, options.recipe.maxShardBytes);
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+    this.#created = prepareDirectory(this.dir, source, options.overwrite);
+    try {
+      this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+    } catch (error) {
+      removeCreated(this.dir, this.#created);
+      throw error;
+    }
   }
 
   /** Writes a tensor if it is part of the checkpoint; one that is not (a left-out bias) is ignored. */
@@ -155,42 +160,10 @@ export class Output implements Disposable {
 
   [Symbol.dispose](): void {
     this.#writer[Symbol.dispose]();
-    if (!this.#finished && this.#created) removeIfEmpty(this.dir);
+    if (!this.#finished) removeCreated(this.dir, this.#created);
   }
 }
 
 function bytesOf(values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-function prepareDirectory(dir: string, source: string, overwrite: boolean): boolean {
-  const refuse = (problem: string, cause?: unknown): never => {
-    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`, { cause });
-  };
-  if (`${realPath(dir)}${sep}`.startsWith(`${realPath(source)}${sep}`)) {
-    refuse("is the source model or inside it; choose another directory");
-  }
-  if (existsSync(dir)) {
-    if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
-    if (readdirSync(dir).length > 0 && !overwrite) {
-      refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
-    }
-    return false;
-  }
-  try {
-    mkdirSync(dir, { recursive: true });
-  } catch (cause) {
-    refuse(`cannot be created: ${String(cause)}`, cause);
-  }
-  return true;
-}
-
-/** With links resolved, also of a path whose last parts do not exist yet. */
-function realPath(path: string): string {
-  if (existsSync(path)) return realpathSync(path);
-  return join(realPath(dirname(path)), basename(path));
-}
-
-function removeIfEmpty(dir: string): void {
-  if (existsSync(dir) && readdirSync(dir).length === 0) rmSync(dir, { recursive: true });
 }

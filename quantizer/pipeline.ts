@@ -1,5 +1,5 @@
 // The walk over a model: block by block, stage by stage, each linear calibrated on what quantized predecessors give it.
-import { type Device, type F32, type GptqWeight, ops } from "../kernels/index.ts";
+import { type Device, type F32, type FloatTensor, type GptqWeight, ops } from "../kernels/index.ts";
 import {
   type Block,
   encodeLinear,
@@ -75,8 +75,9 @@ function checkSource(model: Model, segments: readonly Int32Array[], recipe: Reci
   if (model.quantization !== undefined) {
     refuse("is quantized already; give the float model it was made from");
   }
-  if (segments.length === 0 && methods[recipe.method].needsHessian) {
-    refuse(`${recipe.method} needs calibration data`);
+  const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
+  if (tokens === 0 && methods[recipe.method].needsHessian) {
+    refuse(`${recipe.method} needs calibration data; not one token was given`);
   }
   for (const segment of segments) {
     const id = segment.find((token) => token < 0 || token >= model.shape.vocabulary);
@@ -118,6 +119,8 @@ class Run {
     for (const name of this.#model.tensorShapes().keys()) {
       if (isLinear(name)) continue;
       this.#progress(name, 0);
+      using tensor = this.#model.tensor(name);
+      await requireFinite(tensor, name);
       await this.#output.writeConverted(this.#model, name, this.#options.recipe.dtype);
     }
   }
@@ -211,14 +214,8 @@ class Run {
     if (weight === undefined) {
       throw new QuantizeError("QUANTIZE_SOURCE", `${name} has no float weight to quantize`);
     }
-    using bad = ops.countNonFinite(weight);
-    const [count = 0] = await bad.read();
-    if (count > 0) {
-      throw new QuantizeError(
-        "QUANTIZE_NOT_FINITE",
-        `${name}.weight holds ${count} values that are NaN or infinite; the source is broken`,
-      );
-    }
+    await requireFinite(weight, `${name}.weight`);
+    if (linear.bias !== undefined) await requireFinite(linear.bias, `${name}.bias`);
     using counts = weight.device.zeros("i32", [2]);
     return ops.cast(weight, "f32", counts);
   }
@@ -259,6 +256,18 @@ class Run {
   #progress(label: string, fraction: number): void {
     this.#options.onProgress?.({ label, fraction });
   }
+}
+
+async function requireFinite(tensor: FloatTensor, name: string): Promise<void> {
+  const [rows = 1, ...rest] = tensor.shape;
+  using matrix = tensor.reshape([rows, rest.reduce((product, extent) => product * extent, 1)]);
+  using bad = ops.countNonFinite(matrix);
+  const [count = 0] = await bad.read();
+  if (count === 0) return;
+  throw new QuantizeError(
+    "QUANTIZE_NOT_FINITE",
+    `${name} holds ${count} values that are NaN or infinite; the source is broken`,
+  );
 }
 
 async function measure(

@@ -5,6 +5,7 @@ export {
   type CheckpointWriter,
   copyCompanions,
   createCheckpointWriter,
+  makeDirectories,
   openCheckpoint,
   planShards,
   type QuantizationConfig,

@@ -1,8 +1,9 @@
 // The small files a model directory needs besides config and weights: tokenizer, code, licence, read-me.
 
-import { copyFileSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { partialPath, writing } from "./atomic-file.ts";
+import { makeDirectories } from "./directory.ts";
 import { CheckpointError } from "./errors.ts";
 import { isLfsPointer, readExactly, statPath, withFile } from "./file-access.ts";
 
@@ -46,7 +47,7 @@ export function companionFiles(dir: string): readonly string[] {
  */
 export function copyCompanions(from: string, to: string): CompanionReport {
   const files = companionFiles(from);
-  writing(to, () => mkdirSync(to, { recursive: true }));
+  writing(to, () => makeDirectories(to));
   if (writing(to, () => realpathSync(from) === realpathSync(to))) {
     throw new CheckpointError(
       "CHECKPOINT_WRITE",

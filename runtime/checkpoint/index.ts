@@ -1,6 +1,7 @@
 export { writeFileAtomic } from "./atomic-file.ts";
 export { companionFiles, copyCompanions } from "./companions.ts";
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
+export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError } from "./errors.ts";
 export {

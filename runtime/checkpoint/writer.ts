@@ -1,14 +1,6 @@
 // Streams tensors into a checkpoint, in any order, with no more memory than the tensor at hand.
 
-import {
-  closeSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-} from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
   openFresh,
@@ -18,6 +10,7 @@ import {
   writeFully,
   writing,
 } from "./atomic-file.ts";
+import { makeDirectories } from "./directory.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { type EncodedHeader, encodeHeader } from "./safetensors.ts";
 import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
@@ -48,7 +41,7 @@ export function createCheckpointWriter(
   const strings = new Map([...metadata, ["format", "pt"] as const]);
   const headers = plan.map((shard) => encodeHeader(shard.entries, strings));
   const fileBytes = headers.reduce((sum, header) => sum + header.fileBytes, 0);
-  writing(absolute, () => mkdirSync(absolute, { recursive: true }));
+  writing(absolute, () => makeDirectories(absolute));
   requireFreeSpace(absolute, fileBytes);
   return new CheckpointWriter(absolute, plan, headers);
 }

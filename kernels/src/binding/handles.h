@@ -31,7 +31,7 @@ TensorHandle& UnwrapTensor(const Napi::Value& value);
 DeviceHandle& UnwrapDevice(const Napi::Value& value);
 
 // Adds openDevice, closeDevice, detectedIsa, memory, allocate, clear, narrow, reshape, dispose,
-// mapFile, unmapFile, mapTensor, write, read, sync.
+// mapFile, unmapFile, mapTensor, evict, write, read, sync.
 void RegisterHandles(Napi::Env env, Napi::Object exports);
 
 }  // namespace kernels::binding

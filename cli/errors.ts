@@ -44,7 +44,6 @@ export type Failure = {
 
 const usageCodes: ReadonlySet<string> = new Set([
   "RECIPE_OPTION",
-  "RECIPE_MODEL",
   "CALIBRATION_OPTION",
   "EVALUATION_OPTION",
   "GENERATION_OPTION",

@@ -1,6 +1,6 @@
-export type RecipeErrorCode = "RECIPE_OPTION" | "RECIPE_MODEL";
+export type RecipeErrorCode = "RECIPE_OPTION";
 
-/** An option of a recipe is wrong, alone or for the model at hand. The message names it. */
+/** An option of a recipe is wrong. The message names it. */
 export class RecipeError extends Error {
   static {
     RecipeError.prototype.name = "RecipeError";

@@ -123,13 +123,33 @@ export class Output implements Disposable {
     if (overflowed + flushed > 0) this.conversions.push({ name, overflowed, flushed });
   }
 
-  /** Adds the small files, then gives the weights their final names. */
+  /** Adds the small files and gives everything its final name; if that fails, takes what it added away again. */
   finish(
     model: Model,
     recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
   ): QuantizationReport {
-    this.#removeOldWeights();
+    this.#writer.flush();
+    const before = new Set(readdirSync(this.dir));
+    try {
+      this.#removeOldWeights();
+      const complete = this.#writeSmallFiles(model, recipe, report);
+      this.#writer.finish();
+      this.#finished = true;
+      return complete;
+    } catch (error) {
+      for (const file of readdirSync(this.dir)) {
+        if (!before.has(file)) rmSync(join(this.dir, file), { force: true });
+      }
+      throw error;
+    }
+  }
+
+  #writeSmallFiles(
+    model: Model,
+    recipe: Recipe,
+    report: Omit<QuantizationReport, "files">,
+  ): QuantizationReport {
     const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
     const quantization = quantizationConfigJson(quantizationOf(recipe), {
       version: report.nibble,
@@ -145,8 +165,6 @@ export class Output implements Disposable {
     writeFileAtomic(join(this.dir, "config.json"), json(config));
     writeFileAtomic(join(this.dir, "quantize_config.json"), json(quantization));
     writeFileAtomic(join(this.dir, "report.json"), json(complete));
-    this.#writer.finish();
-    this.#finished = true;
     return complete;
   }
 

@@ -121,18 +121,28 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed.
+   * Makes sure that every tensor is there and on the disk, still under temporary names: what can fail for want of space
+   * fails here.
    *
    * @throws CheckpointError CHECKPOINT_WRITE if a tensor was not written, or an operating system error
    */
-  finish(): void {
+  flush(): void {
     if (!this.#isOpen) throw this.#refusal("", "writer was finished or disposed already");
     const [first] = this.#missing;
     if (first !== undefined) {
       throw this.#refusal(first, `was never written (${this.#missing.size} missing in all)`);
     }
+    for (const shard of this.#shards) writing(shard.path, () => closeShard(shard, true));
+  }
+
+  /**
+   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed.
+   *
+   * @throws CheckpointError CHECKPOINT_WRITE as `flush` does
+   */
+  finish(): void {
     try {
-      for (const shard of this.#shards) writing(shard.path, () => closeShard(shard, true));
+      this.flush();
       this.#publish();
     } finally {
       this[Symbol.dispose]();

@@ -127,25 +127,31 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
    * @throws CheckpointError CHECKPOINT_WRITE if a tensor was not written, or an operating system error
    */
   flush(): void {
-    if (!this.#isOpen) throw this.#refusal("", "writer was finished or disposed already");
-    const [first] = this.#missing;
-    if (first !== undefined) {
-      throw this.#refusal(first, `was never written (${this.#missing.size} missing in all)`);
-    }
+    this.#requireComplete();
     for (const shard of this.#shards) writing(shard.path, () => closeShard(shard, true));
   }
 
   /**
-   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed.
+   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed; a tensor
+   * that is still missing is none: the writer can go on.
    *
    * @throws CheckpointError CHECKPOINT_WRITE as `flush` does
    */
   finish(): void {
+    this.#requireComplete();
     try {
       this.flush();
       this.#publish();
     } finally {
       this[Symbol.dispose]();
+    }
+  }
+
+  #requireComplete(): void {
+    if (!this.#isOpen) throw this.#refusal("", "writer was finished or disposed already");
+    const [first] = this.#missing;
+    if (first !== undefined) {
+      throw this.#refusal(first, `was never written (${this.#missing.size} missing in all)`);
     }
   }
 

@@ -16,6 +16,7 @@ export class RecipeError extends Error {
 export type QuantizeErrorCode =
   | "QUANTIZE_SOURCE"
   | "QUANTIZE_OUTPUT"
+  | "QUANTIZE_RESUME"
   | "QUANTIZE_NOT_FINITE"
   | "QUANTIZE_OVERFLOW";
 

@@ -13,7 +13,7 @@ import { QuantizeError } from "./errors.ts";
 export function prepareDirectory(
   dir: string,
   source: string,
-  overwrite: boolean,
+  mayBeFull: boolean,
 ): string | undefined {
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
@@ -23,7 +23,7 @@ export function prepareDirectory(
   }
   if (existsSync(dir)) {
     if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
-    if (readdirSync(dir).length > 0 && !overwrite) {
+    if (readdirSync(dir).length > 0 && !mayBeFull) {
       refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
     }
     return undefined;

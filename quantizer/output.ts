@@ -17,9 +17,10 @@ import {
   totalTensorBytes,
   writeFileAtomic,
 } from "../runtime/index.ts";
+import { type Fingerprint, Journal, type JournalEntry } from "./journal.ts";
 import { prepareDirectory, removeCreated } from "./output-directory.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
-import type { ConversionReport, QuantizationReport } from "./report.ts";
+import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
 
 /** Elements of a large tensor that are converted and written together. */
 const partElements = 2 ** 24;
@@ -60,6 +61,15 @@ export function bitsPerWeight(entries: readonly TensorSpec[], linears: LinearExt
   return (8 * packed) / weights;
 }
 
+export type OutputOptions = {
+  readonly recipe: Recipe;
+  /** Whether a directory that is not empty may be used. */
+  readonly overwrite: boolean;
+  /** What to do about an interrupted run that waits there; "refuse" also keeps no journal of this one. */
+  readonly onExisting: "resume" | "restart" | "refuse";
+  readonly fingerprint: Fingerprint;
+};
+
 /** Where a result is going; refuses what would lose something. */
 export class Output implements Disposable {
   readonly dir: string;
@@ -69,29 +79,69 @@ export class Output implements Disposable {
   readonly #planned: ReadonlySet<string>;
   readonly #files: ReadonlySet<string>;
   readonly #created: string | undefined;
+  readonly #journal: Journal | undefined;
+  #committed = 0;
+  #isSuspended = false;
   #finished = false;
 
   /**
-   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, in use or not writable
+   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, in use or not writable;
+   *   QUANTIZE_RESUME if another run was interrupted there
    */
-  constructor(
-    dir: string,
-    source: string,
-    entries: readonly TensorSpec[],
-    options: { readonly recipe: Recipe; readonly overwrite: boolean },
-  ) {
+  constructor(dir: string, source: string, entries: readonly TensorSpec[], options: OutputOptions) {
     this.dir = resolve(dir);
     const plan = planShards(entries, options.recipe.maxShardBytes);
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    this.#created = prepareDirectory(this.dir, source, options.overwrite);
+    const isWaiting = Journal.exists(this.dir);
+    const isResumed = isWaiting && options.onExisting === "resume";
+    const mayBeFull = options.overwrite || (isWaiting && options.onExisting !== "refuse");
+    this.#created = prepareDirectory(this.dir, source, mayBeFull);
+    const { fingerprint } = options;
     try {
-      this.#writer = createCheckpointWriter(this.dir, plan, new Map());
+      if (isResumed) this.#journal = Journal.resume(this.dir, fingerprint);
+      this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume: isResumed });
+      if (options.onExisting !== "refuse") this.#journal ??= Journal.start(this.dir, fingerprint);
     } catch (error) {
+      this.#journal?.[Symbol.dispose]();
       removeCreated(this.dir, this.#created);
       throw error;
     }
+  }
+
+  /** Pieces of work that an interrupted run had completed. */
+  get resumed(): number {
+    return this.#journal?.resumed ?? 0;
+  }
+
+  /** What an interrupted run recorded of a piece of work; its tensors then count as written. */
+  recall(done: string, tensors: (name: string) => boolean): JournalEntry | undefined {
+    const entry = this.#journal?.entry(done);
+    if (entry === undefined) return undefined;
+    for (const name of this.#planned) if (tensors(name)) this.#writer.accept(name);
+    this.conversions.push(...entry.conversions);
+    this.#committed = this.conversions.length;
+    return entry;
+  }
+
+  /** Records a piece of work as done: an interrupted run goes on after it. */
+  commit(done: string, linears: readonly LinearReport[]): void {
+    if (this.#journal === undefined) return;
+    this.#writer.sync();
+    const conversions = this.conversions.slice(this.#committed);
+    this.#committed = this.conversions.length;
+    this.#journal.append({ done, linears, conversions });
+  }
+
+  /** The bytes of a tensor that was written; undefined for one that is not part of the checkpoint. */
+  readBack(name: string): Uint8Array<ArrayBuffer> | undefined {
+    return this.#planned.has(name) ? this.#writer.read(name) : undefined;
+  }
+
+  /** Keeps what is done for a later run, instead of removing it. */
+  suspend(): void {
+    this.#isSuspended = this.#journal !== undefined && !this.#journal.isEmpty;
   }
 
   /** Writes a tensor if it is part of the checkpoint; one that is not (a left-out bias) is ignored. */
@@ -136,6 +186,7 @@ export class Output implements Disposable {
       const complete = this.#writeSmallFiles(model, recipe, report);
       this.#writer.finish();
       this.#finished = true;
+      this.#journal?.remove();
       return complete;
     } catch (error) {
       for (const file of readdirSync(this.dir)) {
@@ -177,7 +228,13 @@ export class Output implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#isSuspended && !this.#finished) {
+      this.#writer.suspend();
+      this.#journal?.[Symbol.dispose]();
+      return;
+    }
     this.#writer[Symbol.dispose]();
+    this.#journal?.remove();
     if (!this.#finished) removeCreated(this.dir, this.#created);
   }
 }

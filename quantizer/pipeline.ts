@@ -11,11 +11,13 @@ import {
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
+import { fingerprintOf } from "./journal.ts";
 import { type MethodResult, methods, type Solver } from "./methods/index.ts";
 import { bitsPerWeight, type LinearExtents, Output, quantizedEntries } from "./output.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
+import { restoreLinear } from "./restore.ts";
 
 export type QuantizeOptions = {
   /** Directory of the float model. */
@@ -29,6 +31,11 @@ export type QuantizeOptions = {
   /** Of this program, for the result's metadata. */
   readonly version: string;
   readonly overwrite?: boolean;
+  /**
+   * Whether an interrupted run of the same kind is continued ("resume"), or forgotten ("restart"), and whether this one can be
+   * ("refuse": it cannot, and leaves nothing behind). Default: "resume".
+   */
+  readonly onExisting?: "resume" | "restart" | "refuse";
   readonly signal?: AbortSignal | undefined;
   onProgress?(progress: QuantizeProgress): void;
 };
@@ -37,7 +44,7 @@ export type QuantizeOptions = {
  * Quantizes a model and writes the result.
  *
  * @throws QuantizeError, RecipeError, CheckpointError, KernelError; the signal's reason when aborted. Nothing is then left
- *   under a final name.
+ *   under a final name; unless the model or the data is at fault, what is done is kept for the same call to continue.
  */
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizationReport> {
   const started = performance.now();
@@ -49,10 +56,11 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   using output = new Output(options.output, options.source, entries, {
     recipe,
     overwrite: options.overwrite ?? false,
+    onExisting: options.onExisting ?? "resume",
+    fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options.version),
   });
   const run = new Run(options, model, output);
-  await run.writeOthers(linears);
-  const reports = await run.quantizeBlocks();
+  const reports = await run.complete(linears);
   const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
   return output.finish(model, recipe, {
     nibble: options.version,
@@ -114,36 +122,63 @@ class Run {
     this.#output = output;
   }
 
-  async writeOthers(linears: LinearExtents): Promise<void> {
+  /** Does what is left to do; what is done is kept if the cause of a failure may go away. */
+  async complete(linears: LinearExtents): Promise<readonly LinearReport[]> {
+    try {
+      await this.#writeOthers(linears);
+      return await this.#quantizeBlocks();
+    } catch (error) {
+      if (!(error instanceof QuantizeError)) this.#output.suspend();
+      throw error;
+    }
+  }
+
+  async #writeOthers(linears: LinearExtents): Promise<void> {
     const isLinear = (name: string) => linears.has(name.replace(/\.(weight|bias)$/, ""));
     for (const name of this.#model.tensorShapes().keys()) {
       if (isLinear(name)) continue;
+      if (this.#output.recall(name, (tensor) => tensor === name)) continue;
+      this.#options.signal?.throwIfAborted();
       this.#progress(name, 0);
       using tensor = this.#model.tensor(name);
       await requireFinite(tensor, name);
       await this.#output.writeConverted(this.#model, name, this.#options.recipe.dtype);
+      this.#output.commit(name, []);
     }
   }
 
-  async quantizeBlocks(): Promise<readonly LinearReport[]> {
+  async #quantizeBlocks(): Promise<readonly LinearReport[]> {
     const { segments } = this.#options;
     const { layers } = this.#model.shape;
     using calibrated = new CalibratedBlocks(this.#model, segments);
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
       calibrated.begin(block);
+      const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
+      const before = this.#reports.length;
       for (const [stage, { linears }] of block.stages.entries()) {
         this.#progress(
           `${block.name} ${linears.join(", ")}`,
           (i + stage / block.stages.length) / layers,
         );
-        await this.#quantizeStage(block, linears, calibrated);
+        if (recalled) this.#restoreStage(block, linears);
+        else await this.#quantizeStage(block, linears, calibrated);
         calibrated.advance(block, stage);
       }
+      if (recalled) this.#reports.push(...recalled.linears);
+      else this.#output.commit(block.name, this.#reports.slice(before));
       this.#model.evict(`${block.name}.`);
       await this.#model.device.sync();
     }
     return this.#reports;
+  }
+
+  #restoreStage(block: Block, linears: readonly string[]): void {
+    for (const name of linears) {
+      const linear = block.linear(name);
+      const fullName = `${block.name}.${name}`;
+      block.replace(name, restoreLinear(this.#output, fullName, linear, this.#options));
+    }
   }
 
   async #quantizeStage(
@@ -281,4 +316,10 @@ async function measure(
   const loss = sum(await lost.read());
   const output = sum(await whole.read());
   return { loss, relativeError: output > 0 ? loss / output : 0 };
+}
+
+/** Whether a tensor is part of one of a block's linears. */
+function belongsTo(tensor: string, block: Block): boolean {
+  const names = block.stages.flatMap(({ linears }) => linears);
+  return names.some((name) => tensor.startsWith(`${block.name}.${name}.`));
 }

@@ -49,6 +49,7 @@ export {
   type QuantizedWeight,
   Step,
   type StepPart,
+  zeroOffsetOf,
 } from "./model/index.ts";
 export {
   type ChatMessage,

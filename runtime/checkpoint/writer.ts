@@ -1,6 +1,18 @@
 // Streams tensors into a checkpoint, in any order, with no more memory than the tensor at hand.
 
-import { closeSync, fsyncSync, ftruncateSync, renameSync, rmSync, statfsSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import {
   openFresh,
@@ -17,7 +29,12 @@ import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 
 const INDEX_NAME = "model.safetensors.index.json";
 
-type OpenShard = { readonly path: string; fd: number | undefined };
+type OpenShard = {
+  readonly path: string;
+  fd: number | undefined;
+  /** It has its final name already, from an interrupted `finish`. */
+  readonly isPublished: boolean;
+};
 type Slot = {
   readonly shard: OpenShard;
   readonly begin: number;
@@ -30,20 +47,24 @@ type Slot = {
  * Starts a checkpoint in `dir`, which is created if needed. Nothing is visible under its final name before `finish`.
  *
  * @param metadata  strings for `__metadata__` of every file; `format: "pt"` is always added, loaders demand it
+ * @param options  with `resume`, goes on with the files of a suspended or killed writer of the same plan; which tensors
+ *   they hold is for the caller to know, see `accept`
  * @throws CheckpointError CHECKPOINT_WRITE if the directory cannot be written or the disk is too small for the plan
  */
 export function createCheckpointWriter(
   dir: string,
   plan: readonly ShardPlan[],
   metadata: ReadonlyMap<string, string>,
+  options: { readonly resume?: boolean } = {},
 ): CheckpointWriter {
   const absolute = resolve(dir);
   const strings = new Map([...metadata, ["format", "pt"] as const]);
   const headers = plan.map((shard) => encodeHeader(shard.entries, strings));
   const fileBytes = headers.reduce((sum, header) => sum + header.fileBytes, 0);
   writing(absolute, () => makeDirectories(absolute));
-  requireFreeSpace(absolute, fileBytes);
-  return new CheckpointWriter(absolute, plan, headers);
+  const isResumed = options.resume ?? false;
+  if (!isResumed) requireFreeSpace(absolute, fileBytes);
+  return new CheckpointWriter(absolute, plan, headers, isResumed);
 }
 
 /** Made by `createCheckpointWriter`. Disposing it before `finish` removes what was written. */
@@ -55,16 +76,22 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   readonly #missing: Set<string>;
   #isOpen = true;
 
-  constructor(dir: string, plan: readonly ShardPlan[], headers: readonly EncodedHeader[]) {
+  constructor(
+    dir: string,
+    plan: readonly ShardPlan[],
+    headers: readonly EncodedHeader[],
+    isResumed: boolean,
+  ) {
     this.#dir = dir;
     this.#plan = plan;
     try {
       for (const [index, { file }] of plan.entries()) {
         const header = headers[index];
-        if (header !== undefined) this.#openShard(join(dir, file), header);
+        if (header !== undefined) this.#addShard(join(dir, file), header, isResumed);
       }
     } catch (error) {
-      this[Symbol.dispose]();
+      if (isResumed) this.suspend();
+      else this[Symbol.dispose]();
       throw error;
     }
     this.#missing = new Set(this.#slots.keys());
@@ -169,23 +196,68 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
     return Promise.resolve();
   }
 
-  #openShard(path: string, header: EncodedHeader): void {
+  /** Counts a tensor as written that the resumed files already hold. */
+  accept(name: string): void {
+    const slot = this.#writable(name);
+    slot.written = slot.end - slot.begin;
+    this.#missing.delete(name);
+  }
+
+  /** Reads a tensor back that was written or accepted. */
+  read(name: string): Uint8Array<ArrayBuffer> {
+    const slot = this.#slots.get(name);
+    if (slot?.shard.fd === undefined || this.#missing.has(name)) {
+      throw this.#refusal(name, "cannot be read back");
+    }
+    const { fd, path } = slot.shard;
+    const bytes = new Uint8Array(slot.end - slot.begin);
+    writing(path, () => readFully(fd, bytes, slot.begin));
+    return bytes;
+  }
+
+  /** Makes what was written so far survive a power cut. */
+  sync(): void {
+    for (const { fd, path } of this.#shards) {
+      if (fd !== undefined) writing(path, () => fdatasyncSync(fd));
+    }
+  }
+
+  /** Closes the temporary files and keeps them, for a writer with `resume`. */
+  suspend(): void {
+    this.#isOpen = false;
+    for (const shard of this.#shards) closeShard(shard, false);
+  }
+
+  #addShard(path: string, header: EncodedHeader, isResumed: boolean): void {
     writing(path, () => {
-      const shard: OpenShard = { path, fd: openFresh(partialPath(path)) };
+      const shard = isResumed ? this.#reopen(path, header) : create(path, header);
       this.#shards.push(shard);
-      if (shard.fd === undefined) return;
-      ftruncateSync(shard.fd, header.fileBytes);
-      writeFully(shard.fd, header.header, 0);
       for (const [name, range] of header.offsets)
         this.#slots.set(name, { shard, ...range, written: 0 });
     });
+  }
+
+  #reopen(path: string, header: EncodedHeader): OpenShard {
+    const partial = partialPath(path);
+    const isPublished = !existsSync(partial) && existsSync(path);
+    const fd = openSync(isPublished ? path : partial, "r+");
+    const shard = { path, fd, isPublished };
+    const start = new Uint8Array(header.header.byteLength);
+    if (fstatSync(fd).size === header.fileBytes) readFully(fd, start, 0);
+    if (Buffer.compare(start, header.header) !== 0) {
+      closeSync(fd);
+      throw this.#refusal("", `${path} is not of the run that is to be continued`);
+    }
+    return shard;
   }
 
   #publish(): void {
     const index = join(this.#dir, INDEX_NAME);
     // An index left from an earlier checkpoint must not describe the new files, not even if we are killed here.
     writing(index, () => rmSync(index, { force: true }));
-    for (const { path } of this.#shards) writing(path, () => renameSync(partialPath(path), path));
+    for (const { path, isPublished } of this.#shards) {
+      if (!isPublished) writing(path, () => renameSync(partialPath(path), path));
+    }
     writing(this.#dir, () => syncDirectory(this.#dir));
     const weightMap = Object.fromEntries(
       this.#plan.flatMap(({ file, entries }) => entries.map(({ name }) => [name, file])),
@@ -200,6 +272,28 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   #refusal(name: string, problem: string): CheckpointError {
     const subject = name === "" ? problem : `tensor ${shown(name)} ${problem}`;
     return new CheckpointError("CHECKPOINT_WRITE", `${this.#dir}: ${subject}`);
+  }
+}
+
+function create(path: string, header: EncodedHeader): OpenShard {
+  const fd = openFresh(partialPath(path));
+  try {
+    ftruncateSync(fd, header.fileBytes);
+    writeFully(fd, header.header, 0);
+  } catch (error) {
+    closeSync(fd);
+    rmSync(partialPath(path), { force: true });
+    throw error;
+  }
+  return { path, fd, isPublished: false };
+}
+
+function readFully(fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const count = readSync(fd, bytes, done, bytes.byteLength - done, position + done);
+    if (count === 0) throw new Error("the file ends too early");
+    done += count;
   }
 }
 

@@ -1,6 +1,11 @@
 export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "./architecture.ts";
 export { forward, runBlock } from "./forward.ts";
-export { type EncodedLinear, encodeLinear, type QuantizedWeight } from "./gptq-format.ts";
+export {
+  type EncodedLinear,
+  encodeLinear,
+  type QuantizedWeight,
+  zeroOffsetOf,
+} from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
 export { openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";

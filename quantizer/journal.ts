@@ -1,0 +1,153 @@
+// What a run has done so far, kept beside its partial files, so that the same command goes on after any end of the process.
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import type { Checkpoint } from "../runtime/index.ts";
+import { QuantizeError } from "./errors.ts";
+import type { Recipe } from "./recipe.ts";
+import type { ConversionReport, LinearReport } from "./report.ts";
+
+/** Hidden, so that it is never taken for part of a checkpoint. */
+const fileName = ".nibble-journal.jsonl";
+
+/** What must be the same for a run to be continued; each part has a name for the message when it is not. */
+export type Fingerprint = {
+  readonly program: string;
+  readonly source: string;
+  readonly "source files": string;
+  readonly recipe: string;
+  readonly "calibration data": string;
+};
+
+/** A completed piece of work: one tensor that stays float, or one block. */
+export type JournalEntry = {
+  readonly done: string;
+  readonly linears: readonly LinearReport[];
+  readonly conversions: readonly ConversionReport[];
+};
+
+export function fingerprintOf(
+  checkpoint: Checkpoint,
+  recipe: Recipe,
+  segments: readonly Int32Array[],
+  version: string,
+): Fingerprint {
+  const files = checkpoint.weightFiles.map((file) => {
+    const { size, mtimeMs } = statSync(file);
+    return `${basename(file)} ${size} ${mtimeMs}`;
+  });
+  const hash = createHash("sha256");
+  for (const ids of segments) hash.update(`${ids.length} `).update(ids);
+  return {
+    program: version,
+    source: checkpoint.dir,
+    "source files": `${files.join(", ")} ${JSON.stringify(checkpoint.config)}`,
+    recipe: JSON.stringify(recipe),
+    "calibration data": hash.digest("hex"),
+  };
+}
+
+/** An append-only file: a fingerprint, then one line per completed piece. */
+export class Journal implements Disposable {
+  readonly #path: string;
+  readonly #done: ReadonlyMap<string, JournalEntry>;
+  #appended = 0;
+  #file: number | undefined;
+
+  private constructor(path: string, done: ReadonlyMap<string, JournalEntry>, file: number) {
+    this.#path = path;
+    this.#done = done;
+    this.#file = file;
+  }
+
+  static exists(dir: string): boolean {
+    return existsSync(join(dir, fileName));
+  }
+
+  /** Begins a run: forgets an earlier journal. */
+  static start(dir: string, fingerprint: Fingerprint): Journal {
+    const path = join(dir, fileName);
+    const journal = new Journal(path, new Map(), openSync(path, "w"));
+    journal.#writeLine(fingerprint);
+    return journal;
+  }
+
+  /**
+   * Opens the journal of an interrupted run.
+   *
+   * @throws QuantizeError QUANTIZE_RESUME if it belongs to another run, naming what differs
+   */
+  static resume(dir: string, fingerprint: Fingerprint): Journal {
+    const path = join(dir, fileName);
+    // A last line without its newline was being written when the process ended: that piece is repeated.
+    const text = readFileSync(path, "utf8");
+    const complete = text.slice(0, text.lastIndexOf("\n") + 1);
+    const lines = complete.split("\n").slice(0, -1);
+    const [first = "{}", ...rest] = lines;
+    const recorded = JSON.parse(first) as Partial<Fingerprint>;
+    const differing = (Object.keys(fingerprint) as (keyof Fingerprint)[]).filter(
+      (part) => recorded[part] !== fingerprint[part],
+    );
+    if (differing.length > 0) {
+      throw new QuantizeError(
+        "QUANTIZE_RESUME",
+        `${dir}: an interrupted run is waiting there, made with another ${differing.join(" and another ")}; ` +
+          "repeat its command to continue it, start over with --restart, or choose another directory",
+      );
+    }
+    const entries = rest.map((line) => JSON.parse(line) as JournalEntry);
+    truncateSync(path, Buffer.byteLength(complete));
+    return new Journal(
+      path,
+      new Map(entries.map((entry) => [entry.done, entry])),
+      openSync(path, "a"),
+    );
+  }
+
+  /** Pieces that an earlier process completed. */
+  get resumed(): number {
+    return this.#done.size;
+  }
+
+  /** Whether nothing would be lost by starting over. */
+  get isEmpty(): boolean {
+    return this.#done.size + this.#appended === 0;
+  }
+
+  entry(name: string): JournalEntry | undefined {
+    return this.#done.get(name);
+  }
+
+  /** Records a piece; when this returns, it survives the end of the process. */
+  append(entry: JournalEntry): void {
+    this.#writeLine(entry);
+    this.#appended++;
+  }
+
+  /** The run is complete: nothing is left to continue. */
+  remove(): void {
+    this[Symbol.dispose]();
+    rmSync(this.#path, { force: true });
+  }
+
+  #writeLine(value: unknown): void {
+    if (this.#file === undefined) return;
+    writeSync(this.#file, `${JSON.stringify(value)}\n`);
+    fsyncSync(this.#file);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+}

@@ -1,0 +1,47 @@
+import type { Device } from "../kernels/index.ts";
+import { gptqLinear, type Linear, zeroOffsetOf } from "../runtime/index.ts";
+import type { Output } from "./output.ts";
+import { quantizationOf, type Recipe } from "./recipe.ts";
+
+/**
+ * The packed linear that an interrupted run wrote, bit for bit as it computed with it then.
+ *
+ * @param name    the linear's full name
+ * @param linear  the float linear it replaces
+ */
+export function restoreLinear(
+  output: Output,
+  name: string,
+  linear: Linear,
+  context: { readonly recipe: Recipe; readonly device: Device },
+): Linear {
+  const { recipe, device } = context;
+  const { bits, dtype } = recipe;
+  const { inFeatures, outFeatures } = linear;
+  const groupSize = recipe.groupSize === -1 ? inFeatures : recipe.groupSize;
+  const groups = Math.ceil(inFeatures / groupSize);
+  const words = (suffix: string, shape: readonly number[]) =>
+    device.from("i32", new Int32Array(required(output, `${name}.${suffix}`)), shape);
+  const floats = (bytes: ArrayBuffer, shape: readonly number[]) =>
+    device.from(dtype, new Uint16Array(bytes), shape);
+  const weight = {
+    qweight: words("qweight", [(inFeatures * bits) / 32, outFeatures]),
+    qzeros: words("qzeros", [groups, (outFeatures * bits) / 32]),
+    scales: floats(required(output, `${name}.scales`), [groups, outFeatures]),
+    groupIndex: words("g_idx", [inFeatures]),
+    bits,
+    zeroOffset: zeroOffsetOf(quantizationOf(recipe).checkpointFormat),
+    groupSize,
+  };
+  const bias = output.readBack(`${name}.bias`)?.buffer;
+  return gptqLinear(
+    weight,
+    bias === undefined ? device.zeros(dtype, [outFeatures]) : floats(bias, [outFeatures]),
+  );
+}
+
+function required(output: Output, name: string): ArrayBuffer {
+  const bytes = output.readBack(name);
+  if (bytes === undefined) throw new RangeError(`${name} is not part of the checkpoint`);
+  return bytes.buffer;
+}

@@ -85,11 +85,11 @@ Tensor ParseShape(const char* op, const Napi::Value& value, DType dtype) {
     }
     tensor.shape[i] = static_cast<int64_t>(extent);
     tensor.stride[i] = elements;
-    elements *= tensor.shape[i];
     if (__builtin_mul_overflow(size, std::max<int64_t>(tensor.shape[i], 1), &size) ||
         size > (int64_t{1} << 52)) {
       throw Error(Code::kShape, std::string(op) + ": the shape has too many elements");
     }
+    elements *= tensor.shape[i];
   }
   return tensor;
 }

@@ -50,6 +50,7 @@ const usageCodes: ReadonlySet<string> = new Set([
   "GENERATION_PROMPT",
   "GENERATION_LENGTH",
   "QUANTIZE_OUTPUT",
+  "QUANTIZE_RESUME",
 ]);
 
 const failureCodes: ReadonlySet<string> = new Set([

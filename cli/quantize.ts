@@ -5,6 +5,7 @@ import { openDevice } from "../kernels/index.ts";
 import {
   compatModes,
   defaultRecipe,
+  hasInterruptedRun,
   parseRecipe,
   quantizeModel,
   type Recipe,
@@ -36,6 +37,7 @@ type QuantizeFlags = CommonFlags & {
   readonly zeroBias: boolean;
   readonly maxShardSize: number;
   readonly overwrite?: boolean;
+  readonly restart?: boolean;
   readonly verbose?: boolean;
 };
 
@@ -112,6 +114,7 @@ function defineQuantize(command: Command): void {
         .default(recipe.maxShardBytes, "2GB"),
     )
     .option("--overwrite", "write into a directory that is not empty")
+    .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")
     .addHelpText("after", examples);
 }
@@ -132,7 +135,8 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   if (flags.data === undefined && recipe.method !== "rtn") {
     throw new UsageError(`--method ${recipe.method} needs --data FILE, text to calibrate on`);
   }
-  checkOutput(flags.output, source, flags.overwrite ?? false);
+  const isWaiting = hasInterruptedRun(flags.output);
+  checkOutput(flags.output, source, isWaiting || (flags.overwrite ?? false));
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   const { samples, length, seed, data } = flags;
   const segments =
@@ -149,9 +153,17 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     return await quantizeModel({
       ...{ source, output: flags.output, segments: segments.ids, recipe, device, version, signal },
       overwrite: flags.overwrite ?? false,
+      onExisting: flags.restart === true ? "restart" : "resume",
+      onResume: (pieces) =>
+        output.note(`continuing an interrupted run: ${plural(pieces, "piece")} done already`),
       onProgress: ({ label, fraction }) => progress.update(label, fraction),
     });
-  })();
+  })().catch((error: unknown) => {
+    if (hasInterruptedRun(flags.output)) {
+      output.note(`${flags.output} keeps what is done: the same command continues from there`);
+    }
+    throw error;
+  });
   output.result({ output: flags.output, ...report }, () => {
     const summary = renderSummary(report, {
       dir: flags.output,

@@ -1,4 +1,5 @@
 export { QuantizeError, RecipeError } from "./errors.ts";
+export { hasInterruptedRun } from "./journal.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {

@@ -36,6 +36,11 @@ export type JournalEntry = {
   readonly conversions: readonly ConversionReport[];
 };
 
+/** Whether a run was interrupted in this directory, so that the same call would continue it. */
+export function hasInterruptedRun(dir: string): boolean {
+  return existsSync(join(dir, fileName));
+}
+
 export function fingerprintOf(
   checkpoint: Checkpoint,
   recipe: Recipe,
@@ -70,10 +75,6 @@ export class Journal implements Disposable {
     this.#file = file;
   }
 
-  static exists(dir: string): boolean {
-    return existsSync(join(dir, fileName));
-  }
-
   /** Begins a run: forgets an earlier journal. */
   static start(dir: string, fingerprint: Fingerprint): Journal {
     const path = join(dir, fileName);
@@ -85,15 +86,17 @@ export class Journal implements Disposable {
   /**
    * Opens the journal of an interrupted run.
    *
+   * @returns undefined if that run had completed nothing
    * @throws QuantizeError QUANTIZE_RESUME if it belongs to another run, naming what differs
    */
-  static resume(dir: string, fingerprint: Fingerprint): Journal {
+  static resume(dir: string, fingerprint: Fingerprint): Journal | undefined {
     const path = join(dir, fileName);
     // A last line without its newline was being written when the process ended: that piece is repeated.
     const text = readFileSync(path, "utf8");
     const complete = text.slice(0, text.lastIndexOf("\n") + 1);
     const lines = complete.split("\n").slice(0, -1);
-    const [first = "{}", ...rest] = lines;
+    const [first, ...rest] = lines;
+    if (first === undefined || rest.length === 0) return undefined;
     const recorded = JSON.parse(first) as Partial<Fingerprint>;
     const differing = (Object.keys(fingerprint) as (keyof Fingerprint)[]).filter(
       (part) => recorded[part] !== fingerprint[part],

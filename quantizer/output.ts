@@ -17,7 +17,7 @@ import {
   totalTensorBytes,
   writeFileAtomic,
 } from "../runtime/index.ts";
-import { type Fingerprint, Journal, type JournalEntry } from "./journal.ts";
+import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
 import { prepareDirectory, removeCreated } from "./output-directory.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
@@ -94,17 +94,23 @@ export class Output implements Disposable {
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    const isWaiting = Journal.exists(this.dir);
-    const isResumed = isWaiting && options.onExisting === "resume";
+    const isWaiting = hasInterruptedRun(this.dir);
     const mayBeFull = options.overwrite || (isWaiting && options.onExisting !== "refuse");
     this.#created = prepareDirectory(this.dir, source, mayBeFull);
     const { fingerprint } = options;
     try {
-      if (isResumed) this.#journal = Journal.resume(this.dir, fingerprint);
-      this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume: isResumed });
-      if (options.onExisting !== "refuse") this.#journal ??= Journal.start(this.dir, fingerprint);
+      const resumed =
+        isWaiting && options.onExisting === "resume"
+          ? Journal.resume(this.dir, fingerprint)
+          : undefined;
+      // The journal goes first: a directory with partial files and without one would belong to nobody.
+      const isKept = options.onExisting !== "refuse";
+      this.#journal = resumed ?? (isKept ? Journal.start(this.dir, fingerprint) : undefined);
+      const resume = resumed !== undefined;
+      this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume });
     } catch (error) {
-      this.#journal?.[Symbol.dispose]();
+      if (this.#journal?.isEmpty) this.#journal.remove();
+      else this.#journal?.[Symbol.dispose]();
       removeCreated(this.dir, this.#created);
       throw error;
     }

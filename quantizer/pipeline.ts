@@ -1,5 +1,5 @@
 // The walk over a model: block by block, stage by stage, each linear calibrated on what quantized predecessors give it.
-import { type Device, type F32, type FloatTensor, type GptqWeight, ops } from "../kernels/index.ts";
+import { type Device, type F32, type GptqWeight, ops } from "../kernels/index.ts";
 import {
   type Block,
   encodeLinear,
@@ -12,12 +12,14 @@ import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import { fingerprintOf } from "./journal.ts";
+import { measure, requireFinite } from "./measure.ts";
 import { type MethodResult, methods, type Solver } from "./methods/index.ts";
 import { bitsPerWeight, type LinearExtents, Output, quantizedEntries } from "./output.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
 import { restoreLinear } from "./restore.ts";
+import { checkSource } from "./source.ts";
 
 export type QuantizeOptions = {
   /** Directory of the float model. */
@@ -38,6 +40,8 @@ export type QuantizeOptions = {
   readonly onExisting?: "resume" | "restart" | "refuse";
   readonly signal?: AbortSignal | undefined;
   onProgress?(progress: QuantizeProgress): void;
+  /** Called once if an interrupted run is continued, with how many tensors and blocks it had completed. */
+  onResume?(pieces: number): void;
 };
 
 /**
@@ -59,6 +63,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     onExisting: options.onExisting ?? "resume",
     fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options.version),
   });
+  if (output.resumed > 0) options.onResume?.(output.resumed);
   const run = new Run(options, model, output);
   const reports = await run.complete(linears);
   const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
@@ -73,29 +78,6 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     tensorBytes: output.tensorBytes,
     seconds: (performance.now() - started) / 1000,
   });
-}
-
-function checkSource(model: Model, segments: readonly Int32Array[], recipe: Recipe): void {
-  const { dir } = model.checkpoint;
-  const refuse = (problem: string): never => {
-    throw new QuantizeError("QUANTIZE_SOURCE", `${dir}: ${problem}`);
-  };
-  if (model.quantization !== undefined) {
-    refuse("is quantized already; give the float model it was made from");
-  }
-  const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
-  if (tokens === 0 && methods[recipe.method].needsHessian) {
-    refuse(`${recipe.method} needs calibration data; not one token was given`);
-  }
-  for (const segment of segments) {
-    const id = segment.find((token) => token < 0 || token >= model.shape.vocabulary);
-    if (id !== undefined) {
-      refuse(
-        `calibration token ${id} is outside the vocabulary of ${model.shape.vocabulary}; ` +
-          "was the data tokenized for another model?",
-      );
-    }
-  }
 }
 
 function linearExtents(model: Model): LinearExtents {
@@ -291,31 +273,6 @@ class Run {
   #progress(label: string, fraction: number): void {
     this.#options.onProgress?.({ label, fraction });
   }
-}
-
-async function requireFinite(tensor: FloatTensor, name: string): Promise<void> {
-  const [rows = 1, ...rest] = tensor.shape;
-  using matrix = tensor.reshape([rows, rest.reduce((product, extent) => product * extent, 1)]);
-  using bad = ops.countNonFinite(matrix);
-  const [count = 0] = await bad.read();
-  if (count === 0) return;
-  throw new QuantizeError(
-    "QUANTIZE_NOT_FINITE",
-    `${name} holds ${count} values that are NaN or infinite; the source is broken`,
-  );
-}
-
-async function measure(
-  original: F32,
-  quantized: F32,
-  hessian: Hessian,
-): Promise<{ loss: number; relativeError: number }> {
-  using lost = ops.quadraticForm(original, quantized, hessian.matrix);
-  using whole = ops.quadraticForm(original, undefined, hessian.matrix);
-  const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);
-  const loss = sum(await lost.read());
-  const output = sum(await whole.read());
-  return { loss, relativeError: output > 0 ? loss / output : 0 };
 }
 
 /** Whether a tensor is part of one of a block's linears. */

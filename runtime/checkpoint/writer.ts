@@ -1,40 +1,16 @@
 // Streams tensors into a checkpoint, in any order, with no more memory than the tensor at hand.
 
-import {
-  closeSync,
-  existsSync,
-  fdatasyncSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-} from "node:fs";
+import { fdatasyncSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import {
-  openFresh,
-  partialPath,
-  syncDirectory,
-  writeFileAtomic,
-  writeFully,
-  writing,
-} from "./atomic-file.ts";
+import { partialPath, syncDirectory, writeFileAtomic, writeFully, writing } from "./atomic-file.ts";
 import { makeDirectories } from "./directory.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { type EncodedHeader, encodeHeader } from "./safetensors.ts";
+import { closeShard, createShard, type OpenShard, readFully, reopenShard } from "./shard-file.ts";
 import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 
 const INDEX_NAME = "model.safetensors.index.json";
 
-type OpenShard = {
-  readonly path: string;
-  fd: number | undefined;
-  /** It has its final name already, from an interrupted `finish`. */
-  readonly isPublished: boolean;
-};
 type Slot = {
   readonly shard: OpenShard;
   readonly begin: number;
@@ -230,25 +206,11 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
 
   #addShard(path: string, header: EncodedHeader, isResumed: boolean): void {
     writing(path, () => {
-      const shard = isResumed ? this.#reopen(path, header) : create(path, header);
+      const shard = isResumed ? reopenShard(path, header) : createShard(path, header);
       this.#shards.push(shard);
       for (const [name, range] of header.offsets)
         this.#slots.set(name, { shard, ...range, written: 0 });
     });
-  }
-
-  #reopen(path: string, header: EncodedHeader): OpenShard {
-    const partial = partialPath(path);
-    const isPublished = !existsSync(partial) && existsSync(path);
-    const fd = openSync(isPublished ? path : partial, "r+");
-    const shard = { path, fd, isPublished };
-    const start = new Uint8Array(header.header.byteLength);
-    if (fstatSync(fd).size === header.fileBytes) readFully(fd, start, 0);
-    if (Buffer.compare(start, header.header) !== 0) {
-      closeSync(fd);
-      throw this.#refusal("", `${path} is not of the run that is to be continued`);
-    }
-    return shard;
   }
 
   #publish(): void {
@@ -272,39 +234,6 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   #refusal(name: string, problem: string): CheckpointError {
     const subject = name === "" ? problem : `tensor ${shown(name)} ${problem}`;
     return new CheckpointError("CHECKPOINT_WRITE", `${this.#dir}: ${subject}`);
-  }
-}
-
-function create(path: string, header: EncodedHeader): OpenShard {
-  const fd = openFresh(partialPath(path));
-  try {
-    ftruncateSync(fd, header.fileBytes);
-    writeFully(fd, header.header, 0);
-  } catch (error) {
-    closeSync(fd);
-    rmSync(partialPath(path), { force: true });
-    throw error;
-  }
-  return { path, fd, isPublished: false };
-}
-
-function readFully(fd: number, bytes: Uint8Array, position: number): void {
-  let done = 0;
-  while (done < bytes.byteLength) {
-    const count = readSync(fd, bytes, done, bytes.byteLength - done, position + done);
-    if (count === 0) throw new Error("the file ends too early");
-    done += count;
-  }
-}
-
-function closeShard(shard: OpenShard, flush: boolean): void {
-  const { fd } = shard;
-  if (fd === undefined) return;
-  shard.fd = undefined;
-  try {
-    if (flush) fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

@@ -31,6 +31,7 @@ type Run = {
   readonly recipe?: Partial<Recipe>;
   readonly segments?: readonly Int32Array[];
   readonly overwrite?: boolean;
+  readonly onExisting?: "refuse";
   readonly signal?: AbortSignal;
   onProgress?(progress: { readonly fraction: number }): void;
 };
@@ -212,18 +213,22 @@ async function tinyLogits(dir: string): Promise<Float32Array> {
 }
 
 describe("an aborted run", () => {
-  test.each([0, 0.25, 0.6])("leaves nothing when stopped at %d of the way", async (share) => {
-    const controller = new AbortController();
-    const stopped = run({
-      output: at("aborted"),
-      signal: controller.signal,
-      onProgress: ({ fraction }) => {
-        if (fraction >= share) controller.abort(new Error("enough"));
-      },
-    });
-    await expect(stopped).rejects.toThrow("enough");
-    expect(existsSync(at("aborted"))).toBe(false);
-  });
+  test.each([0, 0.25, 0.6])(
+    "that keeps no journal leaves nothing, stopped at %d of the way",
+    async (share) => {
+      const controller = new AbortController();
+      const stopped = run({
+        output: at("aborted"),
+        onExisting: "refuse",
+        signal: controller.signal,
+        onProgress: ({ fraction }) => {
+          if (fraction >= share) controller.abort(new Error("enough"));
+        },
+      });
+      await expect(stopped).rejects.toThrow("enough");
+      expect(existsSync(at("aborted"))).toBe(false);
+    },
+  );
 
   test("keeps an empty directory that was there, and nothing in it", async () => {
     mkdirSync(at("empty"));

@@ -1,4 +1,5 @@
 export { QuantizeError, RecipeError } from "./errors.ts";
+export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {

@@ -7,6 +7,7 @@ import {
   type Linear,
   type Model,
   openModel,
+  requireReadableCompanions,
 } from "../runtime/index.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
@@ -44,6 +45,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   const { recipe, device, segments } = options;
   using model = openModel(options.source, device);
   checkSource(model, segments, recipe);
+  requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(model);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   using output = new Output(options.output, options.source, entries, {

@@ -1,5 +1,5 @@
-export { writeFileAtomic } from "./atomic-file.ts";
-export { companionFiles, copyCompanions } from "./companions.ts";
+export { isPartial, writeFileAtomic } from "./atomic-file.ts";
+export { companionFiles, copyCompanions, requireReadableCompanions } from "./companions.ts";
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
@@ -42,6 +42,14 @@ describe("nibble quantize", () => {
     );
     const made = ["generate", quantized, "--prompt", "Once", "--max-new-tokens", "3", "--json"];
     expect(object(await nibble(made))["tokens"]).toBe(3);
+  });
+
+  test("takes a directory that holds nothing but what a killed run left, and removes that", async () => {
+    const killed = join(temporary.path, "killed");
+    mkdirSync(killed);
+    writeFileSync(join(killed, ".model-00001-of-00009.safetensors.partial"), "half");
+    expect(await nibble(["quantize", mini, ...flags, "-o", killed])).toMatchObject({ status: 0 });
+    expect(readdirSync(killed).sort()).toEqual(readdirSync(quantized).sort());
   });
 
   test("reports progress on a pipe in plain lines", () => {

@@ -8,17 +8,17 @@ import {
   generateText,
   type Model,
   openModel,
-  openQwenTokenizer,
   parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type CommonFlags, decimal, integer, ranges, repeated } from "./arguments.ts";
+import { type CommonFlags, decimal, integer, path, ranges, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
+import { openTokenizer } from "./model-tokenizer.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -74,7 +74,7 @@ Examples:
 function defineGenerate(command: Command): void {
   command
     .description("Continue a prompt, or answer it as a chat model.")
-    .argument("<model>", "model directory, float or quantized")
+    .argument("<model>", "model directory, float or quantized", path)
     .requiredOption("-p, --prompt <text>", "what to continue or to answer")
     .option("--chat", "ask the prompt as a user would")
     .option("--system <text>", `system text of a chat (default: "${DEFAULT_SYSTEM}")`)
@@ -108,7 +108,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   using model = openModel(dir, device);
   const config = readGenerationConfig(dir);
-  using tokenizer = openQwenTokenizer(dir);
+  using tokenizer = openTokenizer(model);
   const sampling = samplingOf(flags, config);
   const prompt = encodePrompt(flags, config, { dir, tokenizer });
   const { endOfText, imStart, imEnd } = tokenizer.specials;

@@ -3,6 +3,7 @@
 import { type Device, type F32, type FloatTensor, ops } from "../../kernels/index.ts";
 import {
   type Checkpoint,
+  CheckpointError,
   parseQwenConfig,
   type QuantizationConfig,
   type QwenConfig,
@@ -48,6 +49,18 @@ export function lognFactor(position: number, trainedLength: number): number {
   return position < trainedLength ? 1 : Math.log(position + 1) / Math.log(trainedLength);
 }
 
+/** Weights of more blocks than config.json counts: without them the model would run, and talk nonsense. */
+function refuseFurtherBlocks({ dir, tensors }: Checkpoint, layers: number): void {
+  for (const name of tensors.keys()) {
+    const block = /^transformer\.h\.(\d+)\./.exec(name)?.[1];
+    if (block === undefined || Number(block) < layers) continue;
+    throw new CheckpointError(
+      "CHECKPOINT_TENSOR",
+      `${dir}: tensor ${name} is of a block beyond the ${layers} of config.json; they belong to different models`,
+    );
+  }
+}
+
 class QwenModel implements Model {
   readonly device: Device;
   readonly checkpoint: Checkpoint;
@@ -76,6 +89,7 @@ class QwenModel implements Model {
       trainedLength: config.seqLength,
       maxLength: config.maxPositions,
     };
+    refuseFurtherBlocks(checkpoint, config.layers);
     this.#weights = new Weights(checkpoint, device);
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);

@@ -8,7 +8,7 @@ import {
 import type { Device } from "../kernels/index.ts";
 import { openModel } from "../runtime/index.ts";
 import { UsageError } from "./errors.ts";
-import { openTokenizer } from "./model-tokenizer.ts";
+import { openTokenizer } from "./model-files.ts";
 
 export type SegmentRequest = {
   readonly model: string;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Device } from "../kernels/index.ts";
 import { cutWindows, type Model, openModel, type Score, scoreModels } from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
-import { openTokenizer } from "./model-tokenizer.ts";
+import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -39,7 +39,11 @@ export async function evaluateModels(
   const { models: dirs, window, stride } = request;
   using models = new OpenModels(dirs, context.device);
   checkSameTokenizer(dirs);
-  for (const model of models.all) checkWindow(model, window);
+  for (const model of models.all) {
+    checkWindow(model, window);
+    const unused = describeUnused(model);
+    if (unused !== undefined) context.output.note(unused);
+  }
   const tokens = readTokens(request, models.all);
   const windows = cutWindows(tokens, { length: window, stride });
   if (windows.length === 0) {

@@ -18,7 +18,7 @@ import { type CommonFlags, decimal, integer, path, ranges, repeated } from "./ar
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
-import { openTokenizer } from "./model-tokenizer.ts";
+import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -107,6 +107,8 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   using model = openModel(dir, device);
+  const unused = describeUnused(model);
+  if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);
   using tokenizer = openTokenizer(model);
   const sampling = samplingOf(flags, config);

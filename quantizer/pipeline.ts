@@ -8,6 +8,7 @@ import {
   type Model,
   openModel,
   requireReadableCompanions,
+  unusedTensors,
 } from "../runtime/index.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
@@ -62,6 +63,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     recipe,
     calibration: { segments: segments.length, tokens },
     linears: reports,
+    unused: unusedTensors(model),
     conversions: output.conversions,
     bitsPerWeight: bitsPerWeight(entries, linears),
     tensorBytes: output.tensorBytes,

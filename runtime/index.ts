@@ -51,6 +51,7 @@ export {
   type QuantizedWeight,
   Step,
   type StepPart,
+  unusedTensors,
 } from "./model/index.ts";
 export {
   type ChatMessage,

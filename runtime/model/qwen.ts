@@ -3,10 +3,10 @@
 import { type Device, type F32, type FloatTensor, ops } from "../../kernels/index.ts";
 import {
   type Checkpoint,
-  CheckpointError,
   parseQwenConfig,
   type QuantizationConfig,
   type QwenConfig,
+  qwenBlockLinears,
   qwenTensorShapes,
   readQuantizationConfig,
 } from "../checkpoint/index.ts";
@@ -28,17 +28,6 @@ export const qwen: Architecture = {
   load: (checkpoint, device) => new QwenModel(checkpoint, device),
 };
 
-/** Linears of a block in stage order, with their extents as functions of the config. */
-const linearShapes = {
-  "attn.c_attn": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: 3 * c.hiddenSize }),
-  "attn.c_proj": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.hiddenSize }),
-  "mlp.w1": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
-  "mlp.w2": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
-  "mlp.c_proj": (c: QwenConfig) => ({ inFeatures: c.ffnSize, outFeatures: c.hiddenSize }),
-} as const;
-type LinearName = keyof typeof linearShapes;
-const linearNames = Object.keys(linearShapes) as readonly LinearName[];
-
 /** alpha(L) = max(2^ceil(log2(L / seq_length) + 1) − 1, 1), the factor of the rotary base. */
 export function ntkAlpha(length: number, trainedLength: number): number {
   return Math.max(2 ** Math.ceil(Math.log2(length / trainedLength) + 1) - 1, 1);
@@ -47,18 +36,6 @@ export function ntkAlpha(length: number, trainedLength: number): number {
 /** LogN's factor of a query at a 0-based position: ln(i) / ln(seq_length) beyond seq_length, i = position + 1. */
 export function lognFactor(position: number, trainedLength: number): number {
   return position < trainedLength ? 1 : Math.log(position + 1) / Math.log(trainedLength);
-}
-
-/** Weights of more blocks than config.json counts: without them the model would run, and talk nonsense. */
-function refuseFurtherBlocks({ dir, tensors }: Checkpoint, layers: number): void {
-  for (const name of tensors.keys()) {
-    const block = /^transformer\.h\.(\d+)\./.exec(name)?.[1];
-    if (block === undefined || Number(block) < layers) continue;
-    throw new CheckpointError(
-      "CHECKPOINT_TENSOR",
-      `${dir}: tensor ${name} is of a block beyond the ${layers} of config.json; they belong to different models`,
-    );
-  }
 }
 
 class QwenModel implements Model {
@@ -89,7 +66,6 @@ class QwenModel implements Model {
       trainedLength: config.seqLength,
       maxLength: config.maxPositions,
     };
-    refuseFurtherBlocks(checkpoint, config.layers);
     this.#weights = new Weights(checkpoint, device);
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
@@ -172,11 +148,10 @@ class QwenBlock implements Block {
     this.#norm1 = weights.float(`${this.name}.ln_1.weight`, [config.hiddenSize]);
     this.#norm2 = weights.float(`${this.name}.ln_2.weight`, [config.hiddenSize]);
     this.#linears = new Map(
-      linearNames.map((name) => {
-        const hasBias = name === "attn.c_attn" ? config.hasQkvBias : config.hasLinearBias;
-        const shape = { ...linearShapes[name](config), hasBias };
-        return [name, loadLinear(weights, `${this.name}.${name}`, shape, quantization)];
-      }),
+      qwenBlockLinears(config).map((linear) => [
+        linear.part,
+        loadLinear(weights, `${this.name}.${linear.part}`, linear, quantization),
+      ]),
     );
     this.stages = [
       { linears: ["attn.c_attn"], run: (state, context) => this.#attend(state, context) },
@@ -229,7 +204,7 @@ class QwenBlock implements Block {
     return { hidden: this.#addResidual(state, "mlp.c_proj"), input: undefined };
   }
 
-  #addResidual(state: BlockState, name: LinearName): F32 {
+  #addResidual(state: BlockState, name: string): F32 {
     using before = state.hidden;
     using input = state.input;
     using change = this.linear(name).apply(required(input));

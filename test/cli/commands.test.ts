@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
@@ -50,6 +50,24 @@ describe("nibble quantize", () => {
     writeFileSync(join(killed, ".model-00001-of-00009.safetensors.partial"), "half");
     expect(await nibble(["quantize", mini, ...flags, "-o", killed])).toMatchObject({ status: 0 });
     expect(readdirSync(killed).sort()).toEqual(readdirSync(quantized).sort());
+  });
+
+  test("says, and keeps in its report, which tensors the model has no use for", async () => {
+    const source = join(temporary.path, "seven-layers");
+    cpSync(mini, source, { recursive: true });
+    const config = readFileSync(join(mini, "config.json"), "utf8");
+    const fewer = config.replace('"num_hidden_layers": 8', '"num_hidden_layers": 7');
+    writeFileSync(join(source, "config.json"), fewer);
+    const out = join(temporary.path, "seven-layers-int4");
+    const { stdout } = await nibble(["quantize", source, "--method", "rtn", "-o", out]);
+    expect(stdout).toMatch(/left out +transformer\.h\.7\./);
+    const report = JSON.parse(readFileSync(join(out, "report.json"), "utf8"));
+    expect(report.unused).toHaveLength(8);
+    const { stderr } = await nibble(["generate", source, "-p", "x", "--max-new-tokens", "1"]);
+    expect(stderr).toContain("transformer.h.7.");
+    expect(
+      (await nibble(["generate", out, "-p", "x", "--max-new-tokens", "1"])).stderr,
+    ).not.toContain("note:");
   });
 
   test("reports progress on a pipe in plain lines", () => {

@@ -27,9 +27,6 @@ variant("large-tokenizer", "qwen.tiktoken", (text) => {
   });
   return [text.trim(), ...more].join("\n");
 });
-variant("few-layers", "config.json", (text) =>
-  text.replace('"num_hidden_layers": 8', '"num_hidden_layers": 7'),
-);
 
 const quantize = ["quantize", mini, "--data", calibrationText];
 const evaluate = ["evaluate", mini, "--data", evaluationText];
@@ -125,11 +122,6 @@ describe("an unusable file ends with 3 and one line that names", () => {
       "a tokenizer with more tokens than the model",
       ["generate", path("large-tokenizer"), "--prompt", "x"],
       "large-tokenizer/qwen.tiktoken",
-    ],
-    [
-      "weights of more blocks than config.json has",
-      ["quantize", path("few-layers"), "--data", calibrationText, ...out],
-      "transformer.h.7.",
     ],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);

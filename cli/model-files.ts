@@ -1,6 +1,17 @@
 import { join } from "node:path";
-import { type Model, openQwenTokenizer, type Tokenizer } from "../runtime/index.ts";
+import { type Model, openQwenTokenizer, type Tokenizer, unusedTensors } from "../runtime/index.ts";
 import { InputError } from "./errors.ts";
+
+/** What to tell a user about tensors that a model leaves aside; undefined if there are none. */
+export function describeUnused(model: Model): string | undefined {
+  const [first, ...others] = unusedTensors(model);
+  if (first === undefined) return undefined;
+  const rest = others.length === 0 ? "" : ` and ${others.length} more`;
+  return (
+    `note: ${model.checkpoint.dir}: the model makes no use of tensor ${first}${rest}; ` +
+    "does config.json belong to these weights?"
+  );
+}
 
 /**
  * The tokenizer in a model's directory.

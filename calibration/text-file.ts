@@ -65,7 +65,7 @@ function* readParts(path: string): Generator<string> {
 }
 
 function openFile(path: string): number {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = reading(path, () => statSync(path, { throwIfNoEntry: false }));
   if (found === undefined || !found.isFile()) {
     const why = found === undefined ? "no such file" : "not a file";
     throw new CalibrationError("CALIBRATION_NOT_FOUND", `${path}: ${why}`);
@@ -73,11 +73,17 @@ function openFile(path: string): number {
   if (found.size === 0) {
     throw new CalibrationError("CALIBRATION_EMPTY", `${path}: the file is empty`);
   }
+  return reading(path, () => openSync(path, "r"));
+}
+
+function reading<Result>(path: string, action: () => Result): Result {
   try {
-    return openSync(path, "r");
+    return action();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CalibrationError("CALIBRATION_NOT_FOUND", `${path}: ${reason}`, { cause });
+    throw new CalibrationError("CALIBRATION_NOT_FOUND", `${path}: cannot be read: ${reason}`, {
+      cause,
+    });
   }
 }
 

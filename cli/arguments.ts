@@ -12,18 +12,22 @@ export function integer(
   return (text) => {
     const value = Number(text);
     if (/^[+-]?\d+$/.test(text.trim()) && value >= lowest && value <= highest) return value;
-    const range =
-      highest === Number.MAX_SAFE_INTEGER ? `from ${lowest}` : `from ${lowest} to ${highest}`;
+    const isUnbounded = highest === Number.MAX_SAFE_INTEGER && !(value > highest);
+    const range = isUnbounded ? `from ${lowest}` : `from ${lowest} to ${highest}`;
     throw new InvalidArgumentError(`Expected an integer ${range}.`);
   };
 }
 
 type Range = { readonly expected: string; readonly accepts: (value: number) => boolean };
 
-export const ranges: Readonly<Record<"fromZero" | "aboveZero" | "share", Range>> = {
+export const ranges: Readonly<Record<"fromZero" | "aboveZero" | "share" | "damping", Range>> = {
   fromZero: { expected: "a number from 0", accepts: (value) => value >= 0 },
   aboveZero: { expected: "a number above 0", accepts: (value) => value > 0 },
   share: { expected: "a number from 0 to 1", accepts: (value) => value >= 0 && value <= 1 },
+  damping: {
+    expected: "a number above 0, at most 1",
+    accepts: (value) => value > 0 && value <= 1,
+  },
 };
 
 /** A parser of decimal numbers in a range, for commander. */
@@ -39,6 +43,17 @@ export function bytes(text: string): number {
   const value = parseBytes(text);
   if (value !== undefined) return value;
   throw new InvalidArgumentError("Expected a size such as 2GB or 500MB.");
+}
+
+/** A path: an empty one, as of an unset variable in a shell, would mean the current directory. */
+export function path(text: string): string {
+  if (text !== "") return text;
+  throw new InvalidArgumentError("Expected a path.");
+}
+
+/** One more path of an argument that takes several. */
+export function paths(text: string, earlier: readonly string[] | undefined): readonly string[] {
+  return [...(earlier ?? []), path(text)];
 }
 
 /** A text that may be given several times. */

@@ -6,8 +6,9 @@ import {
   sampleSegments,
 } from "../calibration/index.ts";
 import type { Device } from "../kernels/index.ts";
-import { openModel, openQwenTokenizer } from "../runtime/index.ts";
+import { openModel } from "../runtime/index.ts";
 import { UsageError } from "./errors.ts";
+import { openTokenizer } from "./model-files.ts";
 
 export type SegmentRequest = {
   readonly model: string;
@@ -32,7 +33,7 @@ export function loadSegments(request: SegmentRequest, device: Device): Segments 
   }
   const length = request.length ?? Math.min(defaultLengthLimit, trainedLength);
   checkLength(length, maxLength, "--length");
-  using tokenizer = openQwenTokenizer(request.model);
+  using tokenizer = openTokenizer(model);
   const { samples: count, seed } = request;
   return sampleSegments(readDocuments(request.data), tokenizer, { count, length, seed });
 }

@@ -1,12 +1,12 @@
 // The whole tool on the bundled model: quantize, evaluate, generate, compare.
 
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Segments } from "../calibration/index.ts";
 import { type Device, openDevice } from "../kernels/index.ts";
 import { parseRecipe, type QuantizationReport, quantizeModel } from "../quantizer/index.ts";
-import type { CommonFlags } from "./arguments.ts";
+import { type CommonFlags, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { measureGeneration } from "./demo-generation.ts";
@@ -28,7 +28,7 @@ export const demo: CommandSpec = {
       .description(
         "Quantize the bundled model to int8 and int4, and compare all three: size, perplexity, text, speed, memory.",
       )
-      .option("--keep <dir>", "empty directory for the results instead of out/demo")
+      .option("--keep <dir>", "empty directory for the results instead of out/demo", path)
       .addHelpText("after", "\nThe results in out/demo are replaced by each run.\n");
   },
   run: runDemo,
@@ -43,7 +43,10 @@ const prompt = "It was a dark night, and";
 
 async function runDemo(command: Command, context: CommandContext): Promise<void> {
   const { keep, threads } = command.opts<DemoFlags>();
-  if (keep !== undefined && existsSync(keep) && readdirSync(keep).length > 0) {
+  const found = keep === undefined ? undefined : statSync(keep, { throwIfNoEntry: false });
+  if (found?.isDirectory() === false)
+    throw new UsageError(`--keep ${keep} is a file; give a directory`);
+  if (keep !== undefined && found !== undefined && readdirSync(keep).length > 0) {
     throw new UsageError(`--keep ${keep}: the directory is not empty; choose another`);
   }
   const dir = keep ?? defaultDir;

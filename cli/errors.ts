@@ -55,7 +55,6 @@ const usageCodes: ReadonlySet<string> = new Set([
 
 const failureCodes: ReadonlySet<string> = new Set([
   "CHECKPOINT_WRITE",
-  "GENERATION_NOT_FINITE",
   "KERNEL_UNSUPPORTED",
   "KERNEL_OUT_OF_MEMORY",
   "KERNEL_DEVICE",

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
-import { type CommonFlags, integer } from "./arguments.ts";
+import { type CommonFlags, integer, path, paths } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
@@ -23,8 +23,8 @@ export const evaluate: CommandSpec = {
         "Perplexity of models on a text; with several, how far each is from the first: difference of perplexity, " +
           "KL divergence and how often the most likely token is the same.",
       )
-      .argument("<model...>", "model directories, the original first")
-      .requiredOption("--data <file>", "text to score, UTF-8")
+      .argument("<model...>", "model directories, the original first", paths)
+      .requiredOption("--data <file>", "text to score, UTF-8", path)
       .option("--window <tokens>", "tokens per pass", integer(2), 512)
       .option(
         "--stride <tokens>",

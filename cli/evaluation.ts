@@ -3,15 +3,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../kernels/index.ts";
-import {
-  cutWindows,
-  type Model,
-  openModel,
-  openQwenTokenizer,
-  type Score,
-  scoreModels,
-} from "../runtime/index.ts";
+import { cutWindows, type Model, openModel, type Score, scoreModels } from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
+import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -43,10 +37,14 @@ export async function evaluateModels(
   context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
 ): Promise<Evaluation> {
   const { models: dirs, window, stride } = request;
-  checkSameTokenizer(dirs);
   using models = new OpenModels(dirs, context.device);
-  for (const model of models.all) checkWindow(model, window);
-  const tokens = readTokens(request);
+  checkSameTokenizer(dirs);
+  for (const model of models.all) {
+    checkWindow(model, window);
+    const unused = describeUnused(model);
+    if (unused !== undefined) context.output.note(unused);
+  }
+  const tokens = readTokens(request, models.all);
   const windows = cutWindows(tokens, { length: window, stride });
   if (windows.length === 0) {
     throw new InputError(
@@ -121,7 +119,11 @@ function checkWindow(model: Model, window: number): void {
   );
 }
 
-function readTokens({ models, data, maxTokens }: EvaluationRequest): Int32Array {
+function readTokens(
+  { data, maxTokens }: EvaluationRequest,
+  [original]: readonly Model[],
+): Int32Array {
+  if (original === undefined) throw new RangeError("no model to evaluate");
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(readInput(data));
@@ -129,7 +131,7 @@ function readTokens({ models, data, maxTokens }: EvaluationRequest): Int32Array 
     if (cause instanceof InputError) throw cause;
     throw new InputError(`${data}: not a text file; expected UTF-8`, { cause });
   }
-  using tokenizer = openQwenTokenizer(models[0] ?? "");
+  using tokenizer = openTokenizer(original);
   return tokenizer.encode(text).subarray(0, maxTokens);
 }
 

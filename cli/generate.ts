@@ -8,17 +8,17 @@ import {
   generateText,
   type Model,
   openModel,
-  openQwenTokenizer,
   parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type CommonFlags, decimal, integer, ranges, repeated } from "./arguments.ts";
+import { type CommonFlags, decimal, integer, path, ranges, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
+import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -74,7 +74,7 @@ Examples:
 function defineGenerate(command: Command): void {
   command
     .description("Continue a prompt, or answer it as a chat model.")
-    .argument("<model>", "model directory, float or quantized")
+    .argument("<model>", "model directory, float or quantized", path)
     .requiredOption("-p, --prompt <text>", "what to continue or to answer")
     .option("--chat", "ask the prompt as a user would")
     .option("--system <text>", `system text of a chat (default: "${DEFAULT_SYSTEM}")`)
@@ -107,8 +107,10 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   using model = openModel(dir, device);
+  const unused = describeUnused(model);
+  if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);
-  using tokenizer = openQwenTokenizer(dir);
+  using tokenizer = openTokenizer(model);
   const sampling = samplingOf(flags, config);
   const prompt = encodePrompt(flags, config, { dir, tokenizer });
   const { endOfText, imStart, imEnd } = tokenizer.specials;

@@ -27,6 +27,7 @@ export async function runProgram(
     color: !argv.includes("--no-color"),
     debug: argv.includes("--debug"),
   };
+  handleStreamErrors();
   const stop = handleSignals(interruption);
   try {
     const program = buildProgram(commands, flags, interruption.signal);
@@ -85,17 +86,21 @@ function handleSignals(interruption: AbortController): () => void {
     if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
     interruption.abort(new DOMException("interrupted", "AbortError"));
   };
-  // A reader that has seen enough (`| head`) is no failure.
-  const onOutputError = (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(exitCodes.ok);
-    throw error;
-  };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
-  process.stdout.on("error", onOutputError);
-  process.stderr.on("error", onOutputError);
   return () => {
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   };
+}
+
+/** Results that cannot be written end the program; progress that cannot be written (`2>&1 | head`) does not. */
+function handleStreamErrors(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough (`| head`) is no failure.
+    if (error.code === "EPIPE") process.exit(exitCodes.ok);
+    new Output({}).error(`standard output cannot be written: ${error.message}`);
+    process.exit(exitCodes.failure);
+  });
+  process.stderr.on("error", () => {});
 }
 
 function describeCause(cause: unknown): string {

@@ -30,6 +30,7 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     ...optional("fallbacks", fallbacks(report.linears), field),
     ...optional("dead inputs", deadInputs(report.linears), field),
     ...optional("conversions", conversions(report), field),
+    ...optional("left out", shortened(report.unused.map(unusedLine)), field),
     ...optional("not copied", report.files.skipped, field),
     field("time", [formatSeconds(report.seconds)]),
     field("result", [dir]),
@@ -124,6 +125,10 @@ function conversions(report: QuantizationReport): readonly string[] {
     return `${name}: ${parts.join(", ")}`;
   });
   return shortened(lines);
+}
+
+function unusedLine(name: string): string {
+  return `${name}: the model makes no use of it`;
 }
 
 function shortened(lines: readonly string[]): readonly string[] {

@@ -1,18 +1,19 @@
-import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
+  checkOutputDirectory,
   compatModes,
   defaultRecipe,
   hasInterruptedRun,
   parseRecipe,
+  QuantizeError,
   quantizeModel,
   type Recipe,
   storageDtypes,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { bytes, type CommonFlags, decimal, integer, ranges } from "./arguments.ts";
+import { bytes, type CommonFlags, decimal, integer, path, ranges } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -64,8 +65,8 @@ function defineQuantize(command: Command): void {
     .description(
       "Quantize a model with GPTQ, in the file layout of the official Int4/Int8 releases.",
     )
-    .argument("<model>", "directory of the float model")
-    .requiredOption("-o, --output <dir>", "directory for the result")
+    .argument("<model>", "directory of the float model", path)
+    .requiredOption("-o, --output <dir>", "directory for the result", path)
     .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
     .addOption(
       choice(
@@ -75,7 +76,7 @@ function defineQuantize(command: Command): void {
         `${recipe.groupSize}`,
       ),
     )
-    .option("--data <file>", "calibration text (rtn: optional)")
+    .option("--data <file>", "calibration text (rtn: optional)", path)
     .option("--samples <n>", "calibration segments", integer(1), 128)
     .option(
       "--length <tokens>",
@@ -98,7 +99,7 @@ function defineQuantize(command: Command): void {
     .option(
       "--damping <x>",
       "share of the mean Hessian diagonal added to it",
-      decimal(ranges.share),
+      decimal(ranges.damping),
       recipe.damping,
     )
     .addOption(
@@ -204,26 +205,12 @@ function orderOf({ method, actOrder }: QuantizeFlags): Recipe["order"] | undefin
 
 /** Refuses at once what would otherwise be refused after the calibration text was read. */
 function checkOutput(dir: string, source: string, isOverwriting: boolean): void {
-  const inside = relative(realPath(source), realPath(dir));
-  if (inside === "" || !(inside.startsWith("..") || isAbsolute(inside))) {
-    throw new UsageError(`--output ${dir} is the source model or inside it; choose another`);
+  try {
+    checkOutputDirectory(dir, source, isOverwriting);
+  } catch (cause) {
+    if (!(cause instanceof QuantizeError)) throw cause;
+    throw new UsageError(`--output ${cause.message}`, { cause });
   }
-  const found = statSync(dir, { throwIfNoEntry: false });
-  if (found !== undefined && !found.isDirectory()) {
-    throw new UsageError(`--output ${dir} is a file; give a directory`);
-  }
-  if (found !== undefined && readdirSync(dir).length > 0 && !isOverwriting) {
-    throw new UsageError(`--output ${dir} is not empty; choose another, or add --overwrite`);
-  }
-}
-
-/** Links resolved as far as the path exists. */
-function realPath(path: string): string {
-  const absolute = resolve(path);
-  if (existsSync(absolute)) return realpathSync(absolute);
-  return absolute === dirname(absolute)
-    ? absolute
-    : join(realPath(dirname(absolute)), basename(absolute));
 }
 
 /** Bytes of a model's weight files. */

@@ -7,6 +7,4 @@ const candidates = ["./kernels.node", "../dist/kernels/kernels.node"].map((path)
 );
 
 /** Where the native addon is, or where it would be once built. */
-export const addonPath: string =
-  candidates.find((path) => existsSync(path)) ??
-  fileURLToPath(new URL(candidates[0] ?? "", import.meta.url));
+export const addonPath: string = candidates.find((path) => existsSync(path)) ?? candidates[0] ?? "";

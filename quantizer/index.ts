@@ -1,5 +1,6 @@
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
+export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {

@@ -1,39 +1,50 @@
 // Where a result may go, and how nothing of it stays when it does not come about.
-import { existsSync, readdirSync, realpathSync, rmdirSync, statSync } from "node:fs";
-import { basename, dirname, join, sep } from "node:path";
-import { makeDirectories } from "../runtime/index.ts";
+import { existsSync, readdirSync, realpathSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { isPartial, makeDirectories } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 
 /**
- * Creates the output directory, or checks that it may be used.
+ * Checks that a result may be written to a directory, which need not exist. Files that a killed run left under
+ * temporary names do not count.
+ *
+ * @param source  the model's directory, which need not exist either
+ * @throws QuantizeError QUANTIZE_OUTPUT if it is the source, inside it, in use or a file
+ */
+export function checkOutputDirectory(dir: string, source: string, overwrite: boolean): void {
+  const refuse = (problem: string): never => {
+    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
+  };
+  if (`${realPathToBe(resolve(dir))}${sep}`.startsWith(`${realPathToBe(resolve(source))}${sep}`)) {
+    refuse("is the source model or inside it; choose another directory");
+  }
+  if (!existsSync(dir)) return;
+  if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
+  if (!overwrite && readdirSync(dir).some((name) => !isPartial(name))) {
+    refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
+  }
+}
+
+/**
+ * Creates the output directory, or empties it of what a killed run left.
  *
  * @returns the outermost directory that had to be created, if any
- * @throws QuantizeError QUANTIZE_OUTPUT if it is the source, inside it, in use, a file or cannot be created
+ * @throws QuantizeError QUANTIZE_OUTPUT as `checkOutputDirectory` does, and if it cannot be created
  */
 export function prepareDirectory(
   dir: string,
   source: string,
-  mayBeFull: boolean,
+  use: { readonly mayBeFull: boolean; readonly keepsPartials: boolean },
 ): string | undefined {
-  const refuse = (problem: string): never => {
-    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
-  };
-  if (`${realPathToBe(dir)}${sep}`.startsWith(`${realpathSync(source)}${sep}`)) {
-    refuse("is the source model or inside it; choose another directory");
-  }
-  if (existsSync(dir)) {
-    if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
-    if (readdirSync(dir).length > 0 && !mayBeFull) {
-      refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
-    }
-    return undefined;
-  }
+  checkOutputDirectory(dir, source, use.mayBeFull);
   try {
-    return makeDirectories(dir);
+    const outermost = makeDirectories(dir);
+    if (use.keepsPartials) return outermost;
+    for (const name of readdirSync(dir).filter(isPartial)) rmSync(join(dir, name));
+    return outermost;
   } catch (cause) {
-    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: cannot be created: ${String(cause)}`, {
-      cause,
-    });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: cannot be used: ${reason}`, { cause });
   }
 }
 

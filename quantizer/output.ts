@@ -95,16 +95,16 @@ export class Output implements Disposable {
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
     const isWaiting = hasInterruptedRun(this.dir);
-    const mayBeFull = options.overwrite || (isWaiting && options.onExisting !== "refuse");
-    this.#created = prepareDirectory(this.dir, source, mayBeFull);
-    const { fingerprint } = options;
+    const { fingerprint, onExisting } = options;
+    const resumed =
+      isWaiting && onExisting === "resume" ? Journal.resume(this.dir, fingerprint) : undefined;
+    this.#created = prepareDirectory(this.dir, source, {
+      mayBeFull: options.overwrite || (isWaiting && onExisting !== "refuse"),
+      keepsPartials: resumed !== undefined,
+    });
     try {
-      const resumed =
-        isWaiting && options.onExisting === "resume"
-          ? Journal.resume(this.dir, fingerprint)
-          : undefined;
       // The journal goes first: a directory with partial files and without one would belong to nobody.
-      const isKept = options.onExisting !== "refuse";
+      const isKept = onExisting !== "refuse";
       this.#journal = resumed ?? (isKept ? Journal.start(this.dir, fingerprint) : undefined);
       const resume = resumed !== undefined;
       this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume });

@@ -7,6 +7,8 @@ import {
   type Linear,
   type Model,
   openModel,
+  requireReadableCompanions,
+  unusedTensors,
 } from "../runtime/index.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
@@ -55,6 +57,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   const { recipe, device, segments } = options;
   using model = openModel(options.source, device);
   checkSource(model, segments, recipe);
+  requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(model);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   using output = new Output(options.output, options.source, entries, {
@@ -73,6 +76,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     recipe,
     calibration: { segments: segments.length, tokens },
     linears: reports,
+    unused: unusedTensors(model),
     conversions: output.conversions,
     bitsPerWeight: bitsPerWeight(entries, linears),
     tensorBytes: output.tensorBytes,

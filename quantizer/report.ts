@@ -28,6 +28,8 @@ export type QuantizationReport = {
   readonly recipe: Recipe;
   readonly calibration: { readonly segments: number; readonly tokens: number };
   readonly linears: readonly LinearReport[];
+  /** Tensors of the source that the model makes no use of, left out. */
+  readonly unused: readonly string[];
   /** Values of other tensors that 16-bit storage could not hold. */
   readonly conversions: readonly ConversionReport[];
   /** Bits of packed weights, scales and zeros per weight of the quantized linears. */

@@ -5,6 +5,7 @@ export {
   type CheckpointWriter,
   copyCompanions,
   createCheckpointWriter,
+  isPartial,
   makeDirectories,
   openCheckpoint,
   planShards,
@@ -14,6 +15,7 @@ export {
   quantizedTensorEntries,
   readSafetensorsHeader,
   readTensorBytes,
+  requireReadableCompanions,
   type TensorSpec,
   totalTensorBytes,
   writeFileAtomic,
@@ -49,6 +51,7 @@ export {
   type QuantizedWeight,
   Step,
   type StepPart,
+  unusedTensors,
   zeroOffsetOf,
 } from "./model/index.ts";
 export {

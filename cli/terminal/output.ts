@@ -1,7 +1,7 @@
 // The only place that writes: results to stdout, everything else to stderr.
 
 import pc from "picocolors";
-import { printable } from "./format.ts";
+import { printable, wrapText } from "./format.ts";
 import { Progress, type ProgressStyle } from "./progress.ts";
 import type { TableStyle } from "./table.ts";
 
@@ -58,8 +58,11 @@ export class Output {
 
   /** What a user may like to know; not with -q. */
   note(text: string): void {
-    if (!this.#isQuiet)
-      this.#environment.stderr.write(`${this.#errorColors.dim(printable(text))}\n`);
+    if (this.#isQuiet) return;
+    const { stderr } = this.#environment;
+    const lines =
+      stderr.isTTY === true ? wrapText(printable(text), stderr.columns ?? 80) : [printable(text)];
+    for (const line of lines) stderr.write(`${this.#errorColors.dim(line)}\n`);
   }
 
   error(text: string): void {

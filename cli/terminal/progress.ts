@@ -97,6 +97,7 @@ function fitLine(
   const bar = columns < narrow ? "" : `${"█".repeat(filled)}${"░".repeat(barCells - filled)}`;
   const [label = "", ...pace] = details;
   const line = `${bar}${percent}  ${[...pace, label].join("  ")}`;
-  const limit = Math.max(10, columns - 1);
+  // The terminal shows Ctrl-C as ^C; a line that broke there could not be cleared.
+  const limit = Math.max(10, columns - 3);
   return displayWidth(line) <= limit ? line : `${line.slice(0, limit - 1)}…`;
 }

@@ -25,7 +25,7 @@ export interface Solver extends Disposable {
 /** A way to choose codes. */
 export type Method = {
   readonly name: string;
-  /** Whether it can work without calibration. */
+  /** Whether it needs calibration. */
   readonly needsHessian: boolean;
   /** Does what the linears of one stage share. */
   prepare(hessian: Hessian | undefined, recipe: Recipe, inFeatures: number): Promise<Solver>;

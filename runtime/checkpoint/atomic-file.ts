@@ -12,6 +12,11 @@ export function partialPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.partial`);
 }
 
+/** Whether a file's name is one of `partialPath`: what is left of a run that was killed. */
+export function isPartial(name: string): boolean {
+  return /^\..*\.partial$/.test(name);
+}
+
 /**
  * Writes a small file under a temporary name, flushes it to the disk and renames it into place.
  *

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { partialPath, writing } from "./atomic-file.ts";
 import { makeDirectories } from "./directory.ts";
 import { CheckpointError } from "./errors.ts";
-import { isLfsPointer, readExactly, statPath, withFile } from "./file-access.ts";
+import { isLfsPointer, readExactly, statPath, unlistable, withFile } from "./file-access.ts";
 
 export type CompanionReport = {
   readonly copied: readonly string[];
@@ -31,12 +31,21 @@ export function companionFiles(dir: string): readonly string[] {
   try {
     names = readdirSync(dir);
   } catch (cause) {
-    throw new CheckpointError("CHECKPOINT_READ", `${dir}: cannot be listed`, { cause });
+    throw unlistable(dir, cause);
   }
   return names
     .filter((name) => !name.startsWith(".") && !WEIGHT_FILE.test(name) && !REPLACED.has(name))
     .filter((name) => statPath(join(dir, name))?.isFile() ?? false)
     .sort();
+}
+
+/**
+ * Makes sure, before hours of work, that every companion can be copied after it.
+ *
+ * @throws CheckpointError CHECKPOINT_READ naming a file or the directory that cannot be read
+ */
+export function requireReadableCompanions(dir: string): void {
+  for (const file of companionFiles(dir)) withFile(join(dir, file), () => {});
 }
 
 /**

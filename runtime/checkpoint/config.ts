@@ -168,7 +168,9 @@ function fieldError(error: z.ZodError, raw: JsonObject, file: string): Checkpoin
   const names = old === undefined ? name : `${name} (or ${old})`;
   return new CheckpointError(
     "CHECKPOINT_CONFIG",
-    `${file}: field ${names}: ${issue?.message}; got ${got === undefined ? "nothing" : shown(got)}`,
+    got === undefined
+      ? `${file}: field ${names} is missing`
+      : `${file}: field ${names}: ${issue?.message}; got ${shown(got)}`,
     { cause: error },
   );
 }

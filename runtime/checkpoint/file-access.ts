@@ -114,3 +114,9 @@ function readError(path: string, cause: unknown): CheckpointError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new CheckpointError("CHECKPOINT_READ", `${path}: cannot be read: ${reason}`, { cause });
 }
+
+/** For a directory whose names cannot be read. */
+export function unlistable(dir: string, cause: unknown): CheckpointError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new CheckpointError("CHECKPOINT_READ", `${dir}: cannot be listed: ${reason}`, { cause });
+}

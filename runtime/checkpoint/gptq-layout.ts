@@ -1,18 +1,10 @@
 // Which tensors a GPTQ checkpoint holds for each linear: names, dtypes, shapes. What is in them is computed elsewhere.
 // See auto_gptq/nn_modules/qlinear/qlinear_cuda_old.py.
 
-import type { QwenConfig } from "./config.ts";
 import type { TensorSpec } from "./dtype.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import type { QuantizationConfig } from "./quantization-config.ts";
-import {
-  type LinearShape,
-  LM_HEAD_NAME,
-  LN_F_NAME,
-  qwenBlockLinears,
-  qwenBlockName,
-  WTE_NAME,
-} from "./qwen-tensors.ts";
+import type { LinearShape } from "./qwen-tensors.ts";
 
 /** Dtype of everything that is not packed: scales, biases, norms, embeddings. */
 export type FloatDtype = "F16" | "BF16";
@@ -51,58 +43,6 @@ export function quantizedTensorEntries(
   ];
   if (hasBias)
     entries.push({ name: `${linearName}.bias`, dtype: floatDtype, shape: [outFeatures] });
-  return entries;
-}
-
-export type QuantizedCheckpointOptions = {
-  readonly floatDtype: FloatDtype;
-  /**
-   * "all" gives every quantized linear a bias, zeros where the model has none, as in the official files: loaders of
-   * that time declare one everywhere and would leave it uninitialised. "source" writes only the model's own.
-   */
-  readonly bias: "all" | "source";
-};
-
-/**
- * Every tensor of a quantized Qwen v1 checkpoint, in the order of the official files. Linears that
- * `quantization.modulesInBlock` does not list keep their weight.
- *
- * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming the first linear whose size does not fit
- */
-export function quantizedCheckpointEntries(
-  config: QwenConfig,
-  quantization: Pick<QuantizationConfig, "bits" | "groupSize" | "modulesInBlock">,
-  options: QuantizedCheckpointOptions,
-): readonly TensorSpec[] {
-  const { hiddenSize, vocabSize, layers } = config;
-  const float = (name: string, shape: readonly number[]): TensorSpec => ({
-    name,
-    dtype: options.floatDtype,
-    shape,
-  });
-  const quantized = quantization.modulesInBlock?.flat();
-  const linearEntries = (block: string, linear: LinearShape): readonly TensorSpec[] => {
-    const name = `${block}.${linear.part}`;
-    if (quantized?.includes(linear.part) ?? true) {
-      const { bits, groupSize } = quantization;
-      const hasBias = linear.hasBias || options.bias === "all";
-      const { floatDtype } = options;
-      return quantizedTensorEntries(name, linear, { bits, groupSize, floatDtype, hasBias });
-    }
-    const weight = float(`${name}.weight`, [linear.outFeatures, linear.inFeatures]);
-    return linear.hasBias ? [weight, float(`${name}.bias`, [linear.outFeatures])] : [weight];
-  };
-
-  const entries: TensorSpec[] = [float(WTE_NAME, [vocabSize, hiddenSize])];
-  for (let layer = 0; layer < layers; layer++) {
-    const block = qwenBlockName(layer);
-    entries.push(float(`${block}.ln_1.weight`, [hiddenSize]));
-    for (const linear of qwenBlockLinears(config)) {
-      if (linear.part === "mlp.w1") entries.push(float(`${block}.ln_2.weight`, [hiddenSize]));
-      entries.push(...linearEntries(block, linear));
-    }
-  }
-  entries.push(float(LN_F_NAME, [hiddenSize]), float(LM_HEAD_NAME, [vocabSize, hiddenSize]));
   return entries;
 }
 

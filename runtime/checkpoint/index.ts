@@ -1,17 +1,14 @@
-export { writeFileAtomic } from "./atomic-file.ts";
-export { companionFiles, copyCompanions } from "./companions.ts";
+export { isPartial, writeFileAtomic } from "./atomic-file.ts";
+export { companionFiles, copyCompanions, requireReadableCompanions } from "./companions.ts";
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError } from "./errors.ts";
-export {
-  quantizedCheckpointEntries,
-  quantizedTensorEntries,
-} from "./gptq-layout.ts";
+export { quantizedTensorEntries } from "./gptq-layout.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
-export { qwenBlockLinears, qwenParameterCount, qwenTensorShapes } from "./qwen-tensors.ts";
+export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";
 export { readSafetensorsHeader, readTensorBytes, type TensorEntry } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";

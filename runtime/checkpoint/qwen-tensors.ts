@@ -8,16 +8,9 @@ export type LinearShape = {
   readonly part: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  /** Whether the model defines a bias; a quantized file may carry one anyway. */
   readonly hasBias: boolean;
 };
-
-export const WTE_NAME = "transformer.wte.weight";
-export const LN_F_NAME = "transformer.ln_f.weight";
-export const LM_HEAD_NAME = "lm_head.weight";
-
-export function qwenBlockName(layer: number): string {
-  return `transformer.h.${layer}`;
-}
 
 /** The linears of one block, in file order; weights are [outFeatures, inFeatures], biases [outFeatures]. */
 export function qwenBlockLinears(config: QwenConfig): readonly LinearShape[] {
@@ -40,10 +33,12 @@ export function qwenBlockLinears(config: QwenConfig): readonly LinearShape[] {
 /** Every tensor of the un-quantized model, 8 per block and 3 outside when only c_attn has a bias. */
 export function qwenTensorShapes(config: QwenConfig): ReadonlyMap<string, readonly number[]> {
   const { hiddenSize, vocabSize, layers } = config;
-  const shapes = new Map<string, readonly number[]>([[WTE_NAME, [vocabSize, hiddenSize]]]);
+  const shapes = new Map<string, readonly number[]>([
+    ["transformer.wte.weight", [vocabSize, hiddenSize]],
+  ]);
   const linears = qwenBlockLinears(config);
   for (let layer = 0; layer < layers; layer++) {
-    const block = qwenBlockName(layer);
+    const block = `transformer.h.${layer}`;
     shapes.set(`${block}.ln_1.weight`, [hiddenSize]);
     for (const { part, inFeatures, outFeatures, hasBias } of linears) {
       if (part === "mlp.w1") shapes.set(`${block}.ln_2.weight`, [hiddenSize]);
@@ -51,16 +46,7 @@ export function qwenTensorShapes(config: QwenConfig): ReadonlyMap<string, readon
       if (hasBias) shapes.set(`${block}.${part}.bias`, [outFeatures]);
     }
   }
-  shapes.set(LN_F_NAME, [hiddenSize]);
-  shapes.set(LM_HEAD_NAME, [vocabSize, hiddenSize]);
+  shapes.set("transformer.ln_f.weight", [hiddenSize]);
+  shapes.set("lm_head.weight", [vocabSize, hiddenSize]);
   return shapes;
-}
-
-/** Number of parameters, computed from the shapes. */
-export function qwenParameterCount(config: QwenConfig): number {
-  let total = 0;
-  for (const shape of qwenTensorShapes(config).values()) {
-    total += shape.reduce((product, size) => product * size, 1);
-  }
-  return total;
 }

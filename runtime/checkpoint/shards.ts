@@ -2,9 +2,10 @@
 
 import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { isPartial } from "./atomic-file.ts";
 import type { StoredDtype } from "./dtype.ts";
 import { CheckpointError, shown } from "./errors.ts";
-import { statPath } from "./file-access.ts";
+import { statPath, unlistable } from "./file-access.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json.ts";
 import { readSafetensorsHeader, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 
@@ -95,7 +96,7 @@ function listNames(dir: string): readonly string[] {
   try {
     return readdirSync(dir).sort();
   } catch (cause) {
-    throw new CheckpointError("CHECKPOINT_READ", `${dir}: cannot be listed`, { cause });
+    throw unlistable(dir, cause);
   }
 }
 
@@ -202,7 +203,7 @@ function missingWeights(dir: string, names: readonly string[]): CheckpointError 
       `${dir}: there are shards (${shown(shard)}) but no model.safetensors.index.json; download the index too`,
     );
   }
-  const partial = names.find((name) => /^\..*\.partial$/.test(name));
+  const partial = names.find(isPartial);
   const hint = partial === undefined ? "" : `; ${shown(partial)} is left from an interrupted run`;
   return new CheckpointError(
     "CHECKPOINT_NOT_FOUND",

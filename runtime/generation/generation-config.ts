@@ -14,7 +14,7 @@ export type GenerationConfig = {
   readonly sampling: SamplingOptions;
 };
 
-// Defaults are those of Hugging Face's GenerationConfig, and of the original code for max_window_size.
+// Defaults turn sampling off; max_window_size and max_new_tokens are those of the original code.
 const schema = z.object({
   chat_format: z.string().optional(),
   max_new_tokens: z.number().int().min(1).default(512),
@@ -34,12 +34,14 @@ const schema = z.object({
 export function readGenerationConfig(dir: string): GenerationConfig {
   const file = join(dir, "generation_config.json");
   const json = existsSync(file) ? readJsonFile(file, "CHECKPOINT_CONFIG") : {};
-  const parsed = schema.safeParse(json);
+  // A null counts as absent.
+  const given = Object.entries(json).filter(([, value]) => value !== null);
+  const parsed = schema.safeParse(Object.fromEntries(given));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new CheckpointError(
       "CHECKPOINT_CONFIG",
-      `${file}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not valid"}`,
+      `${file}: field ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not valid"}`,
     );
   }
   const fields = parsed.data;

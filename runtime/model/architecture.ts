@@ -79,7 +79,7 @@ export interface Model extends Disposable {
   evict(prefix: string): void;
 }
 
-/** A model family: one file exporting one of these, and one line in architectures.ts. */
+/** A model family: one file exporting one of these, and one line in load.ts. */
 export type Architecture = {
   /** As in config.json's `architectures`. */
   readonly name: string;

@@ -11,18 +11,12 @@ import {
 } from "../../kernels/index.ts";
 import {
   CheckpointError,
+  type LinearShape,
   type QuantizationConfig,
   readTensorBytes,
   requireTensor,
 } from "../checkpoint/index.ts";
 import type { Weights } from "./weights.ts";
-
-export type LinearShape = {
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  /** Whether the model defines a bias; a quantized file may carry one anyway. */
-  readonly hasBias: boolean;
-};
 
 /** A quantized weight before it is packed; groups are numbered along the stored group axis. */
 export type QuantizedWeight = {
@@ -51,7 +45,7 @@ export function zeroOffsetOf(format: QuantizationConfig["checkpointFormat"]): 0 
 export function decodeLinear(
   weights: Weights,
   name: string,
-  shape: LinearShape,
+  shape: Omit<LinearShape, "part">,
   config: QuantizationConfig,
 ): { weight: GptqWeight; bias: FloatTensor | undefined } {
   const { inFeatures, outFeatures } = shape;

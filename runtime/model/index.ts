@@ -10,3 +10,4 @@ export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
 export { openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
 export { Step, type StepPart } from "./step.ts";
+export { unusedTensors } from "./unused.ts";

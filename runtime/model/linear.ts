@@ -1,6 +1,6 @@
 import { type F32, type FloatTensor, type GptqWeight, ops } from "../../kernels/index.ts";
-import type { QuantizationConfig } from "../checkpoint/index.ts";
-import { decodeLinear, type LinearShape } from "./gptq-format.ts";
+import type { LinearShape, QuantizationConfig } from "../checkpoint/index.ts";
+import { decodeLinear } from "./gptq-format.ts";
 import type { Weights } from "./weights.ts";
 
 /** y = x·Wᵀ + b, however W is stored. */
@@ -56,7 +56,7 @@ export function gptqLinear(weight: GptqWeight, bias: FloatTensor | undefined): L
 export function loadLinear(
   weights: Weights,
   name: string,
-  shape: LinearShape,
+  shape: Omit<LinearShape, "part">,
   quantization: QuantizationConfig | undefined,
 ): Linear {
   const packed = quantization !== undefined && !weights.has(`${name}.weight`);

@@ -6,6 +6,7 @@ import {
   parseQwenConfig,
   type QuantizationConfig,
   type QwenConfig,
+  qwenBlockLinears,
   qwenTensorShapes,
   readQuantizationConfig,
 } from "../checkpoint/index.ts";
@@ -26,17 +27,6 @@ export const qwen: Architecture = {
   name: "QWenLMHeadModel",
   load: (checkpoint, device) => new QwenModel(checkpoint, device),
 };
-
-/** Linears of a block in stage order, with their extents as functions of the config. */
-const linearShapes = {
-  "attn.c_attn": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: 3 * c.hiddenSize }),
-  "attn.c_proj": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.hiddenSize }),
-  "mlp.w1": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
-  "mlp.w2": (c: QwenConfig) => ({ inFeatures: c.hiddenSize, outFeatures: c.ffnSize }),
-  "mlp.c_proj": (c: QwenConfig) => ({ inFeatures: c.ffnSize, outFeatures: c.hiddenSize }),
-} as const;
-type LinearName = keyof typeof linearShapes;
-const linearNames = Object.keys(linearShapes) as readonly LinearName[];
 
 /** alpha(L) = max(2^ceil(log2(L / seq_length) + 1) − 1, 1), the factor of the rotary base. */
 export function ntkAlpha(length: number, trainedLength: number): number {
@@ -158,11 +148,10 @@ class QwenBlock implements Block {
     this.#norm1 = weights.float(`${this.name}.ln_1.weight`, [config.hiddenSize]);
     this.#norm2 = weights.float(`${this.name}.ln_2.weight`, [config.hiddenSize]);
     this.#linears = new Map(
-      linearNames.map((name) => {
-        const hasBias = name === "attn.c_attn" ? config.hasQkvBias : config.hasLinearBias;
-        const shape = { ...linearShapes[name](config), hasBias };
-        return [name, loadLinear(weights, `${this.name}.${name}`, shape, quantization)];
-      }),
+      qwenBlockLinears(config).map((linear) => [
+        linear.part,
+        loadLinear(weights, `${this.name}.${linear.part}`, linear, quantization),
+      ]),
     );
     this.stages = [
       { linears: ["attn.c_attn"], run: (state, context) => this.#attend(state, context) },
@@ -215,7 +204,7 @@ class QwenBlock implements Block {
     return { hidden: this.#addResidual(state, "mlp.c_proj"), input: undefined };
   }
 
-  #addResidual(state: BlockState, name: LinearName): F32 {
+  #addResidual(state: BlockState, name: string): F32 {
     using before = state.hidden;
     using input = state.input;
     using change = this.linear(name).apply(required(input));

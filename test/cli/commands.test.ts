@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
@@ -44,6 +44,32 @@ describe("nibble quantize", () => {
     expect(object(await nibble(made))["tokens"]).toBe(3);
   });
 
+  test("takes a directory that holds nothing but what a killed run left, and removes that", async () => {
+    const killed = join(temporary.path, "killed");
+    mkdirSync(killed);
+    writeFileSync(join(killed, ".model-00001-of-00009.safetensors.partial"), "half");
+    expect(await nibble(["quantize", mini, ...flags, "-o", killed])).toMatchObject({ status: 0 });
+    expect(readdirSync(killed).sort()).toEqual(readdirSync(quantized).sort());
+  });
+
+  test("says, and keeps in its report, which tensors the model has no use for", async () => {
+    const source = join(temporary.path, "seven-layers");
+    cpSync(mini, source, { recursive: true });
+    const config = readFileSync(join(mini, "config.json"), "utf8");
+    const fewer = config.replace('"num_hidden_layers": 8', '"num_hidden_layers": 7');
+    writeFileSync(join(source, "config.json"), fewer);
+    const out = join(temporary.path, "seven-layers-int4");
+    const { stdout } = await nibble(["quantize", source, "--method", "rtn", "-o", out]);
+    expect(stdout).toMatch(/left out +transformer\.h\.7\./);
+    const report = JSON.parse(readFileSync(join(out, "report.json"), "utf8"));
+    expect(report.unused).toHaveLength(8);
+    const { stderr } = await nibble(["generate", source, "-p", "x", "--max-new-tokens", "1"]);
+    expect(stderr).toContain("transformer.h.7.");
+    expect(
+      (await nibble(["generate", out, "-p", "x", "--max-new-tokens", "1"])).stderr,
+    ).not.toContain("note:");
+  });
+
   test("reports progress on a pipe in plain lines", () => {
     expect(outcome.stderr).toMatch(/^ *\d+ % {2}\S/m);
     expect(outcome.stderr).not.toMatch(control);
@@ -84,16 +110,24 @@ describe("nibble quantize", () => {
     expect(object(await nibble(args))["recipe"]).toMatchObject({ order: expected });
   });
 
-  test("stops on Ctrl-C with 130 and leaves nothing behind", async () => {
+  test("stops on Ctrl-C with 130, says how to continue, and continues", async () => {
     const dir = join(temporary.path, "stopped");
     const whole = ["quantize", mini, "--data", calibrationText, "-o", dir];
-    const { status, stdout } = await nibble(whole, {
+    const stopped = await nibble(whole, {
       onError: (text, kill) => {
-        if (text.includes(" % ")) kill("SIGINT");
+        if (text.includes("h.3")) kill("SIGINT");
       },
     });
-    expect({ status, stdout }).toEqual({ status: 130, stdout: "" });
-    expect(existsSync(dir)).toBe(false);
+    expect({ status: stopped.status, stdout: stopped.stdout }).toEqual({ status: 130, stdout: "" });
+    expect(stopped.stderr).toMatch(/keeps what is done: the same command continues/);
+    expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
+    const other = await nibble([...whole, "--bits", "8"]);
+    expect(other.status).toBe(2);
+    expect(other.stderr).toMatch(/another recipe.*--restart/s);
+    const continued = await nibble(whole);
+    expect(continued.status).toBe(0);
+    expect(continued.stderr).toMatch(/continuing an interrupted run/);
+    expect(readdirSync(dir).some((name) => name.startsWith("."))).toBe(false);
   });
 });
 

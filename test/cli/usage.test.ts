@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
@@ -14,6 +14,19 @@ writeFileSync(path("rows.csv"), "a,b\n");
 mkdirSync(path("full"));
 writeFileSync(path("full/file"), "kept");
 mkdirSync(path("not-a-model"));
+
+/** The bundled model with one file rewritten. */
+function variant(name: string, file: string, rewrite: (text: string) => string): void {
+  cpSync(mini, path(name), { recursive: true });
+  writeFileSync(path(`${name}/${file}`), rewrite(readFileSync(join(mini, file), "utf8")));
+}
+variant("large-tokenizer", "qwen.tiktoken", (text) => {
+  const first = text.trim().split("\n").length;
+  const more = Array.from({ length: 500 }, (_, i) => {
+    return `${Buffer.from(`\u0001${i}`).toString("base64")} ${first + i}`;
+  });
+  return [text.trim(), ...more].join("\n");
+});
 
 const quantize = ["quantize", mini, "--data", calibrationText];
 const evaluate = ["evaluate", mini, "--data", evaluationText];
@@ -35,7 +48,7 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["samples below 1", [...quantize, ...out, "--samples", "0"], "--samples"],
     ["segments longer than the model takes", [...quantize, ...out, "--length", "4096"], "--length"],
     ["damping above 1", [...quantize, ...out, "--damping", "7"], "--damping"],
-    ["damping of 0", [...quantize, ...out, "--damping", "0"], "damping"],
+    ["damping of 0", [...quantize, ...out, "--damping", "0"], "--damping"],
     ["a shard size of nothing", [...quantize, ...out, "--max-shard-size", "0"], "--max-shard-size"],
     ["an unknown order", [...quantize, ...out, "--act-order", "random"], "--act-order"],
     ["an order for rtn", [...quantize, ...out, "--method", "rtn", "--act-order"], "--act-order"],
@@ -44,6 +57,8 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["an output that is a file", [...quantize, "-o", path("short.txt")], "--output"],
     ["an output inside the source", [...quantize, "-o", join(mini, "int4")], "--output"],
     ["the source as output", [...quantize, "-o", mini, "--overwrite"], "--output"],
+    ["an output without a name", [...quantize, "-o", ""], "--output"],
+    ["a model without a name", ["generate", "", "--prompt", "x"], "model"],
     ["a second model", [...quantize, ...out, mini], "argument"],
     ["a window of one token", [...evaluate, "--window", "1"], "--window"],
     ["a window longer than the model takes", [...evaluate, "--window", "4096"], "--window"],
@@ -63,6 +78,8 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["an empty stop", [...generate, "--stop", ""], "--stop"],
     ["more tokens than the model takes", [...generate, "--max-new-tokens", "2048"], "2048"],
     ["no thread", [...generate, "--threads", "0"], "--threads"],
+    ["a seed beyond 2^53", [...generate, "--seed", "9007199254740993"], "9007199254740991"],
+    ["a file for the demo", ["demo", "--keep", path("short.txt")], "--keep"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
@@ -96,7 +113,16 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
     ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
     ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
-    ["a missing second model", ["evaluate", mini, nowhere, "--data", evaluationText], nowhere],
+    [
+      "a missing second model",
+      ["evaluate", mini, nowhere, "--data", evaluationText],
+      `${nowhere}: no such directory`,
+    ],
+    [
+      "a tokenizer with more tokens than the model",
+      ["generate", path("large-tokenizer"), "--prompt", "x"],
+      "large-tokenizer/qwen.tiktoken",
+    ],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
     expect(stderr).toMatch(/(^|\n)error: [^\n]*\n$/);

@@ -51,6 +51,16 @@ describe("output", () => {
     expect(piped.written.stdout).toBe("a\u001b[1mb");
   });
 
+  test("has notes broken between words on a terminal only", () => {
+    const words = `${"word ".repeat(20)}end`;
+    const live = terminal({ color: false });
+    live.output.note(words);
+    expect(live.written.stderr).toBe(`${"word ".repeat(16).trim()}\n${"word ".repeat(4)}end\n`);
+    const piped = terminal({}, {}, false);
+    piped.output.note(words);
+    expect(piped.written.stderr).toBe(`${words}\n`);
+  });
+
   test("has errors on one line, and notes unless it is quiet", () => {
     const { output, written } = terminal({ quiet: true, color: false });
     output.note("note");

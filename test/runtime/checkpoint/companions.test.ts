@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   ftruncateSync,
   lstatSync,
@@ -11,7 +12,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { companionFiles, copyCompanions } from "../../../runtime/checkpoint/index.ts";
+import {
+  companionFiles,
+  copyCompanions,
+  requireReadableCompanions,
+} from "../../../runtime/checkpoint/index.ts";
 import { repositoryPath } from "../../support/shared.ts";
 import { temporaryDirectory } from "../../support/tiny-checkpoint.ts";
 import { refusal } from "./refusal.ts";
@@ -123,6 +128,16 @@ describe("copyCompanions", () => {
     symlinkSync(from, to);
     expect(refusal(() => copyCompanions(from, to)).code).toBe("CHECKPOINT_WRITE");
     expect(refusal(() => copyCompanions(from, from)).code).toBe("CHECKPOINT_WRITE");
+  });
+
+  // Root reads everything.
+  it.skipIf(process.getuid?.() === 0)("tells beforehand which companion cannot be read", () => {
+    fill();
+    requireReadableCompanions(from);
+    chmodSync(join(from, "LICENSE"), 0);
+    const { code, message } = refusal(() => requireReadableCompanions(from));
+    expect(code).toBe("CHECKPOINT_READ");
+    expect(message).toContain("LICENSE");
   });
 
   it("creates no output when the model directory does not exist", () => {

@@ -1,13 +1,16 @@
 import { ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { parseRecipe, type Recipe } from "../../../quantizer/index.ts";
+import { quantizedEntries } from "../../../quantizer/output.ts";
 import {
   type JsonObject,
   openCheckpoint,
   parseQwenConfig,
   planShards,
-  quantizedCheckpointEntries,
   quantizedTensorEntries,
+  qwenBlockLinears,
+  qwenTensorShapes,
   readQuantizationConfig,
   readSafetensorsHeader,
   requireTensor,
@@ -22,10 +25,19 @@ import { refusal } from "./refusal.ts";
 const directory = temporaryDirectory();
 afterAll(directory.remove);
 
-const OFFICIAL = { floatDtype: "F16", bias: "all" } as const;
-
 function config(raw: Readonly<Record<string, unknown>>) {
   return parseQwenConfig(raw as JsonObject, "config.json");
+}
+
+/** What the quantizer writes of a model. */
+function layoutOf(raw: Readonly<Record<string, unknown>>, recipe: Partial<Recipe>) {
+  const parsed = config(raw);
+  const linears = Array.from({ length: parsed.layers }, (_, layer) =>
+    qwenBlockLinears(parsed).map(
+      (linear) => [`transformer.h.${layer}.${linear.part}`, linear] as const,
+    ),
+  );
+  return quantizedEntries(qwenTensorShapes(parsed), new Map(linears.flat()), parseRecipe(recipe));
 }
 
 describe("quantizedTensorEntries", () => {
@@ -85,10 +97,10 @@ describe("quantizedTensorEntries", () => {
   });
 });
 
-describe("quantizedCheckpointEntries", () => {
+describe("the layout of a whole model", () => {
   it.each(PUBLISHED_SIZES)("comes to the exact bytes of $model", ({ config: raw, ...expected }) => {
     const bytes = ([4, 8] as const).map((bits) => {
-      const entries = quantizedCheckpointEntries(config(raw), { bits, groupSize: 128 }, OFFICIAL);
+      const entries = layoutOf(raw, { bits });
       return totalTensorBytes(planShards(entries, 2e9));
     });
     expect(bytes).toEqual([expected.int4Bytes, expected.int8Bytes]);
@@ -100,11 +112,7 @@ describe("quantizedCheckpointEntries", () => {
   ] as const)(
     "re-sums to the bytes of 1.8B from a file of $bits bits on the disk",
     ({ bits, total }) => {
-      const entries = quantizedCheckpointEntries(
-        config(QWEN_1_8B),
-        { bits, groupSize: 128 },
-        OFFICIAL,
-      );
+      const entries = layoutOf(QWEN_1_8B, { bits });
       const { header, fileBytes } = encodeHeader(entries, new Map([["format", "pt"]]));
       const path = join(directory.path, `int${bits}.safetensors`);
       const fd = openSync(path, "w");
@@ -121,36 +129,9 @@ describe("quantizedCheckpointEntries", () => {
   );
 
   it("writes 27 tensors per block with all biases, 23 with those of the source", () => {
-    const count = (bias: "all" | "source") =>
-      quantizedCheckpointEntries(
-        config(QWEN_7B),
-        { bits: 4, groupSize: 128 },
-        { floatDtype: "F16", bias },
-      ).length;
-    expect(count("all")).toBe(32 * 27 + 3);
-    expect(count("source")).toBe(32 * 23 + 3);
-  });
-
-  it("keeps the weight of linears that the quantization leaves out", () => {
-    const modulesInBlock = [["attn.c_proj"], ["mlp.w1", "mlp.w2"]];
-    const entries = quantizedCheckpointEntries(
-      config(QWEN_7B),
-      { bits: 4, groupSize: 128, modulesInBlock },
-      OFFICIAL,
-    );
-    const block = entries
-      .map(({ name }) => name)
-      .filter((name) => name.startsWith("transformer.h.7."));
-    expect(block.map((name) => name.slice("transformer.h.7.".length))).toEqual([
-      "ln_1.weight",
-      "attn.c_attn.weight",
-      "attn.c_attn.bias",
-      ...["qweight", "qzeros", "scales", "g_idx", "bias"].map((part) => `attn.c_proj.${part}`),
-      "ln_2.weight",
-      ...["qweight", "qzeros", "scales", "g_idx", "bias"].map((part) => `mlp.w1.${part}`),
-      ...["qweight", "qzeros", "scales", "g_idx", "bias"].map((part) => `mlp.w2.${part}`),
-      "mlp.c_proj.weight",
-    ]);
+    const count = (zeroBias: boolean) => layoutOf(QWEN_7B, { zeroBias }).length;
+    expect(count(true)).toBe(32 * 27 + 3);
+    expect(count(false)).toBe(32 * 23 + 3);
   });
 
   for (const bits of [4, 8] as const) {
@@ -161,11 +142,7 @@ describe("quantizedCheckpointEntries", () => {
         const checkpoint = openCheckpoint(reference!);
         const quantization = readQuantizationConfig(checkpoint.dir, checkpoint.config)!;
         expect(quantization.bits).toBe(bits);
-        const entries = quantizedCheckpointEntries(
-          config(checkpoint.config),
-          quantization,
-          OFFICIAL,
-        );
+        const entries = layoutOf(checkpoint.config, { bits });
         expect(entries.map(({ name }) => name).sort()).toEqual(
           [...checkpoint.tensors.keys()].sort(),
         );

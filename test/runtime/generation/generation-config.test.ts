@@ -35,6 +35,13 @@ describe("generation_config.json", () => {
     expect(readGenerationConfig(dir.path).sampling.temperature).toBe(0);
   });
 
+  test("with null in a field means the same as without the field", () => {
+    write({ do_sample: true, top_k: null, max_new_tokens: null });
+    const config = readGenerationConfig(dir.path);
+    write({ do_sample: true });
+    expect(config).toEqual(readGenerationConfig(dir.path));
+  });
+
   test.each([{ top_p: 2 }, { max_new_tokens: 0 }, { do_sample: "yes" }])(
     "is refused with the field's name when it holds %j",
     (content) => {

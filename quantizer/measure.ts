@@ -15,12 +15,19 @@ export async function requireFinite(tensor: FloatTensor, name: string): Promise<
   );
 }
 
-/** Squared output error per calibration token, and its share of the squared output. */
+/**
+ * Squared output error per calibration token, and its share of the squared output.
+ *
+ * @param original   [out, in], overwritten in the columns of dead inputs, as is `quantized`
+ */
 export async function measure(
   original: F32,
   quantized: F32,
   hessian: Hessian,
 ): Promise<{ loss: number; relativeError: number }> {
+  // Inputs that no token reached have no output; their stand-in on the diagonal must not count.
+  ops.zeroColumns(original, hessian.diagonal);
+  ops.zeroColumns(quantized, hessian.diagonal);
   using lost = ops.quadraticForm(original, quantized, hessian.matrix);
   using whole = ops.quadraticForm(original, undefined, hessian.matrix);
   const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);

@@ -186,7 +186,7 @@ class Run {
     const layer = `${block.name} ${linears.join(", ")}`;
     using hessian = seen ? await sum.finish(layer) : undefined;
     const { recipe } = this.#options;
-    using solver = await methods[recipe.method].prepare(hessian, recipe, inFeatures);
+    using solver = await methods[recipe.method].prepare(hessian, recipe);
     const shared = (performance.now() - started) / 1000 / linears.length;
     for (const name of linears) {
       this.#options.signal?.throwIfAborted();
@@ -209,7 +209,10 @@ class Run {
     const fullName = `${block.name}.${name}`;
     const linear = block.linear(name);
     using original = await this.#floatWeight(linear, fullName);
-    if (hessian !== undefined) ops.zeroColumns(original, hessian.diagonal);
+    // A solver spreads errors through the Hessian, which knows nothing of these inputs: their weights go.
+    if (hessian !== undefined && methods[this.#options.recipe.method].needsHessian) {
+      ops.zeroColumns(original, hessian.diagonal);
+    }
     const result = stage.solver.quantize(ops.copy(original));
     const { packed, weight } = await this.#store(fullName, result, linear);
     using quantized = ops.dequantize(weight);

@@ -28,5 +28,5 @@ export type Method = {
   /** Whether it needs calibration. */
   readonly needsHessian: boolean;
   /** Does what the linears of one stage share. */
-  prepare(hessian: Hessian | undefined, recipe: Recipe, inFeatures: number): Promise<Solver>;
+  prepare(hessian: Hessian | undefined, recipe: Recipe): Promise<Solver>;
 };

@@ -42,7 +42,7 @@ async function quantize(device: Device, layer: string, recipe: Recipe): Promise<
   const diagonal = device.from("f32", diagonalValues);
   using hessian = new Hessian(matrix, diagonal, diagonalValues, 1);
   const original = device.from("f32", file.f32(name("weight")), [out, columns]);
-  using solver = await methods.gptq.prepare(hessian, recipe, columns);
+  using solver = await methods.gptq.prepare(hessian, recipe);
   const result = solver.quantize(ops.copy(original));
   expect(result.fallback).toBeUndefined();
   const encoded = encodeLinear(result, undefined, {

@@ -201,7 +201,7 @@ describe("the output directory", () => {
 async function packLinears(model: Model, device: Device, recipe: Recipe): Promise<void> {
   const castCounts = device.zeros("i32", [2]);
   const options = { bits: recipe.bits, dtype: recipe.dtype, groupSize: recipe.groupSize };
-  using solver = await methods.rtn.prepare(undefined, recipe, 0);
+  using solver = await methods.rtn.prepare(undefined, recipe);
   for (let i = 0; i < model.shape.layers; i++) {
     const block = model.block(i);
     for (const name of block.stages.flatMap(({ linears }) => linears)) {

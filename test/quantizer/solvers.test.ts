@@ -143,7 +143,7 @@ describe("a Hessian that cannot be factored", () => {
     expect(steps).toBeCloseTo(Math.round(steps));
     expect(steps).toBeGreaterThan(0.5);
     expect(damped?.damping).toBeLessThan(1e-4); // what f32 needs, not the last step
-    using solver = await methods.gptq.prepare(hessian, recipe, n);
+    using solver = await methods.gptq.prepare(hessian, recipe);
     const weight = normal(8 * n, seeded(10));
     const result = solver.quantize(device.from("f32", weight, [8, n]));
     expect(result).toMatchObject({
@@ -162,13 +162,13 @@ describe("a Hessian that cannot be factored", () => {
     using hessian = hessianOf(device, values, n);
     expect(await factorHessian(hessian, 0.01, undefined)).toBeUndefined();
     const weight = normal(8 * n, seeded(11));
-    using solver = await methods.gptq.prepare(hessian, recipe, n);
+    using solver = await methods.gptq.prepare(hessian, recipe);
     const result = solver.quantize(device.from("f32", weight, [8, n]));
     expect(result).toMatchObject({
       method: "rtn",
       fallback: expect.stringContaining("not positive definite"),
     });
-    using rtn = await methods.rtn.prepare(undefined, recipe, n);
+    using rtn = await methods.rtn.prepare(undefined, recipe);
     const rounded = rtn.quantize(device.from("f32", weight, [8, n]));
     expect(await result.codes.read()).toEqual(await rounded.codes.read());
   });

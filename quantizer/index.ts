@@ -1,4 +1,6 @@
+export { type Adapter, openAdapter } from "./adapter.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
+export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {

@@ -8,6 +8,7 @@ import {
   type Model,
   openModel,
 } from "../runtime/index.ts";
+import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
@@ -20,6 +21,8 @@ import type { LinearReport, QuantizationReport } from "./report.ts";
 export type QuantizeOptions = {
   /** Directory of the float model. */
   readonly source: string;
+  /** Directory of a LoRA adapter to merge into the weights. */
+  readonly adapter?: string | undefined;
   /** Directory for the result; must be empty or absent unless `overwrite`. */
   readonly output: string;
   /** Calibration tokens, never padded. */
@@ -42,7 +45,11 @@ export type QuantizeOptions = {
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizationReport> {
   const started = performance.now();
   const { recipe, device, segments } = options;
-  using model = openModel(options.source, device);
+  using overlay =
+    options.adapter === undefined
+      ? undefined
+      : await openAdapter(options.adapter, options.source, device);
+  using model = openModel(options.source, device, { overlay });
   checkSource(model, segments, recipe);
   const linears = linearExtents(model);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -57,6 +64,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   return output.finish(model, recipe, {
     nibble: options.version,
     source: options.source,
+    ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     recipe,
     calibration: { segments: segments.length, tokens },
     linears: reports,

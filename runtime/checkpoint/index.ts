@@ -3,7 +3,7 @@ export { companionFiles, copyCompanions } from "./companions.ts";
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
-export { CheckpointError } from "./errors.ts";
+export { CheckpointError, shown } from "./errors.ts";
 export {
   quantizedCheckpointEntries,
   quantizedTensorEntries,

@@ -2,6 +2,7 @@ export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "
 export { forward, runBlock } from "./forward.ts";
 export { type EncodedLinear, encodeLinear, type QuantizedWeight } from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
-export { openModel } from "./load.ts";
+export { type OpenModelOptions, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
 export { Step, type StepPart } from "./step.ts";
+export type { WeightOverlay } from "./weights.ts";

@@ -45,7 +45,7 @@ const harmless: ReadonlySet<string> = new Set([
   ...Object.keys(schema.shape),
   ...["peft_type", "task_type", "auto_mapping", "revision", "inference_mode", "peft_version"],
   ...["base_model_name_or_path", "lora_dropout", "megatron_core", "runtime_config"],
-  ...["init_lora_weights", "eva_config", "ensure_weight_tying"],
+  ...["init_lora_weights", "eva_config", "ensure_weight_tying", "qalora_group_size"],
 ]);
 
 /** Settings that are refused unless they are off, and why. */

@@ -74,6 +74,7 @@ export function requireComplete(
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_ADAPTER", `${file}: ${problem}`);
   };
+  if (tensors.pairs.size + tensors.replacements.size === 0) refuse("holds no tensor");
   for (const saved of config.savedModules) {
     const owned = [...shapes.keys()].filter((name) => isNamed(ownerOf(name), [saved]));
     const lost = owned.length === 0 ? saved : owned.find((name) => !tensors.replacements.has(name));

@@ -24,7 +24,7 @@ export function prepareDirectory(
   if (existsSync(dir)) {
     if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
     if (readdirSync(dir).length > 0 && !overwrite) {
-      refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
+      refuse("is not empty; choose another directory");
     }
     return undefined;
   }

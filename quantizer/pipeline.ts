@@ -51,7 +51,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
   checkSource(model, segments, recipe);
-  const linears = linearExtents(model);
+  const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   using output = new Output(options.output, options.source, entries, {
     recipe,
@@ -98,7 +98,9 @@ function checkSource(model: Model, segments: readonly Int32Array[], recipe: Reci
   }
 }
 
-function linearExtents(model: Model): LinearExtents {
+/** Read without an adapter: extents need no merged weights. */
+function linearExtents(source: string, device: Device): LinearExtents {
+  using model = openModel(source, device);
   const extents = new Map<string, Linear>();
   for (let i = 0; i < model.shape.layers; i++) {
     using block = model.loadBlock(i);

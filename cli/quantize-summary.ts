@@ -23,6 +23,7 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
   const linears = plural(report.linears.length, "linear");
   return [
     colors.bold(describeRecipe(report.recipe)),
+    ...optional("adapter", report.adapter === undefined ? [] : [report.adapter], field),
     field("weights", [`${linears} at ${report.bitsPerWeight.toFixed(2)} bits per weight`]),
     field("size", [`${formatBytes(report.tensorBytes)} (before: ${context.sourceSize})`]),
     ...optional("calibration", segments === 0 ? [] : [calibration], field),
@@ -35,9 +36,20 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     field("time", [formatSeconds(report.seconds)]),
     field("result", [dir]),
     "",
-    `Next: nibble evaluate ${quoted(report.source)} ${quoted(dir)} --data TEXT_FILE`,
-    `      nibble generate ${quoted(dir)} --prompt "…"`,
+    ...nextSteps(report, dir),
   ].join("\n");
+}
+
+/** With an adapter, what the result is to be compared with has to be made first. */
+function nextSteps({ source, adapter }: QuantizationReport, dir: string): readonly string[] {
+  const merge = `nibble merge ${quoted(source)} --adapter ${quoted(adapter ?? "")} -o MERGED`;
+  const original = adapter === undefined ? quoted(source) : "MERGED";
+  const commands = [
+    ...(adapter === undefined ? [] : [merge]),
+    `nibble evaluate ${original} ${quoted(dir)} --data TEXT_FILE`,
+    `nibble generate ${quoted(dir)} --prompt "…"`,
+  ];
+  return commands.map((command, i) => `${i === 0 ? "Next:" : "     "} ${command}`);
 }
 
 /** Every linear in the order it was quantized. */

@@ -23,6 +23,7 @@ import { version } from "./version.ts";
 
 type QuantizeFlags = CommonFlags & {
   readonly output: string;
+  readonly adapter?: string;
   readonly bits: string;
   readonly groupSize: string;
   readonly data?: string;
@@ -52,6 +53,7 @@ const examples = `
 Examples:
   nibble quantize Qwen-1_8B-Chat --data chats.json -o Qwen-1_8B-Chat-Int4
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
+  nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
 
 Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
@@ -67,6 +69,7 @@ function defineQuantize(command: Command): void {
     )
     .argument("<model>", "directory of the float model", path)
     .requiredOption("-o, --output <dir>", "directory for the result", path)
+    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights first", path)
     .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
     .addOption(
       choice(
@@ -153,6 +156,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     using progress = output.progress(segments.tokens);
     return await quantizeModel({
       ...{ source, output: flags.output, segments: segments.ids, recipe, device, version, signal },
+      adapter: flags.adapter,
       overwrite: flags.overwrite ?? false,
       onExisting: flags.restart === true ? "restart" : "resume",
       onResume: (pieces) =>

@@ -15,6 +15,10 @@ export class RecipeError extends Error {
 
 export type QuantizeErrorCode =
   | "QUANTIZE_SOURCE"
+  /** An adapter is broken or does not fit the model. */
+  | "QUANTIZE_ADAPTER"
+  /** An adapter of a kind that cannot be merged. */
+  | "QUANTIZE_ADAPTER_KIND"
   | "QUANTIZE_OUTPUT"
   | "QUANTIZE_RESUME"
   | "QUANTIZE_NOT_FINITE"

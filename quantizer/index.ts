@@ -1,5 +1,7 @@
+export { type Adapter, openAdapter } from "./adapter.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
+export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
 export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export type { QuantizeProgress } from "./progress.ts";

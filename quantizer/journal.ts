@@ -5,13 +5,14 @@ import {
   existsSync,
   fsyncSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   truncateSync,
   writeSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { Checkpoint } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import type { Recipe } from "./recipe.ts";
@@ -27,6 +28,8 @@ export type Fingerprint = {
   readonly "source files": string;
   readonly recipe: string;
   readonly "calibration data": string;
+  /** Empty without one. */
+  readonly adapter: string;
 };
 
 /** A completed piece of work: one tensor that stays float, or one block. */
@@ -45,21 +48,28 @@ export function fingerprintOf(
   checkpoint: Checkpoint,
   recipe: Recipe,
   segments: readonly Int32Array[],
-  version: string,
+  options: { readonly version: string; readonly adapter?: string | undefined },
 ): Fingerprint {
-  const files = checkpoint.weightFiles.map((file) => {
-    const { size, mtimeMs } = statSync(file);
-    return `${basename(file)} ${size} ${mtimeMs}`;
-  });
   const hash = createHash("sha256");
   for (const ids of segments) hash.update(`${ids.length} `).update(ids);
   return {
-    program: version,
+    program: options.version,
     source: checkpoint.dir,
-    "source files": `${files.join(", ")} ${JSON.stringify(checkpoint.config)}`,
+    "source files": `${checkpoint.weightFiles.map(describeFile)} ${JSON.stringify(checkpoint.config)}`,
     recipe: JSON.stringify(recipe),
     "calibration data": hash.digest("hex"),
+    adapter: options.adapter === undefined ? "" : describeFiles(options.adapter),
   };
+}
+
+function describeFile(path: string): string {
+  const { size, mtimeMs } = statSync(path);
+  return `${basename(path)} ${size} ${mtimeMs}`;
+}
+
+function describeFiles(dir: string): string {
+  const names = readdirSync(dir).sort();
+  return [resolve(dir), ...names.map((name) => describeFile(join(dir, name)))].join(", ");
 }
 
 /** An append-only file: a fingerprint, then one line per completed piece. */

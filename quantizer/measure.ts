@@ -11,7 +11,7 @@ export async function requireFinite(tensor: FloatTensor, name: string): Promise<
   if (count === 0) return;
   throw new QuantizeError(
     "QUANTIZE_NOT_FINITE",
-    `${name} holds ${count} values that are NaN or infinite; the source is broken`,
+    `${name} holds ${count} values that are NaN or infinite; the model, or what was merged into it, is broken`,
   );
 }
 

@@ -10,6 +10,7 @@ import {
   requireReadableCompanions,
   unusedTensors,
 } from "../runtime/index.ts";
+import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
@@ -26,6 +27,8 @@ import { checkSource } from "./source.ts";
 export type QuantizeOptions = {
   /** Directory of the float model. */
   readonly source: string;
+  /** Directory of a LoRA adapter to merge into the weights. */
+  readonly adapter?: string | undefined;
   /** Directory for the result; must be empty or absent unless `overwrite`. */
   readonly output: string;
   /** Calibration tokens, never padded. */
@@ -55,16 +58,20 @@ export type QuantizeOptions = {
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizationReport> {
   const started = performance.now();
   const { recipe, device, segments } = options;
-  using model = openModel(options.source, device);
+  using overlay =
+    options.adapter === undefined
+      ? undefined
+      : await openAdapter(options.adapter, options.source, device);
+  using model = openModel(options.source, device, { overlay });
   checkSource(model, segments, recipe);
   requireReadableCompanions(model.checkpoint.dir);
-  const linears = linearExtents(model);
+  const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   using output = new Output(options.output, options.source, entries, {
     recipe,
     overwrite: options.overwrite ?? false,
     onExisting: options.onExisting ?? "resume",
-    fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options.version),
+    fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options),
   });
   if (output.resumed > 0) options.onResume?.(output.resumed);
   const run = new Run(options, model, output);
@@ -73,6 +80,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   return output.finish(model, recipe, {
     nibble: options.version,
     source: options.source,
+    ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     recipe,
     calibration: { segments: segments.length, tokens },
     linears: reports,
@@ -84,7 +92,9 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   });
 }
 
-function linearExtents(model: Model): LinearExtents {
+/** Read without an adapter: extents need no merged weights. */
+function linearExtents(source: string, device: Device): LinearExtents {
+  using model = openModel(source, device);
   const extents = new Map<string, Linear>();
   for (let i = 0; i < model.shape.layers; i++) {
     using block = model.loadBlock(i);

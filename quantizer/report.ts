@@ -25,6 +25,8 @@ export type LinearReport = {
 export type QuantizationReport = {
   readonly nibble: string;
   readonly source: string;
+  /** The LoRA adapter that was merged into the source's weights. */
+  readonly adapter?: string;
   readonly recipe: Recipe;
   readonly calibration: { readonly segments: number; readonly tokens: number };
   readonly linears: readonly LinearReport[];

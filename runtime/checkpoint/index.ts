@@ -3,7 +3,7 @@ export { companionFiles, copyCompanions, requireReadableCompanions } from "./com
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
-export { CheckpointError } from "./errors.ts";
+export { CheckpointError, shown } from "./errors.ts";
 export { quantizedTensorEntries } from "./gptq-layout.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";

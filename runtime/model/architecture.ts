@@ -2,6 +2,7 @@ import type { CacheLayer, Device, F32, FloatTensor } from "../../kernels/index.t
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { Linear } from "./linear.ts";
 import type { Step } from "./step.ts";
+import type { WeightOverlay } from "./weights.ts";
 
 /** What a block's tokens are between two stages; it owns both tensors. */
 export type BlockState = {
@@ -83,5 +84,5 @@ export interface Model extends Disposable {
 export type Architecture = {
   /** As in config.json's `architectures`. */
   readonly name: string;
-  load(checkpoint: Checkpoint, device: Device): Model;
+  load(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined): Model;
 };

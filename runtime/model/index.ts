@@ -7,7 +7,8 @@ export {
   zeroOffsetOf,
 } from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
-export { openModel } from "./load.ts";
+export { type OpenModelOptions, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
 export { Step, type StepPart } from "./step.ts";
 export { unusedTensors } from "./unused.ts";
+export type { WeightOverlay } from "./weights.ts";

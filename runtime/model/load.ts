@@ -2,16 +2,22 @@ import type { Device } from "../../kernels/index.ts";
 import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { qwen } from "./qwen.ts";
+import type { WeightOverlay } from "./weights.ts";
 
 /** Every model family that can be run; a new one is a file beside this and an entry here. */
 const architectures: readonly Architecture[] = [qwen];
+
+export type OpenModelOptions = {
+  /** Must outlive the model. */
+  readonly overlay?: WeightOverlay | undefined;
+};
 
 /**
  * Opens a model directory. Weights are mapped, not read.
  *
  * @throws CheckpointError naming the file, tensor or field that is missing, broken or not supported
  */
-export function openModel(dir: string, device: Device): Model {
+export function openModel(dir: string, device: Device, options: OpenModelOptions = {}): Model {
   const checkpoint = openCheckpoint(dir);
   const names = checkpoint.config["architectures"];
   const declared = Array.isArray(names) ? names : [];
@@ -25,5 +31,5 @@ export function openModel(dir: string, device: Device): Model {
         `supported: ${architectures.map(({ name }) => name).join(", ")}`,
     );
   }
-  return architecture.load(checkpoint, device);
+  return architecture.load(checkpoint, device, options.overlay);
 }

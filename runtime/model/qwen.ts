@@ -21,11 +21,11 @@ import type {
 } from "./architecture.ts";
 import { type Linear, loadLinear } from "./linear.ts";
 import type { Step } from "./step.ts";
-import { Weights } from "./weights.ts";
+import { type WeightOverlay, Weights } from "./weights.ts";
 
 export const qwen: Architecture = {
   name: "QWenLMHeadModel",
-  load: (checkpoint, device) => new QwenModel(checkpoint, device),
+  load: (checkpoint, device, overlay) => new QwenModel(checkpoint, device, overlay),
 };
 
 /** alpha(L) = max(2^ceil(log2(L / seq_length) + 1) − 1, 1), the factor of the rotary base. */
@@ -50,7 +50,7 @@ class QwenModel implements Model {
   readonly #head: FloatTensor;
   readonly #blocks: (Block | undefined)[] = [];
 
-  constructor(checkpoint: Checkpoint, device: Device) {
+  constructor(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined) {
     const config = parseQwenConfig(checkpoint.config, `${checkpoint.dir}/config.json`);
     this.device = device;
     this.checkpoint = checkpoint;
@@ -66,7 +66,7 @@ class QwenModel implements Model {
       trainedLength: config.seqLength,
       maxLength: config.maxPositions,
     };
-    this.#weights = new Weights(checkpoint, device);
+    this.#weights = new Weights(checkpoint, device, overlay);
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);

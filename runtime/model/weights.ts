@@ -12,15 +12,28 @@ const floatDtypes = { BF16: "bf16", F16: "f16", F32: "f32" } as const satisfies 
 >;
 const floatNames = ["BF16", "F16", "F32"] as const;
 
+/** Puts other float tensors in the place of a checkpoint's as they are read. */
+export interface WeightOverlay {
+  /**
+   * Asked on every read of a tensor, with the same answer each time.
+   *
+   * @param stored  the checkpoint's own tensor, only valid during the call
+   * @returns a new tensor of the same shape for the caller to dispose, or undefined to keep the stored one
+   */
+  replace(name: string, stored: FloatTensor): FloatTensor | undefined;
+}
+
 /** The tensors of a checkpoint as views of its mapped files: nothing is read before it is used. */
 export class Weights implements Disposable {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
+  readonly #overlay: WeightOverlay | undefined;
   readonly #files = new Map<string, MappedFile>();
 
-  constructor(checkpoint: Checkpoint, device: Device) {
+  constructor(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined) {
     this.checkpoint = checkpoint;
     this.device = device;
+    this.#overlay = overlay;
   }
 
   has(name: string): boolean {
@@ -32,7 +45,12 @@ export class Weights implements Disposable {
     const entry = requireTensor(this.checkpoint, name, { dtypes: floatNames, shape });
     const dtype = floatNames.find((stored) => stored === entry.dtype);
     if (dtype === undefined) throw unexpectedDtype(entry);
-    return this.#file(entry).tensor(this.device, entry.begin, floatDtypes[dtype], entry.shape);
+    const { begin } = entry;
+    const stored = this.#file(entry).tensor(this.device, begin, floatDtypes[dtype], entry.shape);
+    const replacement = this.#overlay?.replace(name, stored);
+    if (replacement === undefined) return stored;
+    stored[Symbol.dispose]();
+    return replacement;
   }
 
   /** @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype */

@@ -62,7 +62,7 @@ async function expectSameWeights(dir: string): Promise<DecodedCheckpoint> {
   expect(decoded.linears.length).toBeGreaterThan(0);
   using device = openDevice({ threads: 2 });
   const checkpoint = openCheckpoint(dir);
-  using weights = new Weights(checkpoint, device);
+  using weights = new Weights(checkpoint, device, undefined);
   const quantization = readQuantizationConfig(dir, checkpoint.config);
   if (quantization === undefined) throw new Error(`${dir} does not say that it is quantized`);
   for (const linear of decoded.linears) {

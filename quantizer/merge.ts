@@ -1,0 +1,132 @@
+// A float model with an adapter's changes in its weights, as a checkpoint of its own.
+import { readdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Device, FloatTensor } from "../kernels/index.ts";
+import {
+  type CheckpointWriter,
+  copyCompanions,
+  createCheckpointWriter,
+  type Model,
+  openModel,
+  planShards,
+  type TensorSpec,
+  totalTensorBytes,
+  writeFileAtomic,
+} from "../runtime/index.ts";
+import { openAdapter } from "./adapter.ts";
+import { requireFinite } from "./measure.ts";
+import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import type { QuantizeProgress } from "./progress.ts";
+
+export type MergeOptions = {
+  /** Directory of the float model. */
+  readonly source: string;
+  /** Directory of the LoRA adapter. */
+  readonly adapter: string;
+  /** Directory for the result; must be empty or absent. */
+  readonly output: string;
+  readonly maxShardBytes: number;
+  readonly device: Device;
+  readonly signal?: AbortSignal | undefined;
+  onProgress?(progress: QuantizeProgress): void;
+};
+
+/** What a merge did. */
+export type MergeReport = {
+  readonly source: string;
+  readonly adapter: string;
+  /** Tensors that the adapter changed. */
+  readonly changed: readonly string[];
+  /** Bytes of all tensors of the checkpoint. */
+  readonly tensorBytes: number;
+  readonly seconds: number;
+  readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
+};
+
+const storedNames = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+
+/**
+ * Merges a LoRA adapter into a model and writes the result: every tensor in the dtype it has in the source, with the
+ * source's config and other small files. Quantizing it gives the bytes that quantizing with the adapter gives.
+ *
+ * @throws QuantizeError, CheckpointError, KernelError; the signal's reason when aborted. Nothing is then left under a
+ *   final name.
+ */
+export async function mergeModel(options: MergeOptions): Promise<MergeReport> {
+  const started = performance.now();
+  const { source, device } = options;
+  using overlay = await openAdapter(options.adapter, source, device);
+  using model = openModel(source, device, { overlay });
+  const plan = planShards(tensorSpecs(model), options.maxShardBytes);
+  const output = resolve(options.output);
+  const created = prepareDirectory(output, source, { mayBeFull: false, keepsPartials: false });
+  try {
+    using writer = createCheckpointWriter(output, plan, new Map());
+    await writeTensors(model, writer, options);
+    const files = finish(model, writer, output);
+    return {
+      ...{ source, adapter: options.adapter, changed: overlay.names, files },
+      tensorBytes: totalTensorBytes(plan),
+      seconds: (performance.now() - started) / 1000,
+    };
+  } catch (error) {
+    removeCreated(output, created);
+    throw error;
+  }
+}
+
+function tensorSpecs(model: Model): readonly TensorSpec[] {
+  return [...model.tensorShapes()].map(([name, shape]) => {
+    const entry = model.checkpoint.tensors.get(name);
+    if (entry !== undefined) return { name, dtype: entry.dtype, shape };
+    using tensor = model.tensor(name); // says what is missing
+    return { name, dtype: storedNames[tensor.dtype], shape };
+  });
+}
+
+async function writeTensors(
+  model: Model,
+  writer: CheckpointWriter,
+  { signal, onProgress }: MergeOptions,
+): Promise<void> {
+  const names = [...model.tensorShapes().keys()];
+  for (const [i, name] of names.entries()) {
+    signal?.throwIfAborted();
+    onProgress?.({ label: name, fraction: i / names.length });
+    using tensor = model.tensor(name);
+    await requireFinite(tensor, name);
+    await append(writer, name, tensor);
+    model.evict(name);
+  }
+}
+
+/** Elements of a large tensor that are written together. */
+const partElements = 2 ** 24;
+
+async function append(writer: CheckpointWriter, name: string, tensor: FloatTensor): Promise<void> {
+  const [rows = 1, width = 1] = tensor.shape;
+  const partRows = Math.max(1, Math.floor(partElements / width));
+  for (let start = 0; start < rows; start += partRows) {
+    using part = tensor.narrow(0, start, Math.min(partRows, rows - start));
+    const values = await part.read();
+    writer.append(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+}
+
+/** Adds the small files and gives everything its final name; if that fails, takes what it added away again. */
+function finish(model: Model, writer: CheckpointWriter, dir: string): MergeReport["files"] {
+  writer.flush();
+  const before = new Set(readdirSync(dir));
+  try {
+    const { copied, skipped } = copyCompanions(model.checkpoint.dir, dir);
+    const config = JSON.stringify(model.checkpoint.config, undefined, 2);
+    writeFileAtomic(join(dir, "config.json"), `${config}\n`);
+    writer.finish();
+    return { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) };
+  } catch (error) {
+    for (const file of readdirSync(dir)) {
+      if (!before.has(file)) rmSync(join(dir, file), { force: true });
+    }
+    throw error;
+  }
+}

@@ -3,9 +3,10 @@ import type { CommandSpec } from "./command.ts";
 import { demo } from "./demo.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 
-const commands: readonly CommandSpec[] = [quantize, evaluate, generate, demo];
+const commands: readonly CommandSpec[] = [quantize, evaluate, generate, inspect, demo];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

@@ -5,6 +5,8 @@ export {
   type CheckpointWriter,
   copyCompanions,
   createCheckpointWriter,
+  type Inspection,
+  inspectCheckpoint,
   makeDirectories,
   openCheckpoint,
   planShards,

@@ -8,6 +8,7 @@ export {
   quantizedCheckpointEntries,
   quantizedTensorEntries,
 } from "./gptq-layout.ts";
+export { type Inspection, inspectCheckpoint } from "./inspection.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";

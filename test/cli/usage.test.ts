@@ -96,6 +96,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
     ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
     ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
+    ["a missing model to inspect", ["inspect", nowhere], nowhere],
     ["a missing second model", ["evaluate", mini, nowhere, "--data", evaluationText], nowhere],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
@@ -107,7 +108,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "evaluate", "generate", "demo"])(
+  test.each(["quantize", "evaluate", "generate", "inspect", "demo"])(
     "of %s goes to stdout, ends with 0 and fits 80 columns",
     async (command) => {
       const { status, stdout, stderr } = await nibble([command, "--help"]);

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 import type { CommandSpec } from "./command.ts";
 import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 
-const commands: readonly CommandSpec[] = [quantize, evaluate, generate, inspect, demo];
+const commands: readonly CommandSpec[] = [quantize, evaluate, generate, inspect, doctor, demo];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

@@ -108,7 +108,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "evaluate", "generate", "inspect", "demo"])(
+  test.each(["quantize", "evaluate", "generate", "inspect", "doctor", "demo"])(
     "of %s goes to stdout, ends with 0 and fits 80 columns",
     async (command) => {
       const { status, stdout, stderr } = await nibble([command, "--help"]);

@@ -7,7 +7,16 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
+import { verify } from "./verify.ts";
 
-const commands: readonly CommandSpec[] = [quantize, evaluate, generate, inspect, doctor, demo];
+const commands: readonly CommandSpec[] = [
+  quantize,
+  evaluate,
+  generate,
+  inspect,
+  verify,
+  doctor,
+  demo,
+];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

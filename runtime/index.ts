@@ -3,10 +3,13 @@ export {
   type Checkpoint,
   CheckpointError,
   type CheckpointWriter,
+  checkLoaders,
   copyCompanions,
   createCheckpointWriter,
   type Inspection,
   inspectCheckpoint,
+  type LoaderCheck,
+  loaderNames,
   makeDirectories,
   openCheckpoint,
   planShards,
@@ -18,6 +21,7 @@ export {
   readTensorBytes,
   type TensorSpec,
   totalTensorBytes,
+  type Verdict,
   writeFileAtomic,
 } from "./checkpoint/index.ts";
 export {
@@ -42,10 +46,13 @@ export {
 } from "./generation/index.ts";
 export {
   type Block,
+  compareWithSource,
   encodeLinear,
   forward,
   gptqLinear,
   type Linear,
+  type LinearComparison,
+  loadEveryBlock,
   type Model,
   openModel,
   type QuantizedWeight,

@@ -10,6 +10,15 @@ export {
 } from "./gptq-layout.ts";
 export { type Inspection, inspectCheckpoint } from "./inspection.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
+export {
+  checkLoaders,
+  type Finding,
+  type LoaderCheck,
+  loaderNames,
+  type RuleKind,
+  type TensorParallelSize,
+  type Verdict,
+} from "./loader-rules/index.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
 export { qwenBlockLinears, qwenParameterCount, qwenTensorShapes } from "./qwen-tensors.ts";

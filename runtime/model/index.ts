@@ -2,6 +2,7 @@ export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "
 export { forward, runBlock } from "./forward.ts";
 export { type EncodedLinear, encodeLinear, type QuantizedWeight } from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
-export { openModel } from "./load.ts";
+export { loadEveryBlock, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
+export { compareWithSource, type LinearComparison } from "./source-comparison.ts";
 export { Step, type StepPart } from "./step.ts";

@@ -27,3 +27,16 @@ export function openModel(dir: string, device: Device): Model {
   }
   return architecture.load(checkpoint, device);
 }
+
+/**
+ * Opens a model and each of its blocks once, to see that it can be run. Group indices and symmetric zeros are read,
+ * packed weights are not.
+ *
+ * @throws CheckpointError as `openModel`
+ */
+export function loadEveryBlock(dir: string, device: Device): void {
+  using model = openModel(dir, device);
+  for (let index = 0; index < model.shape.layers; index++) {
+    using _block = model.loadBlock(index);
+  }
+}

@@ -48,8 +48,9 @@ function renderFinding({ id, kind, reason, violations }: Finding, output: Output
   ];
 }
 
-function renderParallel({ tensorParallel }: Verification, { colors }: Output): string[] {
-  if (tensorParallel.length === 0) return [];
+function renderParallel({ tensorParallel, verdicts }: Verification, { colors }: Output): string[] {
+  const isRefused = verdicts.some((each) => each.loader === "vllm" && each.outcome === "refuses");
+  if (isRefused || tensorParallel.length === 0) return [];
   const works = tensorParallel.filter(({ problem }) => problem === undefined);
   const sizes = works.map(({ size }) => size).join(", ") || "none";
   const first = tensorParallel.find(({ problem }) => problem !== undefined);

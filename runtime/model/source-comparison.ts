@@ -24,8 +24,8 @@ export type LinearComparison = {
 };
 
 /**
- * Rounding errs by at most half a step; GPTQ moves weights further, to 0.32 … 0.50 in AutoGPTQ's int4 and int8 of the
- * bundled model. Zeros that are off by one give 1.04 or more, another model's weights several.
+ * Rounding errs by at most half a step; GPTQ moves weights further, to 0.32 … 0.57 in AutoGPTQ's and our int4 and int8
+ * of the bundled model. Zeros that are off by one give 1.04 or more, another model's weights several.
  */
 const plausibleSteps = 0.9;
 

@@ -63,6 +63,7 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["an empty stop", [...generate, "--stop", ""], "--stop"],
     ["more tokens than the model takes", [...generate, "--max-new-tokens", "2048"], "2048"],
     ["no thread", [...generate, "--threads", "0"], "--threads"],
+    ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
@@ -96,6 +97,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
     ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
     ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
+    ["a model to verify that is not quantized", ["verify", mini], mini],
     ["a missing model to inspect", ["inspect", nowhere], nowhere],
     ["a missing second model", ["evaluate", mini, nowhere, "--data", evaluationText], nowhere],
   ])("%s", async (_name, args, named) => {
@@ -108,7 +110,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "evaluate", "generate", "inspect", "doctor", "demo"])(
+  test.each(["quantize", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
     "of %s goes to stdout, ends with 0 and fits 80 columns",
     async (command) => {
       const { status, stdout, stderr } = await nibble([command, "--help"]);

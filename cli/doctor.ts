@@ -11,7 +11,8 @@ import {
 import { openModel } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { NegativeOutcome } from "./errors.ts";
-import { formatBytes, plural, printable } from "./terminal/format.ts";
+import { formatField } from "./terminal/field.ts";
+import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { formatTable } from "./terminal/table.ts";
 import { version } from "./version.ts";
@@ -135,12 +136,11 @@ function tryModel(dir: string): { readonly extent: string } {
 }
 
 export function renderDiagnosis(diagnosis: Diagnosis, output: Output): string {
-  const { colors } = output;
   const field = (name: string, value: string): string =>
-    `  ${colors.dim(name.padEnd(10))} ${printable(value)}`;
+    formatField(name, value, 10, output.tableStyle);
   const { versions, processor, memory, kernels, model } = diagnosis;
   return [
-    colors.bold(`nibble ${versions.nibble}`),
+    output.colors.bold(`nibble ${versions.nibble}`),
     field("node", `${versions.node} on ${versions.platform} (${versions.system})`),
     field("processor", `${processor.model}, ${plural(processor.threads, "thread")}`),
     field("memory", `${formatBytes(memory.total)}, ${formatBytes(memory.free)} free`),

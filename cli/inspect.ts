@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { type Inspection, inspectCheckpoint } from "../runtime/index.ts";
 import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { formatField } from "./terminal/field.ts";
 import { formatBytes, formatCount, plural, printable } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { formatTable } from "./terminal/table.ts";
@@ -64,9 +65,8 @@ function isComplete({ missing, misshapen, hasTokenizer }: Inspection): boolean {
 }
 
 /** @returns lines of "name  value" */
-export function renderInspection(inspection: Inspection, { colors }: Output): string {
-  const field = (name: string, value: string): string =>
-    `  ${colors.dim(name.padEnd(13))} ${printable(value)}`;
+export function renderInspection(inspection: Inspection, { colors, tableStyle }: Output): string {
+  const field = (name: string, value: string): string => formatField(name, value, 13, tableStyle);
   const { shape, dtypes, tensors, files } = inspection;
   const tensorBytes = dtypes.reduce((sum, { bytes }) => sum + bytes, 0);
   const shares = dtypes.map(({ dtype, bytes }) => `${dtype} ${formatBytes(bytes)}`);
@@ -88,7 +88,7 @@ export function renderInspection(inspection: Inspection, { colors }: Output): st
     ...listed("wrong shape", inspection.misshapen, field),
     ...listed("unexpected", inspection.unexpected, field),
     ...files.map(({ name, bytes }, i) =>
-      field(i === 0 ? "files" : "", `${formatBytes(bytes).padStart(8)}  ${name}`),
+      field(i === 0 ? "files" : "", `${name}, ${formatBytes(bytes)}`),
     ),
   ].join("\n");
 }

@@ -1,5 +1,6 @@
 // What `nibble verify` prints for people.
 
+import { formatField } from "./terminal/field.ts";
 import { plural, printable, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import type { Verification } from "./verify.ts";
@@ -48,24 +49,25 @@ function renderFinding({ id, kind, reason, violations }: Finding, output: Output
   ];
 }
 
-function renderParallel({ tensorParallel, verdicts }: Verification, { colors }: Output): string[] {
+function renderParallel(
+  { tensorParallel, verdicts }: Verification,
+  { tableStyle }: Output,
+): string[] {
   const isRefused = verdicts.some((each) => each.loader === "vllm" && each.outcome === "refuses");
   if (isRefused || tensorParallel.length === 0) return [];
   const works = tensorParallel.filter(({ problem }) => problem === undefined);
   const sizes = works.map(({ size }) => size).join(", ") || "none";
   const first = tensorParallel.find(({ problem }) => problem !== undefined);
   const reason = first === undefined ? "" : `; not ${first.size}: ${first.problem}`;
-  return [`  ${"GPUs in vLLM".padEnd(13)} ${sizes}${colors.dim(reason)}`];
+  return [formatField("GPUs in vLLM", `${sizes}${reason}`, 13, tableStyle)];
 }
 
-function renderComparison({ comparison }: Verification, { colors }: Output): string[] {
+function renderComparison({ comparison }: Verification, { tableStyle }: Output): string[] {
   if (comparison === undefined) return [];
-  const name = `  ${"source".padEnd(13)} `;
+  const field = (value: string) => formatField("source", value, 13, tableStyle);
   const [worst] = [...comparison].sort((a, b) => b.relativeError - a.relativeError);
-  if (worst === undefined) return [`${name}no quantized linear to compare`];
+  if (worst === undefined) return [field("no quantized linear to compare")];
   const error = `relative error up to ${(100 * worst.relativeError).toFixed(2)} %`;
   const where = `${worst.name}, ${worst.errorInSteps.toFixed(2)} steps of its grid`;
-  return [
-    `${name}${plural(comparison.length, "linear")} compared, ${error} ${colors.dim(`(${where})`)}`,
-  ];
+  return [field(`${plural(comparison.length, "linear")} compared, ${error} (${where})`)];
 }

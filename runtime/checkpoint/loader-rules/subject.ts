@@ -1,7 +1,7 @@
 // A directory as loaders see it, broken or not: what cannot be read is a finding, not an error.
 
 import { readdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { parseQwenConfig, type QwenConfig } from "../config.ts";
 import { CheckpointError } from "../errors.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "../json.ts";
@@ -95,7 +95,7 @@ function readWeights(dir: string, problems: string[]): Pick<Subject, "tensors" |
   const checkpoint = noting(problems, () => openCheckpoint(dir));
   const weightFiles = new Map<string, ReadonlyMap<string, string>>();
   for (const path of checkpoint?.weightFiles ?? []) {
-    weightFiles.set(path.slice(dir.length + 1), readSafetensorsHeader(path).metadata);
+    weightFiles.set(basename(path), readSafetensorsHeader(path).metadata);
   }
   return { tensors: checkpoint?.tensors ?? new Map(), weightFiles };
 }

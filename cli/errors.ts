@@ -36,6 +36,13 @@ export class InputError extends Error {
   }
 }
 
+/** The result is printed and says that something is not in order: exit code 1 and no further message. */
+export class NegativeOutcome extends Error {
+  static {
+    NegativeOutcome.prototype.name = "NegativeOutcome";
+  }
+}
+
 export type Failure = {
   readonly exitCode: number;
   /** One line without "error:"; undefined where the reason has been printed or is no error. */
@@ -90,6 +97,9 @@ export function describeFailure(error: unknown, isInterrupted: boolean): Failure
   if (isInterrupted) return { exitCode: exitCodes.interrupted, message: "interrupted" };
   if (error instanceof CommanderError) {
     return { exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage, message: undefined };
+  }
+  if (error instanceof NegativeOutcome) {
+    return { exitCode: exitCodes.failure, message: undefined };
   }
   const exitCode = knownExitCode(error);
   if (exitCode !== undefined && error instanceof Error) return { exitCode, message: error.message };

@@ -1,12 +1,24 @@
 #!/usr/bin/env node
 import type { CommandSpec } from "./command.ts";
 import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
+import { verify } from "./verify.ts";
 
-const commands: readonly CommandSpec[] = [quantize, merge, evaluate, generate, demo];
+const commands: readonly CommandSpec[] = [
+  quantize,
+  merge,
+  evaluate,
+  generate,
+  inspect,
+  verify,
+  doctor,
+  demo,
+];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

@@ -10,7 +10,7 @@ import { version } from "./version.ts";
 const exitCodeHelp = `
 Exit codes:
   0    done
-  1    failed
+  1    failed, or what was checked is not in order
   2    the command line is wrong
   3    a model or file is missing, broken or unsuitable
   130  interrupted with Ctrl-C

@@ -19,6 +19,9 @@ export type Native = {
   openDevice(threads: number, isa: string): D;
   closeDevice(device: D): void;
   detectedIsa(): string;
+  cpuFeatures(): readonly string[];
+  /** operation, implementation, level it needs */
+  candidates(): readonly (readonly [string, string, string])[];
   /** live, cached and peak bytes */
   memory(device: D, resetPeak: boolean): Float64Array;
   allocate(device: D, dtype: DType, shape: Float64Array): T;

@@ -11,8 +11,8 @@ import {
   type Model,
   planShards,
   quantizationConfigJson,
+  quantizedCheckpointEntries,
   quantizedConfigJson,
-  quantizedTensorEntries,
   type TensorSpec,
   totalTensorBytes,
   writeFileAtomic,
@@ -38,16 +38,9 @@ export function quantizedEntries(
   linears: LinearExtents,
   recipe: Recipe,
 ): readonly TensorSpec[] {
+  const { bits, groupSize, zeroBias } = recipe;
   const floatDtype = recipe.dtype === "f16" ? "F16" : "BF16";
-  return [...shapes].flatMap(([name, shape]): readonly TensorSpec[] => {
-    const [, owner = "", kind = ""] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
-    const linear = linears.get(owner);
-    if (linear === undefined) return [{ name, dtype: floatDtype, shape: [...shape] }];
-    if (kind === "bias") return []; // written with the weight
-    const hasBias = recipe.zeroBias || shapes.has(`${owner}.bias`);
-    const { bits, groupSize } = recipe;
-    return quantizedTensorEntries(owner, linear, { bits, groupSize, floatDtype, hasBias });
-  });
+  return quantizedCheckpointEntries(shapes, linears, { bits, groupSize, floatDtype, zeroBias });
 }
 
 /** Bits of packed weights, scales and zeros per weight of the quantized linears. */

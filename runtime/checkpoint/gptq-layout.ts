@@ -46,6 +46,31 @@ export function quantizedTensorEntries(
   return entries;
 }
 
+/**
+ * Every tensor of a checkpoint in which some linears are quantized, in the float model's order.
+ *
+ * @param shapes   name and shape of every tensor of the float model
+ * @param linears  the quantized linears by name
+ * @param layout   with `zeroBias`, linears without a bias get one of zeros, as in the official files: loaders of that time
+ *   declare one everywhere and would leave it uninitialised
+ * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming the first linear whose size does not fit
+ */
+export function quantizedCheckpointEntries(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  linears: ReadonlyMap<string, Pick<LinearShape, "inFeatures" | "outFeatures">>,
+  layout: Omit<LinearLayout, "hasBias"> & { readonly zeroBias: boolean },
+): readonly TensorSpec[] {
+  const { bits, groupSize, floatDtype, zeroBias } = layout;
+  return [...shapes].flatMap(([name, shape]): readonly TensorSpec[] => {
+    const [, owner = "", kind = ""] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
+    const linear = linears.get(owner);
+    if (linear === undefined) return [{ name, dtype: floatDtype, shape: [...shape] }];
+    if (kind === "bias") return []; // listed with the weight
+    const hasBias = zeroBias || shapes.has(`${owner}.bias`);
+    return quantizedTensorEntries(owner, linear, { bits, groupSize, floatDtype, hasBias });
+  });
+}
+
 function requireMultiple(
   linear: string,
   what: string,

@@ -4,8 +4,18 @@ export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError, shown } from "./errors.ts";
-export { quantizedTensorEntries } from "./gptq-layout.ts";
+export { quantizedCheckpointEntries, quantizedTensorEntries } from "./gptq-layout.ts";
+export { type Inspection, inspectCheckpoint } from "./inspection.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
+export {
+  checkLoaders,
+  type Finding,
+  type LoaderCheck,
+  loaderNames,
+  type RuleKind,
+  type TensorParallelSize,
+  type Verdict,
+} from "./loader-rules/index.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
 export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";

@@ -30,6 +30,27 @@ export function qwenBlockLinears(config: QwenConfig): readonly LinearShape[] {
   ];
 }
 
+/** The linears of all blocks, with their full names. */
+export function qwenLinears(
+  config: QwenConfig,
+): readonly (LinearShape & { readonly name: string })[] {
+  return Array.from({ length: config.layers }, (_, layer) => layer).flatMap((layer) =>
+    qwenBlockLinears(config).map((linear) => ({
+      ...linear,
+      name: `transformer.h.${layer}.${linear.part}`,
+    })),
+  );
+}
+
+/** Number of parameters, computed from the shapes. */
+export function qwenParameterCount(config: QwenConfig): number {
+  let total = 0;
+  for (const shape of qwenTensorShapes(config).values()) {
+    total += shape.reduce((product, size) => product * size, 1);
+  }
+  return total;
+}
+
 /** Every tensor of the un-quantized model, 8 per block and 3 outside when only c_attn has a bias. */
 export function qwenTensorShapes(config: QwenConfig): ReadonlyMap<string, readonly number[]> {
   const { hiddenSize, vocabSize, layers } = config;

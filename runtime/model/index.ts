@@ -7,8 +7,9 @@ export {
   zeroOffsetOf,
 } from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
-export { type OpenModelOptions, openModel } from "./load.ts";
+export { loadEveryBlock, type OpenModelOptions, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
+export { compareWithSource, type LinearComparison } from "./source-comparison.ts";
 export { Step, type StepPart } from "./step.ts";
 export { unusedTensors } from "./unused.ts";
 export type { WeightOverlay } from "./weights.ts";

@@ -33,3 +33,16 @@ export function openModel(dir: string, device: Device, options: OpenModelOptions
   }
   return architecture.load(checkpoint, device, options.overlay);
 }
+
+/**
+ * Opens a model and each of its blocks once, to see that it can be run. Group indices and symmetric zeros are read,
+ * packed weights are not.
+ *
+ * @throws CheckpointError as `openModel`
+ */
+export function loadEveryBlock(dir: string, device: Device): void {
+  using model = openModel(dir, device);
+  for (let index = 0; index < model.shape.layers; index++) {
+    using _block = model.loadBlock(index);
+  }
+}

@@ -80,6 +80,7 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["no thread", [...generate, "--threads", "0"], "--threads"],
     ["a seed beyond 2^53", [...generate, "--seed", "9007199254740993"], "9007199254740991"],
     ["a file for the demo", ["demo", "--keep", path("short.txt")], "--keep"],
+    ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
@@ -123,6 +124,8 @@ describe("an unusable file ends with 3 and one line that names", () => {
       ["generate", path("large-tokenizer"), "--prompt", "x"],
       "large-tokenizer/qwen.tiktoken",
     ],
+    ["a model to verify that is not quantized", ["verify", mini], mini],
+    ["a missing model to inspect", ["inspect", nowhere], nowhere],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
     expect(stderr).toMatch(/(^|\n)error: [^\n]*\n$/);
@@ -133,7 +136,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "evaluate", "generate", "demo"])(
+  test.each(["quantize", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
     "of %s goes to stdout, ends with 0 and fits 80 columns",
     async (command) => {
       const { status, stdout, stderr } = await nibble([command, "--help"]);

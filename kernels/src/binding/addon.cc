@@ -1,12 +1,14 @@
 #include <napi.h>
 
 #include "binding/handles.h"
+#include "binding/machine.h"
 #include "binding/ops.h"
 
 namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   kernels::binding::RegisterHandles(env, exports);
+  kernels::binding::RegisterMachine(env, exports);
   kernels::binding::RegisterOps(env, exports);
   return exports;
 }

@@ -20,4 +20,25 @@ Isa DetectIsa() {
 #endif
 }
 
+std::vector<const char*> CpuFeatures() {
+  std::vector<const char*> features;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const auto add = [&](const char* name, bool is_present) {
+    if (is_present) features.push_back(name);
+  };
+  // The builtin takes literals only.
+  add("avx2", __builtin_cpu_supports("avx2"));
+  add("fma", __builtin_cpu_supports("fma"));
+  add("f16c", __builtin_cpu_supports("f16c"));
+  add("avx512f", __builtin_cpu_supports("avx512f"));
+  add("avx512bw", __builtin_cpu_supports("avx512bw"));
+  add("avx512vl", __builtin_cpu_supports("avx512vl"));
+  add("avx512dq", __builtin_cpu_supports("avx512dq"));
+  add("avx512vnni", __builtin_cpu_supports("avx512vnni"));
+  add("avx512bf16", __builtin_cpu_supports("avx512bf16"));
+#endif
+  return features;
+}
+
 }  // namespace kernels

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/context.h"
 #include "core/error.h"
@@ -41,5 +43,41 @@ void Dispatch(const char* op, const Candidate<Args> (&candidates)[N], const Cont
   }
   throw Error(Code::kUnsupported, std::string(op) + ": no implementation fits (" + reasons + ")");
 }
+
+// The implementations of one operation, fastest first, without what they run.
+struct Listing {
+  const char* operation;
+  struct Entry {
+    const char* name;
+    Isa needs;
+  };
+  std::vector<Entry> implementations;
+};
+
+// Every operation that has a choice, in the order in which the linker placed them.
+std::vector<Listing>& Listings();
+
+// An operation under its name. Lives at namespace scope beside its candidates, so that it is listed
+// as soon as the addon is loaded.
+template <class Args, size_t N>
+class Operation {
+ public:
+  Operation(const char* name, const Candidate<Args> (&candidates)[N])
+      : name_(name), candidates_(candidates) {
+    Listing listing{name, {}};
+    for (const Candidate<Args>& each : candidates) {
+      listing.implementations.push_back({each.name, each.needs});
+    }
+    Listings().push_back(std::move(listing));
+  }
+
+  void Run(const Context& context, const Args& args) const {
+    Dispatch(name_, candidates_, context, args);
+  }
+
+ private:
+  const char* name_;
+  const Candidate<Args> (&candidates_)[N];
+};
 
 }  // namespace kernels

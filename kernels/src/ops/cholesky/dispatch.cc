@@ -10,10 +10,12 @@ constexpr Candidate<InverseCholeskyArgs> kCandidates[] = {
     {"reference", Isa::kScalar, Never, reference::InverseCholesky},
 };
 
+const Operation kOperation("inverseCholesky", kCandidates);
+
 }  // namespace
 
 void InverseCholesky(const Context& context, const InverseCholeskyArgs& args) {
-  Dispatch("inverseCholesky", kCandidates, context, args);
+  kOperation.Run(context, args);
 }
 
 }  // namespace kernels

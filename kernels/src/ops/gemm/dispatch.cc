@@ -13,10 +13,12 @@ constexpr Candidate<GemmArgs> kCandidates[] = {
     {"reference", Isa::kScalar, Never, reference::Gemm},
 };
 
+const Operation kOperation("gemm", kCandidates);
+
 }  // namespace
 
 void Gemm(const Context& context, const GemmArgs& args) {
-  Dispatch("gemm", kCandidates, context, args);
+  kOperation.Run(context, args);
 }
 
 }  // namespace kernels

@@ -71,20 +71,24 @@ constexpr Candidate<GptqBlockArgs> kGptqBlock[] = {
     {"reference", Isa::kScalar, Never, GptqBlockWith<reference::GptqRows, reference::kGptqRows>},
 };
 
+const Operation kFindGridOperation("findGrid", kFindGrid);
+const Operation kRoundToGridOperation("roundToGrid", kRoundToGrid);
+const Operation kGptqBlockOperation("gptqBlock", kGptqBlock);
+
 }  // namespace
 
 void FindGrid(const Context& context, const FindGridArgs& args) {
-  Dispatch("findGrid", kFindGrid, context, args);
+  kFindGridOperation.Run(context, args);
 }
 
 void RoundToGrid(const Context& context, const RoundToGridArgs& args) {
   RequireGroups("roundToGrid", args.column_group, 0, args.w.shape[1], args.scales.shape[1]);
-  Dispatch("roundToGrid", kRoundToGrid, context, args);
+  kRoundToGridOperation.Run(context, args);
 }
 
 void GptqBlock(const Context& context, const GptqBlockArgs& args) {
   RequireGroups("gptqBlock", args.column_group, args.begin, args.end, args.scales.shape[1]);
-  Dispatch("gptqBlock", kGptqBlock, context, args);
+  kGptqBlockOperation.Run(context, args);
 }
 
 }  // namespace kernels

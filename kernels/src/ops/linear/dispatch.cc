@@ -13,10 +13,12 @@ constexpr Candidate<LinearArgs> kCandidates[] = {
     {"reference", Isa::kScalar, Never<LinearArgs>, LinearReference},
 };
 
+const Operation kOperation("linear", kCandidates);
+
 }  // namespace
 
 void Linear(const Context& context, const LinearArgs& args) {
-  Dispatch("linear", kCandidates, context, args);
+  kOperation.Run(context, args);
 }
 
 }  // namespace kernels

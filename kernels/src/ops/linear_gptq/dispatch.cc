@@ -13,10 +13,12 @@ constexpr Candidate<LinearGptqArgs> kCandidates[] = {
     {"reference", Isa::kScalar, Never<LinearGptqArgs>, LinearGptqReference},
 };
 
+const Operation kOperation("linearGptq", kCandidates);
+
 }  // namespace
 
 void LinearGptq(const Context& context, const LinearGptqArgs& args) {
-  Dispatch("linearGptq", kCandidates, context, args);
+  kOperation.Run(context, args);
 }
 
 }  // namespace kernels

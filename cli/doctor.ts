@@ -1,0 +1,172 @@
+import { availableParallelism, cpus, freemem, release, totalmem } from "node:os";
+import type { Command } from "commander";
+import {
+  candidates,
+  cpuFeatures,
+  detectedIsa,
+  type Isa,
+  type OperationCandidates,
+  openDevice,
+} from "../kernels/index.ts";
+import { openModel } from "../runtime/index.ts";
+import type { CommandContext, CommandSpec } from "./command.ts";
+import { NegativeOutcome } from "./errors.ts";
+import { formatField } from "./terminal/field.ts";
+import { formatBytes, plural } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
+import { formatTable } from "./terminal/table.ts";
+import { version } from "./version.ts";
+
+export const doctor: CommandSpec = {
+  name: "doctor",
+  define: (command) => {
+    command
+      .description(
+        "Tells what this machine has and what would run on it: versions, processor, the implementation of each " +
+          "operation, and whether a model opens. With --json, what to attach to a bug report.",
+      )
+      .argument("[model]", "model directory to try to open")
+      .addHelpText("after", examples);
+  },
+  run: runDoctor,
+};
+
+const examples = `
+Ends with 1 if the native kernels do not load or the model does not open.
+
+Examples:
+  nibble doctor
+  nibble doctor Qwen-1_8B-Chat-Int4
+  nibble doctor --json > report.json
+`;
+
+const noGpu = "no GPU backend in this version: everything runs on the processor";
+
+/** Something tried: what it gave, or the reason why not. */
+type Attempt<Result> = (Result & { readonly works: true }) | Failed;
+type Failed = { readonly works: false; readonly problem: string };
+
+type OperationChoice = {
+  readonly operation: string;
+  /** Undefined where no implementation is allowed. */
+  readonly uses: string | undefined;
+  /** Faster ones that cannot run here. */
+  readonly declined: readonly { readonly name: string; readonly reason: string }[];
+};
+
+type Kernels = {
+  readonly level: Isa;
+  readonly features: readonly string[];
+  readonly operations: readonly OperationChoice[];
+};
+
+export type Diagnosis = {
+  readonly versions: Readonly<Record<"nibble" | "node" | "platform" | "system", string>>;
+  readonly processor: { readonly model: string; readonly threads: number };
+  readonly memory: { readonly total: number; readonly free: number };
+  readonly kernels: Attempt<Kernels>;
+  readonly gpu: string;
+  readonly model?: { readonly dir: string } & Attempt<{ readonly extent: string }>;
+};
+
+async function runDoctor(command: Command, { output }: CommandContext): Promise<void> {
+  const [model] = command.processedArgs as (string | undefined)[];
+  const diagnosis = diagnose(model);
+  output.result(diagnosis, () => renderDiagnosis(diagnosis, output));
+  if (!diagnosis.kernels.works || diagnosis.model?.works === false) throw new NegativeOutcome();
+}
+
+function diagnose(model: string | undefined): Diagnosis {
+  return {
+    versions: {
+      nibble: version,
+      node: process.version,
+      platform: `${process.platform}-${process.arch}`,
+      system: release(),
+    },
+    processor: {
+      model: cpus()[0]?.model.trim() ?? "unknown",
+      threads: availableParallelism(),
+    },
+    memory: { total: totalmem(), free: freemem() },
+    kernels: attempt(examineKernels),
+    gpu: noGpu,
+    ...(model === undefined ? {} : { model: { dir: model, ...attempt(() => tryModel(model)) } }),
+  };
+}
+
+function attempt<Result>(action: () => Result): Attempt<Result> {
+  try {
+    return { ...action(), works: true };
+  } catch (error) {
+    return { works: false, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function examineKernels(): Kernels {
+  const level = detectedIsa();
+  return {
+    level,
+    features: cpuFeatures(),
+    operations: candidates().map((operation) => choose(operation, level)),
+  };
+}
+
+/** @param level  what the processor has */
+export function choose(operation: OperationCandidates, level: Isa): OperationChoice {
+  const chosen = operation.candidates.findIndex(({ isAllowed }) => isAllowed);
+  const faster = chosen < 0 ? operation.candidates : operation.candidates.slice(0, chosen);
+  return {
+    operation: operation.operation,
+    uses: operation.candidates[chosen]?.name,
+    declined: faster.map(({ name, needs }) => ({
+      name,
+      reason: `needs ${needs}, this processor has ${level}`,
+    })),
+  };
+}
+
+/** Opens the model as a run would, up to its first block: weights are mapped, not read. */
+function tryModel(dir: string): { readonly extent: string } {
+  using device = openDevice({ threads: 1 });
+  using model = openModel(dir, device);
+  using block = model.loadBlock(0);
+  const { layers, width } = model.shape;
+  return { extent: `${plural(layers, "block")} of width ${width}, ${block.name} loaded` };
+}
+
+export function renderDiagnosis(diagnosis: Diagnosis, output: Output): string {
+  const field = (name: string, value: string): string =>
+    formatField(name, value, 10, output.tableStyle);
+  const { versions, processor, memory, kernels, model } = diagnosis;
+  return [
+    output.colors.bold(`nibble ${versions.nibble}`),
+    field("node", `${versions.node} on ${versions.platform} (${versions.system})`),
+    field("processor", `${processor.model}, ${plural(processor.threads, "thread")}`),
+    field("memory", `${formatBytes(memory.total)}, ${formatBytes(memory.free)} free`),
+    field("kernels", kernels.works ? `load; level ${kernels.level}` : kernels.problem),
+    ...(kernels.works ? [field("features", kernels.features.join(", ") || "none used")] : []),
+    field("GPU", diagnosis.gpu),
+    ...(model === undefined
+      ? []
+      : [field("model", model.works ? `${model.dir}: opens, ${model.extent}` : model.problem)]),
+    ...(kernels.works ? ["", renderOperations(kernels.operations, output)] : []),
+  ].join("\n");
+}
+
+function renderOperations(operations: readonly OperationChoice[], { tableStyle }: Output): string {
+  const rows = operations.map(({ operation, uses = "none", declined }) => [
+    operation,
+    uses,
+    declined.map(({ name, reason }) => `${name} (${reason})`).join(", ") || "-",
+  ]);
+  return formatTable(
+    [
+      { header: "operation", align: "left" },
+      { header: "uses", align: "left" },
+      { header: "faster, but declined", align: "left" },
+    ],
+    rows,
+    tableStyle,
+  );
+}

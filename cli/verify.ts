@@ -1,0 +1,127 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { type Device, openDevice } from "../kernels/index.ts";
+import {
+  CheckpointError,
+  checkLoaders,
+  compareWithSource,
+  type LinearComparison,
+  type LoaderCheck,
+  loadEveryBlock,
+  loaderNames,
+  type Verdict,
+} from "../runtime/index.ts";
+import type { CommonFlags } from "./arguments.ts";
+import type { CommandContext, CommandSpec } from "./command.ts";
+import { NegativeOutcome } from "./errors.ts";
+import { renderVerification } from "./verify-text.ts";
+import { version } from "./version.ts";
+
+type VerifyFlags = CommonFlags & {
+  readonly source?: string;
+  readonly require?: readonly string[];
+};
+
+export type Verification = LoaderCheck & {
+  /** Undefined without --source, or where the model does not even load. */
+  readonly comparison: readonly LinearComparison[] | undefined;
+  readonly required: readonly string[];
+  /** Why the directory does not pass; empty if it does. */
+  readonly faults: readonly string[];
+};
+
+export const verify: CommandSpec = {
+  name: "verify",
+  define: (command) => {
+    command
+      .description(
+        "Checks a quantized model: loads it, and judges by the rules of vLLM, transformers with GPTQModel and " +
+          "AutoGPTQ whether they would. With --source, compares dequantized weights with the float model's.",
+      )
+      .argument("<model>", "directory of the quantized model")
+      .option("--source <dir>", "the float model it was made of")
+      .option(
+        "--require <loader>",
+        `fail also if this one refuses for want of support: ${loaderNames.join(", ")}; may be repeated`,
+        loaderList,
+      )
+      .addHelpText("after", examples);
+  },
+  run: runVerify,
+};
+
+const examples = `
+The rules are simulated; none of those programs is run. Each broken rule is
+named and is one of
+  defect  the directory contradicts itself or the format
+  limit   in order, but this loader does not do it (asymmetric in vLLM, say)
+  advice  loads, but something is to be added or runs slower
+Ends with 1 on any defect, if the weights are not those of the source, or if a
+loader named with --require refuses; a limit alone is no failure.
+
+Examples:
+  nibble verify Qwen-1_8B-Chat-Int4
+  nibble verify Qwen-1_8B-Chat-Int4 --source Qwen-1_8B-Chat
+  nibble verify Qwen-1_8B-Chat-Int4 --require vllm --json
+`;
+
+function loaderList(text: string, earlier: readonly string[] | undefined): readonly string[] {
+  if (loaderNames.some((name) => name === text)) return [...(earlier ?? []), text];
+  throw new InvalidArgumentError(`Expected one of ${loaderNames.join(", ")}.`);
+}
+
+async function runVerify(command: Command, { output }: CommandContext): Promise<void> {
+  const [model = ""] = command.processedArgs as string[];
+  const { source, require: required = [], threads } = command.opts<VerifyFlags>();
+  const check = checkLoaders(model);
+  using device = openDevice(threads === undefined ? {} : { threads });
+  const own = judgeOwn(model, device);
+  const comparison =
+    source === undefined || own.outcome === "refuses"
+      ? undefined
+      : await compareWithSource(model, source, device);
+  const verdicts = [own, ...check.verdicts];
+  const faults = findFaults(verdicts, comparison, required);
+  const verification = { ...check, verdicts, comparison, required, faults };
+  output.result({ passes: faults.length === 0, ...verification }, () =>
+    renderVerification(verification, output),
+  );
+  if (faults.length > 0) throw new NegativeOutcome();
+}
+
+/** This program needs no simulation. */
+function judgeOwn(model: string, device: Device): Verdict {
+  const identity = { loader: "nibble", title: `Nibble ${version}` };
+  try {
+    loadEveryBlock(model, device);
+    return { ...identity, outcome: "accepts", findings: [] };
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    const kind = error.code === "CHECKPOINT_UNSUPPORTED" ? "limit" : "defect";
+    const finding = { id: "loads", kind, reason: "has to load" } as const;
+    return {
+      ...identity,
+      outcome: "refuses",
+      findings: [{ ...finding, violations: [error.message] }],
+    };
+  }
+}
+
+/** @returns one line per reason why the directory does not pass */
+export function findFaults(
+  verdicts: readonly Verdict[],
+  comparison: readonly LinearComparison[] | undefined,
+  required: readonly string[],
+): readonly string[] {
+  const broken = verdicts.flatMap(({ findings }) =>
+    findings.filter(({ kind }) => kind === "defect"),
+  );
+  const wanted = verdicts.filter(
+    ({ loader, outcome }) => required.includes(loader) && outcome === "refuses",
+  );
+  const foreign = comparison?.filter(({ isPlausible }) => !isPlausible) ?? [];
+  return [
+    ...[...new Set(broken.map(({ id }) => id))].map((id) => `rule ${id} is broken`),
+    ...wanted.map(({ loader }) => `${loader} is required and refuses`),
+    ...foreign.map(({ name }) => `${name} does not hold the source's weights`),
+  ];
+}

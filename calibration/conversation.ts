@@ -1,6 +1,6 @@
 import {
   type ChatMessage,
-  DEFAULT_SYSTEM,
+  defaultSystem,
   type Tokenizer,
   type TrainingConversation,
   trainingConversation,
@@ -15,12 +15,12 @@ export type CalibrationConversation = {
 };
 
 /** Names of the two fields of a message in each layout. */
-const MESSAGE_FIELDS = {
+const messageFields = {
   conversations: { role: "from", content: "value" },
   messages: { role: "role", content: "content" },
 } as const;
 
-export type ConversationLayout = keyof typeof MESSAGE_FIELDS;
+export type ConversationLayout = keyof typeof messageFields;
 
 /**
  * Checks the messages of one row. A first message of role "system" becomes the system text in the
@@ -43,7 +43,7 @@ export function parseConversation(
     parseMessage(message, layout, `${where}: ${layout}[${index}]`),
   );
   const [first] = messages;
-  const system = first?.role === "system" ? first.content : DEFAULT_SYSTEM;
+  const system = first?.role === "system" ? first.content : defaultSystem;
   const rest = first?.role === "system" ? messages.slice(1) : messages;
   const turns = (rest[0]?.role === "user" ? rest : rest.slice(1)).map(
     ({ role, content }, index): ChatMessage => {
@@ -77,7 +77,7 @@ function parseMessage(message: unknown, layout: ConversationLayout, where: strin
     throw new CalibrationError("CALIBRATION_ROW", `${where} must be an object`);
   }
   const fields: Readonly<Record<string, unknown>> = { ...message };
-  const names = MESSAGE_FIELDS[layout];
+  const names = messageFields[layout];
   const role = fields[names.role];
   const content = fields[names.content];
   for (const [name, value] of [

@@ -10,7 +10,7 @@ export type CalibrationText = { readonly kind: "text"; readonly text: string };
 
 export type CalibrationDocument = CalibrationText | CalibrationConversation;
 
-const ROW_FIELDS = ["conversations", "messages", "text"] as const;
+const rowFields = ["conversations", "messages", "text"] as const;
 
 /**
  * Reads every document of a file, in order. A row is one of
@@ -101,11 +101,11 @@ function parseRow(row: unknown, where: string): CalibrationDocument[] {
     throw rowError(`${where}: expected an object, got ${describe(row)}`);
   }
   const fields: Readonly<Record<string, unknown>> = { ...row };
-  const present = ROW_FIELDS.filter((name) => Object.hasOwn(fields, name));
+  const present = rowFields.filter((name) => Object.hasOwn(fields, name));
   const [name] = present;
   if (name === undefined || present.length > 1) {
     const got = Object.keys(fields).slice(0, 8).join(", ") || "no field";
-    throw rowError(`${where}: expected exactly one of ${ROW_FIELDS.join(", ")}; got ${got}`);
+    throw rowError(`${where}: expected exactly one of ${rowFields.join(", ")}; got ${got}`);
   }
   const value = fields[name];
   if (name !== "text") {

@@ -5,9 +5,9 @@ import { CalibrationError } from "./errors.ts";
 import type { Segments } from "./segments.ts";
 
 /** The file is read whole; 1 GiB holds 130,000 segments of 2,048 tokens. */
-const MAX_FILE_BYTES = 2 ** 30;
-const MAX_HEADER_BYTES = 100_000_000; // the format's own limit
-const LENGTH_BYTES = 8;
+const maxFileBytes = 2 ** 30;
+const maxHeaderBytes = 100_000_000; // the format's own limit
+const lengthBytes = 8;
 
 /**
  * Reads segments as they stand, in order.
@@ -43,7 +43,7 @@ function readFile(path: string): Buffer {
   let size: number;
   try {
     ({ size } = statSync(path));
-    if (size <= MAX_FILE_BYTES) {
+    if (size <= maxFileBytes) {
       return readFileSync(path);
     }
   } catch (cause) {
@@ -52,16 +52,16 @@ function readFile(path: string): Buffer {
       cause,
     });
   }
-  throw formatError(path, `${size} bytes are more than the limit of ${MAX_FILE_BYTES}`);
+  throw formatError(path, `${size} bytes are more than the limit of ${maxFileBytes}`);
 }
 
 function readInputIds(file: Buffer, path: string): InputIds {
-  const headerBytes = file.length < LENGTH_BYTES ? -1n : file.readBigUInt64LE(0);
-  const limit = Math.min(MAX_HEADER_BYTES, file.length - LENGTH_BYTES);
+  const headerBytes = file.length < lengthBytes ? -1n : file.readBigUInt64LE(0);
+  const limit = Math.min(maxHeaderBytes, file.length - lengthBytes);
   if (headerBytes < 2n || headerBytes > BigInt(Math.max(limit, 0))) {
     throw formatError(path, `header length ${headerBytes} does not fit ${file.length} bytes`);
   }
-  const bodyStart = LENGTH_BYTES + Number(headerBytes);
+  const bodyStart = lengthBytes + Number(headerBytes);
   const entry = readEntry(file, bodyStart, path);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (dtype !== "I32" && dtype !== "I64") {
@@ -85,7 +85,7 @@ function readInputIds(file: Buffer, path: string): InputIds {
 function readEntry(file: Buffer, bodyStart: number, path: string): Record<string, unknown> {
   let header: unknown;
   try {
-    header = JSON.parse(file.toString("utf8", LENGTH_BYTES, bodyStart));
+    header = JSON.parse(file.toString("utf8", lengthBytes, bodyStart));
   } catch (cause) {
     throw formatError(path, "the header is not JSON", cause);
   }

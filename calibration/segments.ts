@@ -30,7 +30,7 @@ type Candidate = { readonly ids: Int32Array; readonly documents: readonly number
 type Tokenized = { readonly ids: Int32Array; readonly document: number };
 
 /** A segment needs a next token to be of use in any loss, and one token alone attends to nothing. */
-const MIN_TOKENS = 2;
+const minTokens = 2;
 
 /**
  * Chooses segments without overlap:
@@ -69,13 +69,13 @@ export function sampleSegments(
     ...texts.filter(isLong).flatMap((text) => cutWindows(text, length, random)),
     ...packed.full,
     ...packConversations(conversations, { length, separator }),
-  ].filter(({ ids }) => ids.length >= MIN_TOKENS);
+  ].filter(({ ids }) => ids.length >= minTokens);
   // The short rest of the packed texts comes last: it is taken only when there is nothing better.
   const chosen = [...shuffle(candidates, random), ...packed.rest].slice(0, count);
   if (chosen.length === 0) {
     throw new CalibrationError(
       "CALIBRATION_EMPTY",
-      `the calibration data (${documents.length} documents) does not give one segment of ${MIN_TOKENS} tokens`,
+      `the calibration data (${documents.length} documents) does not give one segment of ${minTokens} tokens`,
     );
   }
   return summarise(chosen, options);
@@ -97,7 +97,7 @@ function summarise(chosen: readonly Candidate[], { count, length }: SegmentOptio
 }
 
 function checkOptions(options: SegmentOptions): void {
-  const minima = { count: 1, length: MIN_TOKENS, seed: 0 };
+  const minima = { count: 1, length: minTokens, seed: 0 };
   for (const name of ["count", "length", "seed"] as const) {
     const value = options[name];
     if (!Number.isSafeInteger(value) || value < minima[name]) {
@@ -166,7 +166,7 @@ function cutStream(
       append(separator, text.document);
     }
   }
-  const rest = ids.length < MIN_TOKENS ? [] : [{ ids: Int32Array.from(ids), documents }];
+  const rest = ids.length < minTokens ? [] : [{ ids: Int32Array.from(ids), documents }];
   return { full, rest };
 }
 

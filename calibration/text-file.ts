@@ -4,7 +4,7 @@ import { constants } from "node:buffer";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { CalibrationError } from "./errors.ts";
 
-const CHUNK_BYTES = 1 << 20;
+const chunkBytes = 1 << 20;
 
 /** The whole file, without a byte-order mark. */
 export function readTextFile(path: string): string {
@@ -50,7 +50,7 @@ function* readParts(path: string): Generator<string> {
         throw binaryFile(path, "it is not valid UTF-8", cause);
       }
     };
-    const chunk = new Uint8Array(CHUNK_BYTES);
+    const chunk = new Uint8Array(chunkBytes);
     for (let read = readSync(file, chunk); read > 0; read = readSync(file, chunk)) {
       const bytes = chunk.subarray(0, read);
       if (bytes.includes(0)) {

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
   chatPrompt,
-  DEFAULT_SYSTEM,
+  defaultSystem,
   type GenerationConfig,
   GenerationError,
   generateText,
@@ -77,7 +77,7 @@ function defineGenerate(command: Command): void {
     .argument("<model>", "model directory, float or quantized", path)
     .requiredOption("-p, --prompt <text>", "what to continue or to answer")
     .option("--chat", "ask the prompt as a user would")
-    .option("--system <text>", `system text of a chat (default: "${DEFAULT_SYSTEM}")`)
+    .option("--system <text>", `system text of a chat (default: "${defaultSystem}")`)
     .option("--max-new-tokens <n>", "tokens to generate at most", integer(1))
     .option("--temperature <x>", "0 takes the most likely token", decimal(ranges.fromZero))
     .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
@@ -185,7 +185,7 @@ function encodePrompt(
     );
   }
   return chatPrompt(tokenizer, {
-    system: flags.system ?? DEFAULT_SYSTEM,
+    system: flags.system ?? defaultSystem,
     history: [],
     query: flags.prompt,
     maxWindow: config.maxWindow,

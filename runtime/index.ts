@@ -38,7 +38,7 @@ export {
 } from "./evaluation/index.ts";
 export {
   createRandom,
-  DEFAULT_SAMPLING,
+  defaultSampling,
   type GenerateRequest,
   type GenerationConfig,
   GenerationError,
@@ -72,7 +72,7 @@ export {
 export {
   type ChatMessage,
   chatPrompt,
-  DEFAULT_SYSTEM,
+  defaultSystem,
   openQwenTokenizer,
   type Tokenizer,
   TokenizerError,

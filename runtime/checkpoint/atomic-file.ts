@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "./errors.ts";
 
 /** One write call may not exceed 2 GiB - 1 in Node, and lm_head of the 72B model has 2.5 GB. */
-const WRITE_CHUNK_BYTES = 64 * 1024 * 1024;
+const writeChunkBytes = 64 * 1024 * 1024;
 
 /** Where a file is written until it is complete. */
 export function partialPath(path: string): string {
@@ -52,7 +52,7 @@ export function openFresh(path: string): number {
 export function writeFully(fd: number, bytes: Uint8Array, position: number): void {
   let done = 0;
   while (done < bytes.byteLength) {
-    const length = Math.min(WRITE_CHUNK_BYTES, bytes.byteLength - done);
+    const length = Math.min(writeChunkBytes, bytes.byteLength - done);
     done += writeSync(fd, bytes, done, length, position + done);
   }
 }

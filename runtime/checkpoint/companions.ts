@@ -13,12 +13,12 @@ export type CompanionReport = {
 };
 
 /** No companion of a Qwen model passes a few MB; what is larger is most likely weights under another name. */
-const SIZE_LIMIT_BYTES = 64 * 1024 * 1024;
+const sizeLimitBytes = 64 * 1024 * 1024;
 
-const WEIGHT_FILE = /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx)$|\.index\.json$/i;
+const weightFile = /\.(safetensors|bin|pt|pth|ckpt|gguf|h5|msgpack|onnx)$|\.index\.json$/i;
 
 /** Written anew for the quantized model. */
-const REPLACED = new Set(["config.json", "quantize_config.json", "quant_config.json"]);
+const replacedFiles = new Set(["config.json", "quantize_config.json", "quant_config.json"]);
 
 /**
  * Names of all files of a model directory that belong to the model but are neither weights nor replaced by
@@ -34,7 +34,7 @@ export function companionFiles(dir: string): readonly string[] {
     throw unlistable(dir, cause);
   }
   return names
-    .filter((name) => !name.startsWith(".") && !WEIGHT_FILE.test(name) && !REPLACED.has(name))
+    .filter((name) => !name.startsWith(".") && !weightFile.test(name) && !replacedFiles.has(name))
     .filter((name) => statPath(join(dir, name))?.isFile() ?? false)
     .sort();
 }
@@ -79,8 +79,8 @@ export function copyCompanions(from: string, to: string): CompanionReport {
 
 function reasonToSkip(path: string): string | undefined {
   return withFile(path, (fd, size) => {
-    if (size > SIZE_LIMIT_BYTES) {
-      return `${size} bytes, more than the ${SIZE_LIMIT_BYTES} copied; copy it by hand if it is needed`;
+    if (size > sizeLimitBytes) {
+      return `${size} bytes, more than the ${sizeLimitBytes} copied; copy it by hand if it is needed`;
     }
     const head = new Uint8Array(Math.min(size, 64));
     readExactly(fd, head, 0, path);

@@ -35,7 +35,7 @@ export type QwenConfig = {
 };
 
 /** Current name → name in the weights of August 2023. */
-const OLD_NAMES = {
+const oldNames = {
   hidden_size: "n_embd",
   num_hidden_layers: "n_layer",
   num_attention_heads: "n_head",
@@ -43,7 +43,7 @@ const OLD_NAMES = {
   max_position_embeddings: "n_positions",
 } as const;
 
-const FLAGS = { bf16: "bfloat16", fp16: "float16", fp32: "float32" } as const;
+const flags = { bf16: "bfloat16", fp16: "float16", fp32: "float32" } as const;
 
 // Bounds are several times the largest model of the family: their job is to stop a bad file before it sizes memory.
 const count = (limit: number) => z.number().int().min(1).max(limit);
@@ -141,7 +141,7 @@ function withCurrentNames(raw: JsonObject, file: string): JsonObject {
     const value = raw[name];
     if (value !== null && value !== undefined) fields[name] = value;
   }
-  for (const [current, old] of Object.entries(OLD_NAMES)) {
+  for (const [current, old] of Object.entries(oldNames)) {
     const value = raw[old];
     if (value === null || value === undefined) continue;
     const newer = fields[current];
@@ -163,7 +163,7 @@ function withCurrentNames(raw: JsonObject, file: string): JsonObject {
 function fieldError(error: z.ZodError, raw: JsonObject, file: string): CheckpointError {
   const issue = error.issues[0];
   const name = String(issue?.path[0]);
-  const old = Object.entries(OLD_NAMES).find(([current]) => current === name)?.[1];
+  const old = Object.entries(oldNames).find(([current]) => current === name)?.[1];
   const got = raw[name] ?? (old === undefined ? undefined : raw[old]);
   const names = old === undefined ? name : `${name} (or ${old})`;
   return new CheckpointError(
@@ -214,7 +214,7 @@ function configDtype(fields: Fields, raw: JsonObject, file: string): QwenConfig[
     );
   }
   const [flag] = set;
-  if (flag !== undefined) return FLAGS[flag];
+  if (flag !== undefined) return flags[flag];
   const named = raw["torch_dtype"] ?? raw["dtype"] ?? raw["params_dtype"] ?? "auto";
   const name = typeof named === "string" ? named.replace(/^torch\./, "") : named;
   if (name === "bfloat16" || name === "float16" || name === "float32" || name === "auto") {

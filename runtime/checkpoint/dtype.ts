@@ -3,10 +3,10 @@
 import type { CheckpointErrorCode } from "./errors.ts";
 import { CheckpointError, shown } from "./errors.ts";
 
-const DTYPE_BYTES = { BF16: 2, F16: 2, F32: 4, I32: 4, I64: 8, U8: 1 } as const;
+const bytesPerElement = { BF16: 2, F16: 2, F32: 4, I32: 4, I64: 8, U8: 1 } as const;
 
 /** Element types this toolkit reads and writes, in the spelling of safetensors. */
-export type StoredDtype = keyof typeof DTYPE_BYTES;
+export type StoredDtype = keyof typeof bytesPerElement;
 
 /** What is needed to lay a tensor out in a file. */
 export type TensorSpec = {
@@ -16,19 +16,19 @@ export type TensorSpec = {
 };
 
 /** More dimensions than any tensor of a language model has. */
-const MAX_RANK = 16;
+const maxRank = 16;
 
 /** @returns bytes per element */
 export function dtypeBytes(dtype: StoredDtype): number {
-  return DTYPE_BYTES[dtype];
+  return bytesPerElement[dtype];
 }
 
 export function isStoredDtype(value: unknown): value is StoredDtype {
-  return typeof value === "string" && Object.hasOwn(DTYPE_BYTES, value);
+  return typeof value === "string" && Object.hasOwn(bytesPerElement, value);
 }
 
 export function supportedDtypes(): string {
-  return Object.keys(DTYPE_BYTES).join(", ");
+  return Object.keys(bytesPerElement).join(", ");
 }
 
 /**
@@ -37,10 +37,10 @@ export function supportedDtypes(): string {
  */
 export function tensorBytes(spec: TensorSpec, file: string, code: CheckpointErrorCode): number {
   const where = `${file}: tensor ${shown(spec.name)}`;
-  if (spec.shape.length > MAX_RANK) {
+  if (spec.shape.length > maxRank) {
     throw new CheckpointError(
       code,
-      `${where}: ${spec.shape.length} dimensions; expected at most ${MAX_RANK}`,
+      `${where}: ${spec.shape.length} dimensions; expected at most ${maxRank}`,
     );
   }
   let bytes = dtypeBytes(spec.dtype);

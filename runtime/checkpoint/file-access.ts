@@ -6,8 +6,8 @@ import type { CheckpointErrorCode } from "./errors.ts";
 import { CheckpointError } from "./errors.ts";
 
 /** One read call may not exceed 2 GiB - 1 in Node; 64 MiB costs nothing in speed. */
-const READ_CHUNK_BYTES = 64 * 1024 * 1024;
-const LFS_PREFIX = "version https://git-lfs.github.com/spec/";
+const readChunkBytes = 64 * 1024 * 1024;
+const lfsPrefix = "version https://git-lfs.github.com/spec/";
 
 /** @returns size in bytes of a regular file (symbolic links are followed) */
 export function requireRegularFile(path: string): number {
@@ -70,7 +70,7 @@ export function readRegularFile(
 export function readExactly(fd: number, target: Uint8Array, position: number, path: string): void {
   let done = 0;
   while (done < target.byteLength) {
-    const wanted = Math.min(READ_CHUNK_BYTES, target.byteLength - done);
+    const wanted = Math.min(readChunkBytes, target.byteLength - done);
     const got = readSome(fd, { target, done, wanted, position: position + done }, path);
     if (got === 0) {
       throw new CheckpointError(
@@ -92,7 +92,7 @@ export function refuseLfsPointer(head: Uint8Array, path: string): void {
 }
 
 export function isLfsPointer(head: Uint8Array): boolean {
-  return Buffer.from(head.subarray(0, LFS_PREFIX.length)).toString("latin1") === LFS_PREFIX;
+  return Buffer.from(head.subarray(0, lfsPrefix.length)).toString("latin1") === lfsPrefix;
 }
 
 type ReadRequest = {

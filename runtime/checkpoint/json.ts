@@ -8,7 +8,7 @@ export type JsonValue = null | boolean | number | string | readonly JsonValue[] 
 export type JsonObject = { readonly [key: string]: JsonValue };
 
 /** Far above any real config or index (72B: 200 kB), far below what would hurt to parse. */
-const JSON_FILE_LIMIT = 64 * 1024 * 1024;
+const jsonFileLimit = 64 * 1024 * 1024;
 
 /**
  * Reads a JSON file whose top level is an object.
@@ -16,7 +16,7 @@ const JSON_FILE_LIMIT = 64 * 1024 * 1024;
  * @throws CheckpointError CHECKPOINT_NOT_FOUND or CHECKPOINT_READ for the file, CHECKPOINT_LFS_POINTER, or `code` for what is in it
  */
 export function readJsonFile(path: string, code: CheckpointErrorCode): JsonObject {
-  const bytes = readRegularFile(path, JSON_FILE_LIMIT, code);
+  const bytes = readRegularFile(path, jsonFileLimit, code);
   return parseJsonObject(decodeUtf8(bytes, path, code), path, code);
 }
 

@@ -25,7 +25,7 @@ export type QuantizationConfig = {
 type Source = { readonly file: string; readonly fields: JsonObject };
 
 /** The other name of a field. */
-const SYNONYMS: Readonly<Record<string, string>> = {
+const synonyms: Readonly<Record<string, string>> = {
   bits: "w_bit",
   group_size: "q_group_size",
   checkpoint_format: "format",
@@ -33,16 +33,16 @@ const SYNONYMS: Readonly<Record<string, string>> = {
 };
 
 /** Found at the top, or in `meta` where GPTQModel puts them. */
-const RECORDED = ["static_groups", "true_sequential", "damp_percent"];
+const recorded = ["static_groups", "true_sequential", "damp_percent"];
 
 /** Two files that disagree about one of these describe different bytes. */
-const DECISIVE = ["bits", "group_size", "sym", "desc_act", "checkpoint_format", "quant_method"];
+const decisive = ["bits", "group_size", "sym", "desc_act", "checkpoint_format", "quant_method"];
 
-const MAX_GROUP_SIZE = 1_048_576;
+const maxGroupSize = 1_048_576;
 
 const schema = z.object({
   bits: z.number().int(),
-  group_size: z.union([z.literal(-1), z.number().int().min(1).max(MAX_GROUP_SIZE)], {
+  group_size: z.union([z.literal(-1), z.number().int().min(1).max(maxGroupSize)], {
     error: "expected -1 or a positive integer",
   }),
   sym: z.boolean().default(true),
@@ -56,8 +56,8 @@ const schema = z.object({
 });
 
 /** Only looked at to refuse what they announce. */
-const REFUSALS = ["version", "is_marlin_format", "pack_dtype", "lm_head", "dynamic"];
-const READ = [...Object.keys(schema.shape), ...REFUSALS];
+const refusals = ["version", "is_marlin_format", "pack_dtype", "lm_head", "dynamic"];
+const readFields = [...Object.keys(schema.shape), ...refusals];
 
 /**
  * Reads the quantization config of a model directory. quantize_config.json goes before quant_config.json, and both
@@ -106,11 +106,11 @@ function findSources(dir: string, rawConfig: JsonObject): readonly Source[] {
 /** One spelling per field, nulls dropped. */
 function canonical(raw: JsonObject, file: string): JsonObject {
   const fields: Record<string, JsonValue> = {};
-  for (const name of READ) {
+  for (const name of readFields) {
     const value = raw[name] ?? null;
     if (value !== null) fields[name] = value;
   }
-  for (const [name, other] of Object.entries(SYNONYMS)) {
+  for (const [name, other] of Object.entries(synonyms)) {
     const value = raw[other] ?? null;
     if (value === null) continue;
     fields[name] ??= value;
@@ -122,7 +122,7 @@ function canonical(raw: JsonObject, file: string): JsonObject {
     }
   }
   const meta = isJsonObject(raw["meta"]) ? raw["meta"] : {};
-  for (const name of RECORDED) {
+  for (const name of recorded) {
     const value = meta[name] ?? null;
     if (value !== null) fields[name] ??= value;
   }
@@ -138,7 +138,7 @@ function merge(sources: readonly Source[]): JsonObject {
       if (earlier === undefined) {
         merged[name] = value;
         origin.set(name, file);
-      } else if (DECISIVE.includes(name) && earlier !== value) {
+      } else if (decisive.includes(name) && earlier !== value) {
         throw new CheckpointError(
           "CHECKPOINT_CONFIG",
           `${file}: ${name} is ${shown(value)} but ${origin.get(name)} says ${shown(earlier)}; delete the file that does not belong to these weights`,

@@ -40,10 +40,10 @@ export type EncodedHeader = {
   readonly fileBytes: number;
 };
 
-const PREFIX_BYTES = 8;
+const prefixBytes = 8;
 /** The limit of the reference implementation. */
-const HEADER_LIMIT_BYTES = 100_000_000;
-const METADATA_KEY = "__metadata__";
+const headerLimitBytes = 100_000_000;
+const metadataKey = "__metadata__";
 
 /**
  * Reads and validates the header of a safetensors file; tensor bytes are not touched.
@@ -58,7 +58,7 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
   const tensors = new Map<string, TensorEntry>();
   let metadata: ReadonlyMap<string, string> = new Map();
   for (const [name, value] of Object.entries(header)) {
-    if (name === METADATA_KEY) metadata = parseMetadata(value, file);
+    if (name === metadataKey) metadata = parseMetadata(value, file);
     else tensors.set(name, parseEntry(name, value, { file, dataBegin }));
   }
   requireGapless([...tensors.values()], { file, dataBegin, fileBytes });
@@ -90,13 +90,13 @@ export function encodeHeader(
   metadata: ReadonlyMap<string, string>,
 ): EncodedHeader {
   // Members are joined by hand: an object literal would treat the name "__proto__" specially.
-  const members = [`"${METADATA_KEY}":${JSON.stringify(Object.fromEntries(metadata))}`];
+  const members = [`"${metadataKey}":${JSON.stringify(Object.fromEntries(metadata))}`];
   const ranges = new Map<string, { begin: number; end: number }>();
   let begin = 0;
   for (const entry of entries) {
     const end = begin + tensorBytes(entry, "output", "CHECKPOINT_WRITE");
     if (!Number.isSafeInteger(end)) throw writeError(entry.name, "passes 2^53 bytes of file");
-    if (entry.name === METADATA_KEY) throw writeError(entry.name, "has a reserved name");
+    if (entry.name === metadataKey) throw writeError(entry.name, "has a reserved name");
     if (ranges.has(entry.name)) throw writeError(entry.name, "is listed twice");
     ranges.set(entry.name, { begin, end });
     const value = { dtype: entry.dtype, shape: entry.shape, data_offsets: [begin, end] };
@@ -116,15 +116,15 @@ export function encodeHeader(
 function framed(json: string): Uint8Array {
   const text = Buffer.from(json, "utf8");
   const padded = Math.ceil(text.byteLength / 8) * 8;
-  if (padded > HEADER_LIMIT_BYTES) {
+  if (padded > headerLimitBytes) {
     throw new CheckpointError(
       "CHECKPOINT_WRITE",
-      `header would have ${padded} bytes; the format allows ${HEADER_LIMIT_BYTES}: write more shards`,
+      `header would have ${padded} bytes; the format allows ${headerLimitBytes}: write more shards`,
     );
   }
-  const header = new Uint8Array(PREFIX_BYTES + padded).fill(0x20);
+  const header = new Uint8Array(prefixBytes + padded).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
-  header.set(text, PREFIX_BYTES);
+  header.set(text, prefixBytes);
   return header;
 }
 
@@ -134,7 +134,7 @@ function readHeaderText(file: string): { text: string; dataBegin: number; fileBy
     readExactly(fd, head, 0, file);
     refuseLfsPointer(head, file);
     const bytes = new Uint8Array(headerLength(head, fileBytes, file));
-    readExactly(fd, bytes, PREFIX_BYTES, file);
+    readExactly(fd, bytes, prefixBytes, file);
     if (bytes[0] !== 0x7b) {
       throw new CheckpointError(
         "CHECKPOINT_HEADER",
@@ -142,28 +142,28 @@ function readHeaderText(file: string): { text: string; dataBegin: number; fileBy
       );
     }
     const text = decodeUtf8(bytes, file, "CHECKPOINT_HEADER");
-    return { text, dataBegin: PREFIX_BYTES + bytes.byteLength, fileBytes };
+    return { text, dataBegin: prefixBytes + bytes.byteLength, fileBytes };
   });
 }
 
 function headerLength(head: Uint8Array, fileBytes: number, file: string): number {
-  if (head.byteLength < PREFIX_BYTES) {
+  if (head.byteLength < prefixBytes) {
     throw new CheckpointError(
       "CHECKPOINT_TRUNCATED",
-      `${file}: file has ${fileBytes} bytes, a safetensors file at least ${PREFIX_BYTES}; download it again`,
+      `${file}: file has ${fileBytes} bytes, a safetensors file at least ${prefixBytes}; download it again`,
     );
   }
   const length = new DataView(head.buffer).getBigUint64(0, true);
-  if (length > BigInt(HEADER_LIMIT_BYTES)) {
+  if (length > BigInt(headerLimitBytes)) {
     throw new CheckpointError(
       "CHECKPOINT_HEADER",
-      `${file}: header length ${length} passes the limit of ${HEADER_LIMIT_BYTES} bytes; this is not a safetensors file, or it is corrupt`,
+      `${file}: header length ${length} passes the limit of ${headerLimitBytes} bytes; this is not a safetensors file, or it is corrupt`,
     );
   }
-  if (PREFIX_BYTES + Number(length) > fileBytes) {
+  if (prefixBytes + Number(length) > fileBytes) {
     throw new CheckpointError(
       "CHECKPOINT_TRUNCATED",
-      `${file}: header needs ${length} bytes after the first ${PREFIX_BYTES}, but the file has ${fileBytes} in all; download it again`,
+      `${file}: header needs ${length} bytes after the first ${prefixBytes}, but the file has ${fileBytes} in all; download it again`,
     );
   }
   return Number(length);
@@ -171,10 +171,10 @@ function headerLength(head: Uint8Array, fileBytes: number, file: string): number
 
 function parseMetadata(value: JsonValue, file: string): ReadonlyMap<string, string> {
   const metadata = new Map<string, string>();
-  if (!isJsonObject(value)) throw headerError(file, METADATA_KEY, "must be an object", value);
+  if (!isJsonObject(value)) throw headerError(file, metadataKey, "must be an object", value);
   for (const [key, text] of Object.entries(value)) {
     if (typeof text !== "string") {
-      throw headerError(file, `${METADATA_KEY}.${key}`, "must be a string", text);
+      throw headerError(file, `${metadataKey}.${key}`, "must be a string", text);
     }
     metadata.set(key, text);
   }

@@ -9,7 +9,7 @@ import { type EncodedHeader, encodeHeader } from "./safetensors.ts";
 import { closeShard, createShard, type OpenShard, readFully, reopenShard } from "./shard-file.ts";
 import { type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 
-const INDEX_NAME = "model.safetensors.index.json";
+const indexName = "model.safetensors.index.json";
 
 type Slot = {
   readonly shard: OpenShard;
@@ -214,7 +214,7 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   }
 
   #publish(): void {
-    const index = join(this.#dir, INDEX_NAME);
+    const index = join(this.#dir, indexName);
     // An index left from an earlier checkpoint must not describe the new files, not even if we are killed here.
     writing(index, () => rmSync(index, { force: true }));
     for (const { path, isPublished } of this.#shards) {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, readJsonFile } from "../checkpoint/index.ts";
-import { DEFAULT_SAMPLING, type SamplingOptions } from "./sampling-options.ts";
+import { defaultSampling, type SamplingOptions } from "./sampling-options.ts";
 
 /** What a model's generation_config.json recommends. */
 export type GenerationConfig = {
@@ -54,7 +54,7 @@ export function readGenerationConfig(dir: string): GenerationConfig {
       topK: fields.top_k,
       topP: fields.top_p,
       repetitionPenalty: fields.repetition_penalty,
-      seed: DEFAULT_SAMPLING.seed,
+      seed: defaultSampling.seed,
     },
   };
 }

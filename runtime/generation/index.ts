@@ -11,7 +11,7 @@ export { type GenerationConfig, readGenerationConfig } from "./generation-config
 export { createRandom } from "./random.ts";
 export {
   createSampler,
-  DEFAULT_SAMPLING,
+  defaultSampling,
   parseSamplingOptions,
   type Sampler,
   type SamplingOptions,

@@ -7,7 +7,7 @@ import type { SamplingOptions } from "./sampling-options.ts";
 import { createScratch, drawFromTop, type Scratch } from "./top-tokens.ts";
 
 export {
-  DEFAULT_SAMPLING,
+  defaultSampling,
   parseSamplingOptions,
   type SamplingOptions,
 } from "./sampling-options.ts";

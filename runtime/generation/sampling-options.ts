@@ -12,7 +12,7 @@ export type SamplingOptions = {
   readonly seed: number;
 };
 
-export const DEFAULT_SAMPLING: SamplingOptions = {
+export const defaultSampling: SamplingOptions = {
   temperature: 1,
   topP: 1,
   topK: 0,
@@ -22,7 +22,7 @@ export const DEFAULT_SAMPLING: SamplingOptions = {
 
 type Rule = { readonly expected: string; readonly accepts: (value: number) => boolean };
 
-const RULES: { readonly [K in keyof SamplingOptions]: Rule } = {
+const rules: { readonly [K in keyof SamplingOptions]: Rule } = {
   temperature: { expected: "a finite number from 0", accepts: (v) => Number.isFinite(v) && v >= 0 },
   topP: { expected: "a number from 0 to 1", accepts: (v) => v >= 0 && v <= 1 },
   topK: { expected: "an integer from 0", accepts: (v) => Number.isSafeInteger(v) && v >= 0 },
@@ -34,24 +34,24 @@ const RULES: { readonly [K in keyof SamplingOptions]: Rule } = {
 };
 
 /**
- * Fills in the defaults (`DEFAULT_SAMPLING`) and checks every option.
+ * Fills in the defaults (`defaultSampling`) and checks every option.
  *
  * @throws GenerationError GENERATION_OPTION naming an option that is unknown or out of range
  */
 export function parseSamplingOptions(
   partial: { readonly [K in keyof SamplingOptions]?: SamplingOptions[K] | undefined },
 ): SamplingOptions {
-  const options = { ...DEFAULT_SAMPLING };
+  const options = { ...defaultSampling };
   for (const [name, value] of Object.entries(partial) as [string, unknown][]) {
     if (!isOptionName(name)) {
-      const known = Object.keys(RULES).join(", ");
+      const known = Object.keys(rules).join(", ");
       throw optionError(`unknown sampling option ${JSON.stringify(name)}; expected ${known}`);
     }
     if (value === undefined) {
       continue;
     }
-    if (typeof value !== "number" || !RULES[name].accepts(value)) {
-      throw optionError(`${name} must be ${RULES[name].expected}, got ${JSON.stringify(value)}`);
+    if (typeof value !== "number" || !rules[name].accepts(value)) {
+      throw optionError(`${name} must be ${rules[name].expected}, got ${JSON.stringify(value)}`);
     }
     options[name] = value;
   }
@@ -59,7 +59,7 @@ export function parseSamplingOptions(
 }
 
 function isOptionName(name: string): name is keyof SamplingOptions {
-  return Object.hasOwn(RULES, name);
+  return Object.hasOwn(rules, name);
 }
 
 function optionError(message: string): GenerationError {

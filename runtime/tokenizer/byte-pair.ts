@@ -10,26 +10,26 @@ import { TokenizerError } from "./errors.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** A run of this many UTF-16 units of one class, at a multiple of it, counts as long. */
-export const LONG_RUN = 512;
+export const longRun = 512;
 
-const RUN = /\p{L}+|\p{N}+|\p{White_Space}+|[^\p{L}\p{N}\p{White_Space}]+/uy;
+const runPattern = /\p{L}+|\p{N}+|\p{White_Space}+|[^\p{L}\p{N}\p{White_Space}]+/uy;
 
 // Qwen's pattern in JavaScript: \s there is White_Space (V8's \s has U+FEFF and lacks U+0085), and
 // (?i:'s) folds case as Unicode does, so that U+017F (long s) counts as s.
-const PIECE =
+const piecePattern =
   /'(?:[sSſ]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\p{White_Space}\p{L}\p{N}]+[\r\n]*|\p{White_Space}*[\r\n]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /**
  * Whether text has a run of one character class long enough to make tiktoken slow. Never misses a run
- * of 2 · LONG_RUN units: such a run covers a whole stretch between two probes.
+ * of 2 · longRun units: such a run covers a whole stretch between two probes.
  */
 export function hasLongRun(text: string): boolean {
-  for (let probe = 0; probe + LONG_RUN <= text.length; probe += LONG_RUN) {
+  for (let probe = 0; probe + longRun <= text.length; probe += longRun) {
     const unit = text.charCodeAt(probe);
     const isTrailSurrogate = unit >= 0xdc00 && unit <= 0xdfff;
-    RUN.lastIndex = isTrailSurrogate ? probe + 1 : probe;
-    RUN.test(text);
-    if (RUN.lastIndex >= probe + LONG_RUN) {
+    runPattern.lastIndex = isTrailSurrogate ? probe + 1 : probe;
+    runPattern.test(text);
+    if (runPattern.lastIndex >= probe + longRun) {
       return true;
     }
   }
@@ -62,7 +62,7 @@ export function createLongTextEncoder(vocabulary: Vocabulary): (text: string) =>
 
 function splitPieces(text: string): readonly string[] {
   try {
-    return text.match(PIECE) ?? [];
+    return text.match(piecePattern) ?? [];
   } catch (cause) {
     throw new TokenizerError(
       "TOKENIZER_TEXT",
@@ -74,23 +74,23 @@ function splitPieces(text: string): readonly string[] {
 
 type RankOf = (bytes: Buffer, start: number, end: number) => number | undefined;
 
-const NO_PAIR = -1;
-/** Heap keys are rank · KEY_BASE + start: exact in a double, ordered by rank, then leftmost. */
-const KEY_BASE = 2 ** 32;
+const noPair = -1;
+/** Heap keys are rank · keyBase + start: exact in a double, ordered by rank, then leftmost. */
+const keyBase = 2 ** 32;
 
 function mergePairs(bytes: Buffer, rankOf: RankOf, ids: number[]): void {
   const length = bytes.length;
   const next = Int32Array.from({ length }, (_, start) => start + 1); // end of the part that begins here
   const previous = Int32Array.from({ length }, (_, start) => start - 1);
-  const pairRank = new Int32Array(length).fill(NO_PAIR); // also marks heap entries that went stale
+  const pairRank = new Int32Array(length).fill(noPair); // also marks heap entries that went stale
   const heap: number[] = [];
 
   const refresh = (start: number): void => {
     const middle = next[start] ?? length;
     const rank = middle < length ? rankOf(bytes, start, next[middle] ?? length) : undefined;
-    pairRank[start] = rank ?? NO_PAIR;
+    pairRank[start] = rank ?? noPair;
     if (rank !== undefined) {
-      pushKey(heap, rank * KEY_BASE + start);
+      pushKey(heap, rank * keyBase + start);
     }
   };
 
@@ -98,14 +98,14 @@ function mergePairs(bytes: Buffer, rankOf: RankOf, ids: number[]): void {
     refresh(start);
   }
   for (let key = popKey(heap); key !== undefined; key = popKey(heap)) {
-    const start = key % KEY_BASE;
-    if (pairRank[start] !== (key - start) / KEY_BASE) {
+    const start = key % keyBase;
+    if (pairRank[start] !== (key - start) / keyBase) {
       continue;
     }
     const middle = next[start] ?? length;
     const end = next[middle] ?? length;
     next[start] = end;
-    pairRank[middle] = NO_PAIR;
+    pairRank[middle] = noPair;
     if (end < length) {
       previous[end] = start;
     }

@@ -23,7 +23,7 @@ export type TrainingConversation = {
   readonly lossMask: Uint8Array;
 };
 
-export const DEFAULT_SYSTEM = "You are a helpful assistant.";
+export const defaultSystem = "You are a helpful assistant.";
 
 /**
  * The prompt of a chat, ready for the assistant's first token. Control tokens in any content are plain
@@ -88,7 +88,7 @@ export function trainingConversation(
     }
   };
   const { imStart, imEnd } = tokenizer.specials;
-  const messages = [{ role: "system", content: options.system ?? DEFAULT_SYSTEM }, ...turns];
+  const messages = [{ role: "system", content: options.system ?? defaultSystem }, ...turns];
   for (const { role, content } of messages) {
     append([imStart], true);
     append(tokenizer.encode(role), false);

@@ -3,7 +3,7 @@ export {
   type ChatPrompt,
   type ChatTurn,
   chatPrompt,
-  DEFAULT_SYSTEM,
+  defaultSystem,
   type TrainingConversation,
   trainingConversation,
 } from "./chatml.ts";

@@ -7,11 +7,11 @@ import { decodeUtf8 } from "./utf8.ts";
 import { readVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 // cl100k_base's pattern, but numbers are single digits: the reference's, in Rust's syntax.
-const PATTERN =
+const splitPattern =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-const EXTRA_COUNT = 205;
-const SPECIAL_FORM = /<\|(?:endoftext|im_start|im_end|extra_\d{1,3})\|>/g;
+const extraCount = 205;
+const specialForm = /<\|(?:endoftext|im_start|im_end|extra_\d{1,3})\|>/g;
 
 /**
  * Opens the tokenizer of a Qwen v1 model folder (`qwen.tiktoken`). Control tokens follow the ranks, n of
@@ -42,7 +42,7 @@ class QwenTokenizer implements Tokenizer {
     this.vocabularySize = n + forms.length;
     this.specials = { endOfText: n, imStart: n + 1, imEnd: n + 2 };
     // Control tokens are split off here, so that both encoders only ever see ordinary text.
-    this.#encoder = new Tiktoken(`! 0 ${vocabulary.base64.join(" ")}`, {}, PATTERN);
+    this.#encoder = new Tiktoken(`! 0 ${vocabulary.base64.join(" ")}`, {}, splitPattern);
   }
 
   encode(text: string, options: EncodeOptions = {}): Int32Array {
@@ -53,7 +53,7 @@ class QwenTokenizer implements Tokenizer {
     const normal = text.normalize("NFC");
     const chunks: ArrayLike<number>[] = [];
     let start = 0;
-    for (const match of isAllowed === undefined ? [] : normal.matchAll(SPECIAL_FORM)) {
+    for (const match of isAllowed === undefined ? [] : normal.matchAll(specialForm)) {
       const id = this.#idOfForm.get(match[0]);
       if (id !== undefined && isAllowed?.(match[0])) {
         chunks.push(this.#encodeOrdinary(normal.slice(start, match.index)), [id]);
@@ -122,7 +122,7 @@ class QwenTokenizer implements Tokenizer {
       if (!this.#idOfForm.has(form)) {
         throw new TokenizerError(
           "TOKENIZER_OPTION",
-          `allowedSpecial: ${JSON.stringify(form)} is not a control token of this vocabulary; expected <|endoftext|>, <|im_start|>, <|im_end|> or <|extra_0|> to <|extra_${EXTRA_COUNT - 1}|>`,
+          `allowedSpecial: ${JSON.stringify(form)} is not a control token of this vocabulary; expected <|endoftext|>, <|im_start|>, <|im_end|> or <|extra_0|> to <|extra_${extraCount - 1}|>`,
         );
       }
     }
@@ -145,7 +145,7 @@ class QwenTokenizer implements Tokenizer {
 }
 
 function specialForms(): string[] {
-  const extras = Array.from({ length: EXTRA_COUNT }, (_, i) => `<|extra_${i}|>`);
+  const extras = Array.from({ length: extraCount }, (_, i) => `<|extra_${i}|>`);
   return ["<|endoftext|>", "<|im_start|>", "<|im_end|>", ...extras];
 }
 

@@ -4,9 +4,9 @@ import { readFileSync, statSync } from "node:fs";
 import { TokenizerError } from "./errors.ts";
 
 /** The real Qwen file is 2.6 MB; anything near this bound is not a vocabulary. */
-const MAX_FILE_BYTES = 64 * 1024 * 1024;
+const maxFileBytes = 64 * 1024 * 1024;
 /** Strict: a non-canonical spelling could hide a duplicate token. */
-const CANONICAL_BASE64 =
+const canonicalBase64 =
   /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$/;
 
 export type Vocabulary = {
@@ -58,7 +58,7 @@ export function parseVocabulary(text: string, path: string): Vocabulary {
 function readText(path: string): string {
   try {
     const { size } = statSync(path);
-    if (size <= MAX_FILE_BYTES) {
+    if (size <= maxFileBytes) {
       return readFileSync(path, "latin1");
     }
   } catch (cause) {
@@ -68,14 +68,14 @@ function readText(path: string): string {
       { cause },
     );
   }
-  throw invalid(`${path} is larger than ${MAX_FILE_BYTES} bytes; expected a tiktoken vocabulary`);
+  throw invalid(`${path} is larger than ${maxFileBytes} bytes; expected a tiktoken vocabulary`);
 }
 
 function parseLine(line: string, expectedRank: number, where: string): string {
   const space = line.indexOf(" ");
   const token = line.slice(0, Math.max(space, 0));
   const rank = line.slice(space + 1);
-  if (token === "" || !CANONICAL_BASE64.test(token)) {
+  if (token === "" || !canonicalBase64.test(token)) {
     throw invalid(`${where}: expected "base64 rank", got ${JSON.stringify(line.slice(0, 60))}`);
   }
   if (rank !== String(expectedRank)) {

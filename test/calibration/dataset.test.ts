@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readDocuments } from "../../calibration/index.ts";
 import { sharedPath } from "../support/shared.ts";
-import { EXAMPLES, temporaryFiles } from "./support.ts";
+import { examples, temporaryFiles } from "./support.ts";
 
 const write = temporaryFiles();
 
@@ -17,29 +17,31 @@ const failure = (code: string, ...parts: string[]): unknown =>
     ),
   });
 
-const CHAT = [
+const chat = [
   { from: "user", value: "1+1?" },
   { from: "assistant", value: "2" },
 ];
-const TURNS = [
+const exampleTurns = [
   { role: "user", content: "1+1?" },
   { role: "assistant", content: "2" },
 ];
-const SYSTEM = "You are a helpful assistant.";
+const systemText = "You are a helpful assistant.";
 
 describe("formats", () => {
   it("reads Qwen's fine-tuning format", () => {
-    const path = write("a.json", JSON.stringify([{ id: "x", conversations: CHAT }]));
-    expect(readDocuments(path)).toEqual([{ kind: "conversation", system: SYSTEM, turns: TURNS }]);
+    const path = write("a.json", JSON.stringify([{ id: "x", conversations: chat }]));
+    expect(readDocuments(path)).toEqual([
+      { kind: "conversation", system: systemText, turns: exampleTurns },
+    ]);
   });
 
   it("reads the three kinds of rows from lines, whatever the line ends and blank lines", () => {
-    const rows = [{ text: "one\ntwo" }, { conversations: CHAT }, { messages: TURNS, n: 1 }];
+    const rows = [{ text: "one\ntwo" }, { conversations: chat }, { messages: exampleTurns, n: 1 }];
     const lines = `\ufeff\r\n${rows.map((row) => JSON.stringify(row)).join("\r\n\r\n")}`;
     expect(readDocuments(write("a.jsonl", lines))).toEqual([
       { kind: "text", text: "one\ntwo" },
-      { kind: "conversation", system: SYSTEM, turns: TURNS },
-      { kind: "conversation", system: SYSTEM, turns: TURNS },
+      { kind: "conversation", system: systemText, turns: exampleTurns },
+      { kind: "conversation", system: systemText, turns: exampleTurns },
     ]);
   });
 
@@ -62,26 +64,26 @@ describe("formats", () => {
   });
 
   it("takes the system text from a first system message", () => {
-    const messages = [{ role: "system", content: "Be brief." }, ...TURNS];
+    const messages = [{ role: "system", content: "Be brief." }, ...exampleTurns];
     const [document] = readDocuments(write("s.jsonl", JSON.stringify({ messages })));
-    expect(document).toEqual({ kind: "conversation", system: "Be brief.", turns: TURNS });
+    expect(document).toEqual({ kind: "conversation", system: "Be brief.", turns: exampleTurns });
   });
 
   it("drops one leading message that is not the user's, and no more", () => {
     const greeting = { from: "assistant", value: "Hello" };
-    const row = { conversations: [greeting, greeting, ...CHAT] };
+    const row = { conversations: [greeting, greeting, ...chat] };
     const [document] = readDocuments(write("lead.json", JSON.stringify([row])));
     expect(document).toMatchObject({
-      turns: [{ role: "assistant", content: "Hello" }, ...TURNS],
+      turns: [{ role: "assistant", content: "Hello" }, ...exampleTurns],
     });
   });
 
   it("reads the bundled examples", () => {
-    const documents = readDocuments(join(EXAMPLES, "calibration.jsonl"));
+    const documents = readDocuments(join(examples, "calibration.jsonl"));
     const kinds = documents.map(({ kind }) => kind);
     expect(kinds.filter((kind) => kind === "text").length).toBe(19);
     expect(kinds.filter((kind) => kind === "conversation").length).toBe(67);
-    expect(readDocuments(join(EXAMPLES, "evaluation.txt")).length).toBe(1);
+    expect(readDocuments(join(examples, "evaluation.txt")).length).toBe(1);
   });
 });
 
@@ -97,7 +99,7 @@ describe("errors", () => {
       "CALIBRATION_NOT_FOUND",
       "no.json",
     ],
-    ["a folder", EXAMPLES, "CALIBRATION_FORMAT", "expected .json"],
+    ["a folder", examples, "CALIBRATION_FORMAT", "expected .json"],
     ["a folder with the right ending", folder, "CALIBRATION_NOT_FOUND", "not a file"],
     ["an unknown ending", write("a.csv", "x"), "CALIBRATION_FORMAT", '".csv"'],
     ["an empty .json", write("e.json", ""), "CALIBRATION_EMPTY", "e.json"],
@@ -146,7 +148,7 @@ describe("errors", () => {
   });
 
   it.each<[name: string, rows: unknown, code: string, ...parts: string[]]>([
-    ["an object at the top", { conversations: CHAT }, "CALIBRATION_ROW", "array of rows"],
+    ["an object at the top", { conversations: chat }, "CALIBRATION_ROW", "array of rows"],
     ["a row that is a string", ["x"], "CALIBRATION_ROW", "row 0", "string"],
     ["a row that is null", [{ text: "a" }, null], "CALIBRATION_ROW", "row 1", "null"],
     ["a row that is an array", [[]], "CALIBRATION_ROW", "row 0"],
@@ -157,7 +159,12 @@ describe("errors", () => {
       "row 0",
       "input",
     ],
-    ["a row with two contents", [{ text: "a", messages: TURNS }], "CALIBRATION_ROW", "row 0"],
+    [
+      "a row with two contents",
+      [{ text: "a", messages: exampleTurns }],
+      "CALIBRATION_ROW",
+      "row 0",
+    ],
     ["a text that is a number", [{ text: 5 }], "CALIBRATION_ROW", "row 0", "text", "number"],
     [
       "conversations that are no array",
@@ -168,7 +175,7 @@ describe("errors", () => {
     ["a message that is a string", [{ messages: ["hi"] }], "CALIBRATION_ROW", "messages[0]"],
     [
       "a value that is null",
-      [{ conversations: [CHAT[0], { from: "assistant", value: null }] }],
+      [{ conversations: [chat[0], { from: "assistant", value: null }] }],
       "CALIBRATION_ROW",
       "row 0: conversations[1].value",
       "null",
@@ -181,25 +188,25 @@ describe("errors", () => {
     ],
     [
       "an unknown role",
-      [{ conversations: CHAT }, { conversations: [CHAT[0], { from: "gpt", value: "2" }] }],
+      [{ conversations: chat }, { conversations: [chat[0], { from: "gpt", value: "2" }] }],
       "CALIBRATION_ROLE",
       "row 1: conversations[1].from",
       '"gpt"',
     ],
     [
       "a system role in the conversations layout",
-      [{ conversations: [{ from: "system", value: "x" }, ...CHAT] }],
+      [{ conversations: [{ from: "system", value: "x" }, ...chat] }],
       "CALIBRATION_ROLE",
       '"system"',
     ],
     [
       "a system message after the first",
-      [{ messages: [...TURNS, { role: "system", content: "x" }] }],
+      [{ messages: [...exampleTurns, { role: "system", content: "x" }] }],
       "CALIBRATION_ROLE",
       '"system"',
     ],
     ["a conversation without messages", [{ conversations: [] }], "CALIBRATION_EMPTY", "row 0"],
-    ["a conversation of one answer", [{ conversations: [CHAT[1]] }], "CALIBRATION_EMPTY", "row 0"],
+    ["a conversation of one answer", [{ conversations: [chat[1]] }], "CALIBRATION_EMPTY", "row 0"],
   ])("refuses %s", (name, rows, code, ...parts) => {
     const path = json(`${name.replaceAll(" ", "-")}.json`, rows);
     expect(() => readDocuments(path)).toThrow(failure(code, ...parts));

@@ -4,7 +4,7 @@ import { sharedPath } from "../support/shared.ts";
 import { temporaryFiles } from "./support.ts";
 
 const write = temporaryFiles();
-const IDS = [1, 2, 3, 40, 50, 60];
+const exampleIds = [1, 2, 3, 40, 50, 60];
 
 function safetensors(header: unknown, body: ArrayBufferView): Uint8Array {
   const text = typeof header === "string" ? header : JSON.stringify(header);
@@ -24,8 +24,11 @@ const entry = (dtype: string, shape: unknown, offsets: unknown): unknown => ({
 
 describe("readSegmentsFile", () => {
   it("reads I32 and I64 rows alike", () => {
-    const small = write("a", safetensors(entry("I32", [2, 3], [0, 24]), Int32Array.from(IDS)));
-    const wide = BigInt64Array.from(IDS, BigInt);
+    const small = write(
+      "a",
+      safetensors(entry("I32", [2, 3], [0, 24]), Int32Array.from(exampleIds)),
+    );
+    const wide = BigInt64Array.from(exampleIds, BigInt);
     const large = write("b", safetensors(entry("I64", [2, 3], [0, 48]), wide));
     const expected = {
       ids: [Int32Array.of(1, 2, 3), Int32Array.of(40, 50, 60)],
@@ -36,7 +39,7 @@ describe("readSegmentsFile", () => {
     expect(readSegmentsFile(large)).toEqual(expected);
   });
 
-  const body = Int32Array.from(IDS);
+  const body = Int32Array.from(exampleIds);
   it.each([
     ["an empty file", new Uint8Array(0)],
     [
@@ -59,7 +62,7 @@ describe("readSegmentsFile", () => {
       "a negative id",
       safetensors(
         entry("I32", [2, 3], [0, 24]),
-        Int32Array.from(IDS, (id) => -id),
+        Int32Array.from(exampleIds, (id) => -id),
       ),
     ],
     [

@@ -7,9 +7,9 @@ import {
   sampleSegments,
 } from "../../calibration/index.ts";
 import { openQwenTokenizer, type Tokenizer, trainingConversation } from "../../runtime/index.ts";
-import { EXAMPLES } from "./support.ts";
+import { examples } from "./support.ts";
 
-const mini = openQwenTokenizer(join(EXAMPLES, "qwen-mini"));
+const mini = openQwenTokenizer(join(examples, "qwen-mini"));
 
 /** One token per UTF-16 unit; control tokens 100,000 up. Shows which text a segment was made of. */
 const letters: Tokenizer = {
@@ -126,7 +126,7 @@ describe("conversations", () => {
 });
 
 describe("any data", () => {
-  const documents = readDocuments(join(EXAMPLES, "calibration.jsonl"));
+  const documents = readDocuments(join(examples, "calibration.jsonl"));
 
   it("gives the same segments for the same seed and others for another", () => {
     const options = { count: 16, length: 128, seed: 5 };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 
-export const EXAMPLES: string = join(import.meta.dirname, "..", "..", "examples");
+export const examples: string = join(import.meta.dirname, "..", "..", "examples");
 
 /** A folder of the calling test file, removed at its end; returns a writer of files in it. */
 export function temporaryFiles(): (name: string, content: string | Uint8Array) => string {

@@ -16,7 +16,7 @@ import {
 import { decodeLinear } from "../../runtime/model/gptq-format.ts";
 import { Weights } from "../../runtime/model/weights.ts";
 import { bundledSegments, quantize, writeTwoBlocks } from "../quantizer/quantized.ts";
-import { QWEN_1_8B } from "../runtime/checkpoint/published.ts";
+import { qwen1B8 } from "../runtime/checkpoint/published.ts";
 import { sharedPath } from "../support/shared.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
 import { expectSameBits, norm } from "../support/tolerance.ts";
@@ -129,7 +129,7 @@ describe("quantizedEntries", () => {
     { bits: 4, bytes: 1_878_036_480 },
     { bits: 8, bytes: 2_489_905_152 },
   ] as const)("gives Qwen-1.8B at $bits bits the official $bytes bytes", ({ bits, bytes }) => {
-    const config = parseQwenConfig(QWEN_1_8B as JsonObject, "config.json");
+    const config = parseQwenConfig(qwen1B8 as JsonObject, "config.json");
     const linears = new Map(
       Array.from({ length: config.layers }, (_, layer) =>
         qwenBlockLinears(config).map(

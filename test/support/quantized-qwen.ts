@@ -2,12 +2,12 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { safetensors, TINY_QWEN_CONFIG, type TinyTensor } from "./tiny-checkpoint.ts";
+import { safetensors, type TinyTensor, tinyQwenConfig } from "./tiny-checkpoint.ts";
 
 /** One layer, width 128, FFN 128: every linear divides by what the strictest kernels want. */
 const extents = { hidden: 128, ffn: 128, vocab: 128, groupSize: 64 };
 
-export const QUANTIZE_CONFIG = {
+export const quantizeConfig = {
   bits: 4,
   group_size: 64,
   damp_percent: 0.01,
@@ -39,10 +39,10 @@ export function writeQuantizedQwen(dir: string, changes: QuantizedQwen = {}): st
   mkdirSync(dir, { recursive: true });
   const json = (name: string, fields: Fields) =>
     writeFileSync(join(dir, name), JSON.stringify(fields));
-  const quantization = { ...QUANTIZE_CONFIG, ...changes.quantization };
+  const quantization = { ...quantizeConfig, ...changes.quantization };
   json("quantize_config.json", quantization);
   json("config.json", {
-    ...TINY_QWEN_CONFIG,
+    ...tinyQwenConfig,
     ...{ num_hidden_layers: 1, hidden_size: extents.hidden, num_attention_heads: 2 },
     ...{ kv_channels: 64, intermediate_size: 2 * extents.ffn, vocab_size: extents.vocab },
     ...{ bf16: false, fp16: true, torch_dtype: "float16", quantization_config: quantization },

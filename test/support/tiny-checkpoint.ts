@@ -47,7 +47,7 @@ export function safetensors(
 }
 
 /** config.json of a Qwen v1 model of 2 layers, width 64 and 128 tokens. */
-export const TINY_QWEN_CONFIG = {
+export const tinyQwenConfig = {
   architectures: ["QWenLMHeadModel"],
   model_type: "qwen",
   hidden_size: 64,
@@ -71,10 +71,10 @@ export const TINY_QWEN_CONFIG = {
   torch_dtype: "bfloat16",
 } as const;
 
-/** The tensors of TINY_QWEN_CONFIG, BF16, reproducible: weights in (-0.1, 0.1), norms near 1. */
+/** The tensors of tinyQwenConfig, BF16, reproducible: weights in (-0.1, 0.1), norms near 1. */
 export function tinyQwenTensors(seed = 1): readonly TinyTensor[] {
-  const { hidden_size: hidden, vocab_size: vocab, num_hidden_layers: layers } = TINY_QWEN_CONFIG;
-  const ffn = TINY_QWEN_CONFIG.intermediate_size / 2;
+  const { hidden_size: hidden, vocab_size: vocab, num_hidden_layers: layers } = tinyQwenConfig;
+  const ffn = tinyQwenConfig.intermediate_size / 2;
   const random = generator(seed);
   const tensor = (name: string, shape: readonly number[]): TinyTensor => {
     const center = /ln_\w+\.weight$/.test(name) ? 1 : 0;
@@ -106,7 +106,7 @@ export function tinyQwenTensors(seed = 1): readonly TinyTensor[] {
 /** Writes config.json and model.safetensors of a tiny Qwen model; `config` replaces single fields. */
 export function writeTinyQwen(dir: string, config: Readonly<Record<string, unknown>> = {}): void {
   mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, "config.json"), JSON.stringify({ ...TINY_QWEN_CONFIG, ...config }));
+  writeFileSync(join(dir, "config.json"), JSON.stringify({ ...tinyQwenConfig, ...config }));
   writeFileSync(join(dir, "model.safetensors"), safetensors(tinyQwenTensors()));
 }
 

@@ -34,7 +34,7 @@ beforeEach(() => {
   mkdirSync(from);
 });
 
-const KEPT = [
+const kept = [
   "LICENSE",
   "README.md",
   "cache_autogptq_cuda_256.cpp",
@@ -45,7 +45,7 @@ const KEPT = [
   "tokenizer_config.json",
 ];
 
-const LEFT = [
+const left = [
   ".gitattributes",
   ".model.safetensors.partial",
   "config.json",
@@ -61,7 +61,7 @@ const LEFT = [
 ];
 
 function fill(): void {
-  for (const name of [...KEPT, ...LEFT]) writeFileSync(join(from, name), `content of ${name}`);
+  for (const name of [...kept, ...left]) writeFileSync(join(from, name), `content of ${name}`);
   mkdirSync(join(from, "assets"));
   mkdirSync(join(from, ".git"));
 }
@@ -69,7 +69,7 @@ function fill(): void {
 describe("companionFiles", () => {
   it("lists exactly the files that are neither weights, configs of the model, hidden nor folders", () => {
     fill();
-    expect(companionFiles(from)).toEqual(KEPT);
+    expect(companionFiles(from)).toEqual(kept);
   });
 
   it("finds the tokenizer of the bundled model", () => {
@@ -88,8 +88,8 @@ describe("companionFiles", () => {
 describe("copyCompanions", () => {
   it("copies contents, creates the directory and leaves no temporary file", () => {
     fill();
-    expect(copyCompanions(from, to)).toEqual({ copied: KEPT, skipped: [] });
-    expect(readdirSync(to).sort()).toEqual([...KEPT].sort());
+    expect(copyCompanions(from, to)).toEqual({ copied: kept, skipped: [] });
+    expect(readdirSync(to).sort()).toEqual([...kept].sort());
     expect(readFileSync(join(to, "LICENSE"), "utf8")).toBe("content of LICENSE");
   });
 

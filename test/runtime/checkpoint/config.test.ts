@@ -7,13 +7,13 @@ import {
   requireTensor,
 } from "../../../runtime/checkpoint/index.ts";
 import { repositoryPath } from "../../support/shared.ts";
-import { TINY_QWEN_CONFIG, tinyQwenTensors } from "../../support/tiny-checkpoint.ts";
-import { PUBLISHED_SIZES, QWEN_7B, QWEN_7B_2023_08, QWEN_72B } from "./published.ts";
+import { tinyQwenConfig, tinyQwenTensors } from "../../support/tiny-checkpoint.ts";
+import { publishedSizes, qwen7BOf2023, qwen7b, qwen72b } from "./published.ts";
 import { refusal } from "./refusal.ts";
 
 /** The tiny config with some fields replaced; undefined removes one. */
 function tiny(fields: Readonly<Record<string, unknown>>): JsonObject {
-  const merged = { ...TINY_QWEN_CONFIG, ...fields };
+  const merged = { ...tinyQwenConfig, ...fields };
   return JSON.parse(JSON.stringify(merged)) as JsonObject;
 }
 
@@ -23,7 +23,7 @@ function parse(config: Readonly<Record<string, unknown>>) {
 
 describe("parseQwenConfig", () => {
   it("gives the published 72B config one spelling", () => {
-    expect(parse(QWEN_72B)).toEqual({
+    expect(parse(qwen72b)).toEqual({
       hiddenSize: 8192,
       layers: 80,
       heads: 64,
@@ -46,15 +46,15 @@ describe("parseQwenConfig", () => {
   });
 
   it("reads the 2023-08 names as the current ones", () => {
-    expect(parse(QWEN_7B_2023_08)).toEqual({
-      ...parse(QWEN_7B),
+    expect(parse(qwen7BOf2023)).toEqual({
+      ...parse(qwen7b),
       seqLength: 2048,
       maxPositions: 6144,
       dtype: "bfloat16",
     });
   });
 
-  it.each(PUBLISHED_SIZES)("derives the parameter count of $model", ({ config, parameters }) => {
+  it.each(publishedSizes)("derives the parameter count of $model", ({ config, parameters }) => {
     const shapes = [...qwenTensorShapes(parse(config)).values()];
     const counts = shapes.map((shape) => shape.reduce((product, size) => product * size, 1));
     expect(counts.reduce((sum, count) => sum + count)).toBe(parameters);

@@ -19,7 +19,7 @@ import {
 import { encodeHeader } from "../../../runtime/checkpoint/safetensors.ts";
 import { sharedPath } from "../../support/shared.ts";
 import { temporaryDirectory } from "../../support/tiny-checkpoint.ts";
-import { PUBLISHED_SIZES, QWEN_1_8B, QWEN_7B } from "./published.ts";
+import { publishedSizes, qwen1B8, qwen7b } from "./published.ts";
 import { refusal } from "./refusal.ts";
 
 const directory = temporaryDirectory();
@@ -98,7 +98,7 @@ describe("quantizedTensorEntries", () => {
 });
 
 describe("the layout of a whole model", () => {
-  it.each(PUBLISHED_SIZES)("comes to the exact bytes of $model", ({ config: raw, ...expected }) => {
+  it.each(publishedSizes)("comes to the exact bytes of $model", ({ config: raw, ...expected }) => {
     const bytes = ([4, 8] as const).map((bits) => {
       const entries = layoutOf(raw, { bits });
       return totalTensorBytes(planShards(entries, 2e9));
@@ -112,7 +112,7 @@ describe("the layout of a whole model", () => {
   ] as const)(
     "re-sums to the bytes of 1.8B from a file of $bits bits on the disk",
     ({ bits, total }) => {
-      const entries = layoutOf(QWEN_1_8B, { bits });
+      const entries = layoutOf(qwen1B8, { bits });
       const { header, fileBytes } = encodeHeader(entries, new Map([["format", "pt"]]));
       const path = join(directory.path, `int${bits}.safetensors`);
       const fd = openSync(path, "w");
@@ -129,7 +129,7 @@ describe("the layout of a whole model", () => {
   );
 
   it("writes 27 tensors per block with all biases, 23 with those of the source", () => {
-    const count = (zeroBias: boolean) => layoutOf(QWEN_7B, { zeroBias }).length;
+    const count = (zeroBias: boolean) => layoutOf(qwen7b, { zeroBias }).length;
     expect(count(true)).toBe(32 * 27 + 3);
     expect(count(false)).toBe(32 * 23 + 3);
   });

@@ -2,7 +2,7 @@
 
 type RawConfig = Readonly<Record<string, unknown>>;
 
-const COMMON: RawConfig = {
+const common: RawConfig = {
   architectures: ["QWenLMHeadModel"],
   auto_map: {
     AutoConfig: "configuration_qwen.QWenConfig",
@@ -31,8 +31,8 @@ const COMMON: RawConfig = {
   use_logn_attn: true,
 };
 
-export const QWEN_1_8B: RawConfig = {
-  ...COMMON,
+export const qwen1B8: RawConfig = {
+  ...common,
   hidden_size: 2048,
   num_hidden_layers: 24,
   num_attention_heads: 16,
@@ -42,8 +42,8 @@ export const QWEN_1_8B: RawConfig = {
   max_position_embeddings: 8192,
 };
 
-export const QWEN_7B: RawConfig = {
-  ...COMMON,
+export const qwen7b: RawConfig = {
+  ...common,
   hidden_size: 4096,
   num_hidden_layers: 32,
   num_attention_heads: 32,
@@ -54,7 +54,7 @@ export const QWEN_7B: RawConfig = {
 };
 
 /** The first release, with its own field names. */
-export const QWEN_7B_2023_08: RawConfig = {
+export const qwen7BOf2023: RawConfig = {
   activation: "swiglu",
   apply_residual_connection_post_layernorm: false,
   architectures: ["QWenLMHeadModel"],
@@ -95,8 +95,8 @@ export const QWEN_7B_2023_08: RawConfig = {
   vocab_size: 151936,
 };
 
-export const QWEN_14B: RawConfig = {
-  ...COMMON,
+export const qwen14b: RawConfig = {
+  ...common,
   hidden_size: 5120,
   num_hidden_layers: 40,
   num_attention_heads: 40,
@@ -106,8 +106,8 @@ export const QWEN_14B: RawConfig = {
   max_position_embeddings: 8192,
 };
 
-export const QWEN_72B: RawConfig = {
-  ...COMMON,
+export const qwen72b: RawConfig = {
+  ...common,
   hidden_size: 8192,
   num_hidden_layers: 80,
   num_attention_heads: 64,
@@ -130,38 +130,38 @@ export type PublishedSize = {
   readonly int4Bytes: number;
 };
 
-export const PUBLISHED_SIZES: readonly PublishedSize[] = [
+export const publishedSizes: readonly PublishedSize[] = [
   {
     model: "1.8B",
-    config: QWEN_1_8B,
+    config: qwen1B8,
     parameters: 1_836_828_672,
     int8Bytes: 2_489_905_152,
     int4Bytes: 1_878_036_480,
   },
   {
     model: "7B",
-    config: QWEN_7B,
+    config: qwen7b,
     parameters: 7_721_324_544,
     int8Bytes: 9_123_864_576,
     int4Bytes: 5_860_564_992,
   },
   {
     model: "7B of August 2023",
-    config: QWEN_7B_2023_08,
+    config: qwen7BOf2023,
     parameters: 7_721_324_544,
     int8Bytes: 9_123_864_576,
     int4Bytes: 5_860_564_992,
   },
   {
     model: "14B",
-    config: QWEN_14B,
+    config: qwen14b,
     parameters: 14_167_290_880,
     int8Bytes: 16_029_460_480,
     int4Bytes: 9_675_642_880,
   },
   {
     model: "72B",
-    config: QWEN_72B,
+    config: qwen72b,
     parameters: 72_287_920_128,
     int8Bytes: 76_447_236_096,
     int4Bytes: 41_277_997_056,

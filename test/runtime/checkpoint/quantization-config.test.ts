@@ -8,7 +8,7 @@ import {
   quantizedConfigJson,
   readQuantizationConfig,
 } from "../../../runtime/checkpoint/index.ts";
-import { TINY_QWEN_CONFIG, temporaryDirectory } from "../../support/tiny-checkpoint.ts";
+import { temporaryDirectory, tinyQwenConfig } from "../../support/tiny-checkpoint.ts";
 import { refusal } from "./refusal.ts";
 
 const directory = temporaryDirectory();
@@ -33,11 +33,11 @@ function read(files: Files): QuantizationConfig | undefined {
     }
   }
   const embedded = files.embedded === undefined ? {} : { quantization_config: files.embedded };
-  return readQuantizationConfig(dir, { ...TINY_QWEN_CONFIG, ...embedded } as JsonObject);
+  return readQuantizationConfig(dir, { ...tinyQwenConfig, ...embedded } as JsonObject);
 }
 
 /** As in the official Qwen Int4 releases: no quant_method, no checkpoint_format. */
-const OFFICIAL = {
+const officialConfig = {
   bits: 4,
   group_size: 128,
   damp_percent: 0.01,
@@ -49,7 +49,7 @@ const OFFICIAL = {
   model_file_base_name: "model",
 } as const;
 
-const PARSED: QuantizationConfig = {
+const parsed: QuantizationConfig = {
   bits: 4,
   groupSize: 128,
   sym: true,
@@ -67,26 +67,26 @@ describe("readQuantizationConfig", () => {
   });
 
   it("reads the official form from each of the three places", () => {
-    expect(read({ quantize_config: OFFICIAL })).toEqual(PARSED);
-    expect(read({ quant_config: OFFICIAL })).toEqual(PARSED);
-    expect(read({ embedded: { ...OFFICIAL, quant_method: "gptq" } })).toEqual(PARSED);
+    expect(read({ quantize_config: officialConfig })).toEqual(parsed);
+    expect(read({ quant_config: officialConfig })).toEqual(parsed);
+    expect(read({ embedded: { ...officialConfig, quant_method: "gptq" } })).toEqual(parsed);
   });
 
   it("prefers quantize_config.json, then quant_config.json, where they may differ", () => {
-    const damped = (damp: number) => ({ ...OFFICIAL, damp_percent: damp });
+    const damped = (damp: number) => ({ ...officialConfig, damp_percent: damp });
     const all = { quant_config: damped(0.2), embedded: damped(0.3) };
     expect(read({ ...all, quantize_config: damped(0.1) })?.dampPercent).toBe(0.1);
     expect(read(all)?.dampPercent).toBe(0.2);
   });
 
   it("fills a gap of the first file from the next: a missed gptq_v2 would give gibberish", () => {
-    const embedded = { ...OFFICIAL, checkpoint_format: "gptq_v2" };
-    expect(read({ quantize_config: OFFICIAL, embedded })?.checkpointFormat).toBe("gptq_v2");
+    const embedded = { ...officialConfig, checkpoint_format: "gptq_v2" };
+    expect(read({ quantize_config: officialConfig, embedded })?.checkpointFormat).toBe("gptq_v2");
   });
 
   it("assumes what old writers left out, and takes null for absent", () => {
     expect(read({ quantize_config: { bits: 8, group_size: -1, sym: null } })).toEqual({
-      ...PARSED,
+      ...parsed,
       bits: 8,
       groupSize: -1,
     });
@@ -95,7 +95,7 @@ describe("readQuantizationConfig", () => {
   it("reads the synonyms of other writers", () => {
     const fields = { w_bit: 8, q_group_size: 64, format: "gptq_v2", method: "gptq", sym: false };
     expect(read({ quantize_config: fields })).toEqual({
-      ...PARSED,
+      ...parsed,
       bits: 8,
       groupSize: 64,
       sym: false,
@@ -116,7 +116,7 @@ describe("readQuantizationConfig", () => {
       modules_in_block_to_quantize: modules,
     };
     expect(read({ embedded: fields })).toEqual({
-      ...PARSED,
+      ...parsed,
       groupSize: 32,
       descAct: true,
       staticGroups: true,
@@ -139,7 +139,7 @@ describe("readQuantizationConfig", () => {
     { fields: { lm_head: true }, names: "lm_head" },
     { fields: { dynamic: { "+:.*down.*": { bits: 8 } } }, names: "dynamic" },
   ])("refuses as unsupported $fields", ({ fields, names }) => {
-    const error = refusal(() => read({ quantize_config: { ...OFFICIAL, ...fields } }));
+    const error = refusal(() => read({ quantize_config: { ...officialConfig, ...fields } }));
     expect(error.code).toBe("CHECKPOINT_UNSUPPORTED");
     expect(error.message).toContain("quantize_config.json");
     expect(error.message).toContain(names);
@@ -159,7 +159,7 @@ describe("readQuantizationConfig", () => {
     { fields: { checkpoint_format: "gptq", format: "gptq_v2" }, names: "format" },
     { fields: { modules_in_block_to_quantize: ["a"] }, names: "modules_in_block_to_quantize" },
   ])("refuses as malformed $fields", ({ fields, names }) => {
-    const error = refusal(() => read({ quantize_config: { ...OFFICIAL, ...fields } }));
+    const error = refusal(() => read({ quantize_config: { ...officialConfig, ...fields } }));
     expect(error.code).toBe("CHECKPOINT_CONFIG");
     expect(error.message).toContain("quantize_config.json");
     expect(error.message).toContain(names);
@@ -173,7 +173,10 @@ describe("readQuantizationConfig", () => {
     "refuses two files that differ in %s",
     (name) => {
       const other = { bits: 8, group_size: 64, sym: false, desc_act: true }[name];
-      const files = { quantize_config: OFFICIAL, embedded: { ...OFFICIAL, [name]: other } };
+      const files = {
+        quantize_config: officialConfig,
+        embedded: { ...officialConfig, [name]: other },
+      };
       const error = refusal(() => read(files));
       expect(error.code).toBe("CHECKPOINT_CONFIG");
       expect(error.message).toContain(name);
@@ -187,7 +190,7 @@ describe("quantizationConfigJson", () => {
   const provenance = { version: "1.2.3", bias: "all" } as const;
 
   it.each<{ title: string; config: QuantizationConfig }>([
-    { title: "the default", config: PARSED },
+    { title: "the default", config: parsed },
     {
       title: "an unusual one",
       config: {
@@ -208,8 +211,8 @@ describe("quantizationConfigJson", () => {
   });
 
   it("has every field that a known loader asks for", () => {
-    expect(quantizationConfigJson(PARSED, { ...provenance, meta: { seed: 7 } })).toEqual({
-      ...OFFICIAL,
+    expect(quantizationConfigJson(parsed, { ...provenance, meta: { seed: 7 } })).toEqual({
+      ...officialConfig,
       quant_method: "gptq",
       checkpoint_format: "gptq",
       format: "gptq",
@@ -228,10 +231,10 @@ describe("quantizationConfigJson", () => {
 });
 
 describe("quantizedConfigJson", () => {
-  const quantization = quantizationConfigJson(PARSED, { version: "0", bias: "source" });
+  const quantization = quantizationConfigJson(parsed, { version: "0", bias: "source" });
 
   it("keeps every key of the source and sets precision and quantization", () => {
-    const source = { ...TINY_QWEN_CONFIG, auto_map: { a: "b" }, onnx_safe: null } as JsonObject;
+    const source = { ...tinyQwenConfig, auto_map: { a: "b" }, onnx_safe: null } as JsonObject;
     expect(quantizedConfigJson(source, quantization, "float16")).toEqual({
       ...source,
       bf16: false,

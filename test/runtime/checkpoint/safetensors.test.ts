@@ -15,7 +15,7 @@ import {
   safetensorsWithHeader,
   temporaryDirectory,
 } from "../../support/tiny-checkpoint.ts";
-import { HOSTILE_FILES } from "./hostile/files.ts";
+import { hostileFiles } from "./hostile/files.ts";
 import { refusal } from "./refusal.ts";
 
 const directory = temporaryDirectory();
@@ -96,7 +96,7 @@ describe("readSafetensorsHeader", () => {
     expect(readSafetensorsHeader(join(directory.path, "link.safetensors")).tensors.size).toBe(0);
   });
 
-  it.each(HOSTILE_FILES)("refuses a file that $title", ({ bytes, code, names }) => {
+  it.each(hostileFiles)("refuses a file that $title", ({ bytes, code, names }) => {
     const path = fileWith("hostile.safetensors", bytes());
     const error = refusal(() => readSafetensorsHeader(path));
     expect(error).toMatchObject({ name: "CheckpointError", code });

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { openCheckpoint, requireTensor } from "../../../runtime/checkpoint/index.ts";
 import { repositoryPath, sharedPath } from "../../support/shared.ts";
 import { safetensors, temporaryDirectory, writeTinyQwen } from "../../support/tiny-checkpoint.ts";
-import { HOSTILE_INDEXES } from "./hostile/indexes.ts";
+import { hostileIndexes } from "./hostile/indexes.ts";
 import { refusal } from "./refusal.ts";
 
 const directory = temporaryDirectory();
@@ -71,8 +71,8 @@ describe("openCheckpoint", () => {
     expect(Object.fromEntries(checkpoint.metadata)).toEqual({ format: "pt", from: "x", only: "y" });
   });
 
-  it.each(HOSTILE_INDEXES)("refuses an index that $title", ({ title, json, code }) => {
-    const dir = modelDirectory(`index-${HOSTILE_INDEXES.findIndex((one) => one.title === title)}`, {
+  it.each(hostileIndexes)("refuses an index that $title", ({ title, json, code }) => {
+    const dir = modelDirectory(`index-${hostileIndexes.findIndex((one) => one.title === title)}`, {
       "model-00001-of-00001.safetensors": holding("a"),
       "model.safetensors.index.json": json,
     });

@@ -27,7 +27,7 @@ function u8(name: string, bytes: number): TensorSpec {
   return { name, dtype: "U8", shape: [bytes] };
 }
 
-const NONE: ReadonlyMap<string, string> = new Map();
+const none: ReadonlyMap<string, string> = new Map();
 
 describe("planShards", () => {
   it("keeps the order and fills each shard up to the limit, inclusive", () => {
@@ -84,7 +84,7 @@ describe("createCheckpointWriter", () => {
   });
 
   it("always writes an index with total size and weight map", () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 3), u8("b", 2)], 100), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 3), u8("b", 2)], 100), none);
     writer.write("a", Uint8Array.of(1, 2, 3));
     writer.write("b", Uint8Array.of(4, 5));
     writer.finish();
@@ -109,7 +109,7 @@ describe("createCheckpointWriter", () => {
   });
 
   it("shows nothing under a final name before finish, and leaves nothing when disposed", () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 6), u8("b", 6)], 6), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 6), u8("b", 6)], 6), none);
     writer.write("a", new Uint8Array(6));
     expect(readdirSync(dir).sort()).toEqual([
       ".model-00001-of-00002.safetensors.partial",
@@ -122,13 +122,13 @@ describe("createCheckpointWriter", () => {
   });
 
   it("removes its files when disposed asynchronously", async () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 6)], 6), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 6)], 6), none);
     await writer[Symbol.asyncDispose]();
     expect(readdirSync(dir)).toEqual([]);
   });
 
   it("keeps the finished files when disposed after finish", () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 1)], 6), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 1)], 6), none);
     writer.write("a", new Uint8Array(1));
     writer.finish();
     writer[Symbol.dispose]();
@@ -137,7 +137,7 @@ describe("createCheckpointWriter", () => {
   });
 
   it("refuses an unknown name, a wrong byte count and a second write, and names the tensor", () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 2), u8("b", 2)], 9), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 2), u8("b", 2)], 9), none);
     for (const size of [1, 3]) {
       const error = refusal(() => writer.write("a", new Uint8Array(size)));
       expect(error.code).toBe("CHECKPOINT_WRITE");
@@ -152,7 +152,7 @@ describe("createCheckpointWriter", () => {
   });
 
   it("does not finish while a tensor is missing, and can go on", () => {
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 2), u8("b", 2)], 9), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 2), u8("b", 2)], 9), none);
     writer.write("a", new Uint8Array(2));
     expect(writer.missing).toEqual(["b"]);
     expect(refusal(() => writer.finish()).message).toContain('"b"');
@@ -169,7 +169,7 @@ describe("createCheckpointWriter", () => {
       join(dir, "model.safetensors.index.json"),
       '{"weight_map":{"old":"old.safetensors"}}',
     );
-    const writer = createCheckpointWriter(dir, planShards([u8("a", 1)], 6), NONE);
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 1)], 6), none);
     writer.write("a", Uint8Array.of(9));
     writer.finish();
     writeFileSync(join(dir, "config.json"), "{}");
@@ -178,7 +178,7 @@ describe("createCheckpointWriter", () => {
 
   it("refuses at once a plan that the disk cannot hold", () => {
     const error = refusal(() =>
-      createCheckpointWriter(dir, planShards([u8("a", 2 ** 52)], 1), NONE),
+      createCheckpointWriter(dir, planShards([u8("a", 2 ** 52)], 1), none),
     );
     expect(error.code).toBe("CHECKPOINT_WRITE");
     expect(error.message).toContain(String(2 ** 52).slice(0, 10));
@@ -187,7 +187,7 @@ describe("createCheckpointWriter", () => {
 
   it("says so when the output directory is a file", () => {
     writeFileSync(dir, "");
-    const error = refusal(() => createCheckpointWriter(dir, planShards([u8("a", 1)], 1), NONE));
+    const error = refusal(() => createCheckpointWriter(dir, planShards([u8("a", 1)], 1), none));
     expect(error.code).toBe("CHECKPOINT_WRITE");
     expect(error.message).toContain(dir);
   });

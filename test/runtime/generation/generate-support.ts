@@ -1,11 +1,11 @@
 import type { Device } from "../../../kernels/index.ts";
 import type { Model, SamplingOptions } from "../../../runtime/index.ts";
-import { DEFAULT_SAMPLING, type GenerateRequest, openModel } from "../../../runtime/index.ts";
+import { defaultSampling, type GenerateRequest, openModel } from "../../../runtime/index.ts";
 import { repositoryPath } from "../../support/shared.ts";
 
 export const miniPath: string = repositoryPath("examples/qwen-mini");
 
-export const greedy: SamplingOptions = { ...DEFAULT_SAMPLING, temperature: 0 };
+export const greedy: SamplingOptions = { ...defaultSampling, temperature: 0 };
 
 export function openMini(device: Device): Model {
   return openModel(miniPath, device);

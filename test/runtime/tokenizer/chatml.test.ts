@@ -7,19 +7,19 @@ import {
   trainingConversation,
 } from "../../../runtime/tokenizer/index.ts";
 import { sharedPath } from "../../support/shared.ts";
-import { MINI_DIR } from "./support.ts";
+import { miniDir } from "./support.ts";
 
-const tokenizer = openQwenTokenizer(MINI_DIR);
-const SYSTEM = "You are a helpful assistant.";
+const tokenizer = openQwenTokenizer(miniDir);
+const systemText = "You are a helpful assistant.";
 
 const prompt = (history: readonly ChatTurn[], query: string, maxWindow = 6144): Int32Array =>
-  chatPrompt(tokenizer, { system: SYSTEM, history, query, maxWindow });
+  chatPrompt(tokenizer, { system: systemText, history, query, maxWindow });
 
 describe("chatPrompt", () => {
   it("spells the ChatML text", () => {
     const history = [{ query: "Two?", response: "2" }];
     expect(tokenizer.decode(prompt(history, "Three?"))).toBe(
-      `<|im_start|>system\n${SYSTEM}<|im_end|>\n<|im_start|>user\nTwo?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\nThree?<|im_end|>\n<|im_start|>assistant\n`,
+      `<|im_start|>system\n${systemText}<|im_end|>\n<|im_start|>user\nTwo?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\nThree?<|im_end|>\n<|im_start|>assistant\n`,
     );
   });
 
@@ -89,7 +89,7 @@ describe("trainingConversation", () => {
   it("ends every block, the last included, with im_end and a newline", () => {
     const { ids } = trainingConversation(tokenizer, turns);
     expect(tokenizer.decode(ids)).toBe(
-      `<|im_start|>system\n${SYSTEM}<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n`,
+      `<|im_start|>system\n${systemText}<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n`,
     );
   });
 

@@ -4,15 +4,15 @@ import { describe, expect, it } from "vitest";
 import {
   createLongTextEncoder,
   hasLongRun,
-  LONG_RUN,
+  longRun,
 } from "../../../runtime/tokenizer/byte-pair.ts";
 import { chatPrompt, openQwenTokenizer, type Tokenizer } from "../../../runtime/tokenizer/index.ts";
 import { readVocabulary } from "../../../runtime/tokenizer/vocabulary.ts";
 import { sharedPath } from "../../support/shared.ts";
-import { lehmer, MINI_DIR, randomText } from "./support.ts";
+import { lehmer, miniDir, randomText } from "./support.ts";
 
 /** Texts and ids from Qwen's tokenization notes and from the reference tokenizer. */
-const VECTORS: [text: string, ids: number[]][] = [
+const vectors: [text: string, ids: number[]][] = [
   ['print("<|endoftext|>")', [1350, 445, 151643, 899]],
   [" 根", [51461, 117]],
   ["Panda", [47, 9817]],
@@ -79,7 +79,7 @@ function bytesOfAll(tokenizer: Tokenizer, tokens: Int32Array): Buffer {
 }
 
 describe("the bundled vocabulary", () => {
-  const tokenizer = openQwenTokenizer(MINI_DIR);
+  const tokenizer = openQwenTokenizer(miniDir);
 
   it("places the control tokens right after the ranks", () => {
     expect(tokenizer.specials).toEqual({ endOfText: 3888, imStart: 3889, imEnd: 3890 });
@@ -174,7 +174,7 @@ describe("the bundled vocabulary", () => {
   });
 
   it("refuses to encode once disposed, and disposing twice is harmless", () => {
-    const other = openQwenTokenizer(MINI_DIR);
+    const other = openQwenTokenizer(miniDir);
     other[Symbol.dispose]();
     other[Symbol.dispose]();
     expect(() => other.encode("a")).toThrow(expect.objectContaining({ code: "TOKENIZER_CLOSED" }));
@@ -182,8 +182,8 @@ describe("the bundled vocabulary", () => {
 });
 
 describe("text with very long runs", () => {
-  const tokenizer = openQwenTokenizer(MINI_DIR);
-  const encodeLong = createLongTextEncoder(readVocabulary(`${MINI_DIR}/qwen.tiktoken`));
+  const tokenizer = openQwenTokenizer(miniDir);
+  const encodeLong = createLongTextEncoder(readVocabulary(`${miniDir}/qwen.tiktoken`));
 
   it("gets the same ids from both encoders", () => {
     const random = lehmer(2);
@@ -196,7 +196,7 @@ describe("text with very long runs", () => {
   it.each(["a", "the", " ", "\n", "\t ", "!", "我", "𝐀", "👍", "=-"])(
     "gets the same ids from both encoders for a run of %j just below the bound",
     (unit) => {
-      const text = `x ${unit.repeat(Math.floor((LONG_RUN - 8) / unit.length))} y`;
+      const text = `x ${unit.repeat(Math.floor((longRun - 8) / unit.length))} y`;
       expect(hasLongRun(text)).toBe(false);
       expect(encodeLong(text)).toEqual(ids(tokenizer.encode(text)));
     },
@@ -207,7 +207,7 @@ describe("text with very long runs", () => {
     (unit) => {
       for (let shift = 0; shift < 40; shift += 1) {
         const before = "ab, 1".repeat(shift * 13);
-        const run = unit.repeat(Math.ceil((2 * LONG_RUN + 2) / unit.length));
+        const run = unit.repeat(Math.ceil((2 * longRun + 2) / unit.length));
         expect(hasLongRun(`${before}.${run}z`)).toBe(true);
       }
     },
@@ -240,7 +240,7 @@ describe.skipIf(realVocabulary === undefined)("the real Qwen vocabulary", () => 
     expect(tokenizer().specials).toEqual({ endOfText: 151643, imStart: 151644, imEnd: 151645 });
   });
 
-  it.each(VECTORS)("encodes %j as published", (text, expected) => {
+  it.each(vectors)("encodes %j as published", (text, expected) => {
     expect(ids(tokenizer().encode(text))).toEqual(expected);
     expect(tokenizer().decode(expected)).toBe(text.normalize("NFC"));
   });

@@ -1,14 +1,7 @@
 import { join } from "node:path";
 
 /** The bundled model's folder; its vocabulary has 3,888 ranks. */
-export const MINI_DIR: string = join(
-  import.meta.dirname,
-  "..",
-  "..",
-  "..",
-  "examples",
-  "qwen-mini",
-);
+export const miniDir: string = join(import.meta.dirname, "..", "..", "..", "examples", "qwen-mini");
 
 /** Small deterministic numbers for property tests, apart from the code under test. */
 export function lehmer(seed: number): (below: number) => number {
@@ -19,7 +12,7 @@ export function lehmer(seed: number): (below: number) => number {
   };
 }
 
-const ALPHABETS: readonly (readonly [from: number, to: number])[] = [
+const alphabets: readonly (readonly [from: number, to: number])[] = [
   [0x00, 0x7f],
   [0x20, 0x7e],
   [0x61, 0x7a],
@@ -40,17 +33,17 @@ const ALPHABETS: readonly (readonly [from: number, to: number])[] = [
   [0x20000, 0x2a6df],
 ];
 
-const SNIPPETS = ["'s", "'LL", "'ſ", "  ", "\r\n", "\n\n", " 1,000", "<|im_end|>", "<|", "\u0085"];
+const snippets = ["'s", "'LL", "'ſ", "  ", "\r\n", "\n\n", " 1,000", "<|im_end|>", "<|", "\u0085"];
 
 /** Text of several scripts in runs, with the places where the pattern branches. */
 export function randomText(random: (below: number) => number, runs: number): string {
   let text = "";
   for (let run = 0; run < runs; run += 1) {
     if (random(4) === 0) {
-      text += SNIPPETS[random(SNIPPETS.length)];
+      text += snippets[random(snippets.length)];
       continue;
     }
-    const [from, to] = ALPHABETS[random(ALPHABETS.length)]!;
+    const [from, to] = alphabets[random(alphabets.length)]!;
     for (let length = 1 + random(8); length > 0; length -= 1) {
       text += String.fromCodePoint(from + random(to - from + 1));
     }

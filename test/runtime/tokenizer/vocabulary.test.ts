@@ -9,16 +9,20 @@ const line = (bytes: number[], rank: number): string =>
   `${Buffer.from(bytes).toString("base64")} ${rank}`;
 
 /** All single bytes in order, then "ab". */
-const LINES = [
+const vocabularyLines = [
   ...Array.from({ length: 256 }, (_, byte) => line([byte], byte)),
   line([97, 98], 256),
 ];
 
-const changed = (index: number, text: string): string => LINES.with(index, text).join("\n");
+const changed = (index: number, text: string): string =>
+  vocabularyLines.with(index, text).join("\n");
 
 describe("parseVocabulary", () => {
   it("reads LF and CRLF files with empty lines alike", () => {
-    for (const text of [`${LINES.join("\n")}\n`, `\r\n${LINES.join("\r\n")}\r\n\r\n`]) {
+    for (const text of [
+      `${vocabularyLines.join("\n")}\n`,
+      `\r\n${vocabularyLines.join("\r\n")}\r\n\r\n`,
+    ]) {
       const vocabulary = parseVocabulary(text, "v");
       expect(vocabulary.size).toBe(257);
       expect(vocabulary.longest).toBe(2);
@@ -37,7 +41,7 @@ describe("parseVocabulary", () => {
     ["base64 of a wrong length", changed(7, "Bw= 7"), "file:8"],
     ["characters outside base64", changed(7, "B!== 7"), "file:8"],
     ["an empty token", changed(7, " 7"), "file:8"],
-    ["a missing single byte", LINES.slice(0, 200).join("\n"), "256 single bytes"],
+    ["a missing single byte", vocabularyLines.slice(0, 200).join("\n"), "256 single bytes"],
     ["an empty file", "", "256 single bytes"],
     ["a JSON file", '{"model": {}}', "file:1"],
   ])("refuses %s and says where", (_, text, where) => {
@@ -80,7 +84,7 @@ describe("openQwenTokenizer", () => {
 
   it("merges the pair of lowest rank", () => {
     mkdirSync(join(dir, "model"));
-    const lines = [...LINES, line([98, 99], 257), line([97, 98, 99], 258)];
+    const lines = [...vocabularyLines, line([98, 99], 257), line([97, 98, 99], 258)];
     writeFileSync(join(dir, "model", "qwen.tiktoken"), lines.join("\n"));
     const tokenizer = openQwenTokenizer(join(dir, "model"));
     expect([...tokenizer.encode("abcab bc")]).toEqual([258, 256, 32, 257]);

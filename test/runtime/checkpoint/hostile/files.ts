@@ -11,7 +11,7 @@ export type HostileFile = {
   readonly names?: string;
 };
 
-const LFS_POINTER = `version https://git-lfs.github.com/spec/v1
+const lfsPointer = `version https://git-lfs.github.com/spec/v1
 oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
 size 4989100
 `;
@@ -37,7 +37,7 @@ function text(json: string, contentBytes: number): () => Uint8Array {
 
 const good = '{"dtype":"U8","shape":[4],"data_offsets":[0,4]}';
 
-export const HOSTILE_FILES: readonly HostileFile[] = [
+export const hostileFiles: readonly HostileFile[] = [
   { title: "is empty", bytes: () => new Uint8Array(), code: "CHECKPOINT_TRUNCATED" },
   {
     title: "ends inside the length prefix",
@@ -46,7 +46,7 @@ export const HOSTILE_FILES: readonly HostileFile[] = [
   },
   {
     title: "is a Git LFS pointer",
-    bytes: () => Buffer.from(LFS_POINTER),
+    bytes: () => Buffer.from(lfsPointer),
     code: "CHECKPOINT_LFS_POINTER",
     names: "git lfs pull",
   },

@@ -8,20 +8,20 @@ export type HostileIndex = {
   readonly code: CheckpointErrorCode;
 };
 
-const SHARD = "model-00001-of-00001.safetensors";
+const shardName = "model-00001-of-00001.safetensors";
 
 function mapping(shard: unknown, name = "a"): string {
   return JSON.stringify({ weight_map: { [name]: shard } });
 }
 
-export const HOSTILE_INDEXES: readonly HostileIndex[] = [
+export const hostileIndexes: readonly HostileIndex[] = [
   { title: "is not JSON", json: "{", code: "CHECKPOINT_HEADER" },
   { title: "has no weight_map", json: '{"metadata":{}}', code: "CHECKPOINT_HEADER" },
   { title: "has an empty weight_map", json: '{"weight_map":{}}', code: "CHECKPOINT_HEADER" },
   { title: "has a list as weight_map", json: '{"weight_map":["a"]}', code: "CHECKPOINT_HEADER" },
   {
     title: "maps one tensor twice",
-    json: `{"weight_map":{"a":"${SHARD}","a":"other.safetensors"}}`,
+    json: `{"weight_map":{"a":"${shardName}","a":"other.safetensors"}}`,
     code: "CHECKPOINT_HEADER",
   },
   ...[
@@ -49,7 +49,7 @@ export const HOSTILE_INDEXES: readonly HostileIndex[] = [
   },
   {
     title: "maps a tensor to a shard that lacks it",
-    json: mapping(SHARD, "b"),
+    json: mapping(shardName, "b"),
     code: "CHECKPOINT_HEADER",
   },
 ];

@@ -72,6 +72,18 @@ function describeFiles(dir: string): string {
   return [resolve(dir), ...names.map((name) => describeFile(join(dir, name)))].join(", ");
 }
 
+function parseLine(line: string, dir: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (cause) {
+    throw new QuantizeError(
+      "QUANTIZE_RESUME",
+      `${join(dir, fileName)} is damaged; start over with --restart, or choose another directory`,
+      { cause },
+    );
+  }
+}
+
 /** An append-only file: a fingerprint, then one line per completed piece. */
 export class Journal implements Disposable {
   readonly #path: string;
@@ -107,7 +119,7 @@ export class Journal implements Disposable {
     const lines = complete.split("\n").slice(0, -1);
     const [first, ...rest] = lines;
     if (first === undefined || rest.length === 0) return undefined;
-    const recorded = JSON.parse(first) as Partial<Fingerprint>;
+    const recorded = parseLine(first, dir) as Partial<Fingerprint>;
     const differing = (Object.keys(fingerprint) as (keyof Fingerprint)[]).filter(
       (part) => recorded[part] !== fingerprint[part],
     );
@@ -118,7 +130,7 @@ export class Journal implements Disposable {
           "repeat its command to continue it, start over with --restart, or choose another directory",
       );
     }
-    const entries = rest.map((line) => JSON.parse(line) as JournalEntry);
+    const entries = rest.map((line) => parseLine(line, dir) as JournalEntry);
     truncateSync(path, Buffer.byteLength(complete));
     return new Journal(
       path,

@@ -1,7 +1,6 @@
 // A float model with an adapter's changes in its weights, as a checkpoint of its own.
-import { readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Device, FloatTensor } from "../kernels/index.ts";
+import type { Device } from "../kernels/index.ts";
 import {
   type CheckpointWriter,
   copyCompanions,
@@ -17,6 +16,7 @@ import { openAdapter } from "./adapter.ts";
 import { requireFinite } from "./measure.ts";
 import { prepareDirectory, removeCreated } from "./output-directory.ts";
 import type { QuantizeProgress } from "./progress.ts";
+import { bytesOf, publish, rowParts } from "./publish.ts";
 
 export type MergeOptions = {
   /** Directory of the float model. */
@@ -95,38 +95,19 @@ async function writeTensors(
     onProgress?.({ label: name, fraction: i / names.length });
     using tensor = model.tensor(name);
     await requireFinite(tensor, name);
-    await append(writer, name, tensor);
+    for (const view of rowParts(tensor)) {
+      using part = view;
+      writer.append(name, bytesOf(await part.read()));
+    }
     model.evict(name);
   }
 }
 
-/** Elements of a large tensor that are written together. */
-const partElements = 2 ** 24;
-
-async function append(writer: CheckpointWriter, name: string, tensor: FloatTensor): Promise<void> {
-  const [rows = 1, width = 1] = tensor.shape;
-  const partRows = Math.max(1, Math.floor(partElements / width));
-  for (let start = 0; start < rows; start += partRows) {
-    using part = tensor.narrow(0, start, Math.min(partRows, rows - start));
-    const values = await part.read();
-    writer.append(name, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
-}
-
-/** Adds the small files and gives everything its final name; if that fails, takes what it added away again. */
 function finish(model: Model, writer: CheckpointWriter, dir: string): MergeReport["files"] {
-  writer.flush();
-  const before = new Set(readdirSync(dir));
-  try {
+  return publish(writer, dir, () => {
     const { copied, skipped } = copyCompanions(model.checkpoint.dir, dir);
     const config = JSON.stringify(model.checkpoint.config, undefined, 2);
     writeFileAtomic(join(dir, "config.json"), `${config}\n`);
-    writer.finish();
     return { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) };
-  } catch (error) {
-    for (const file of readdirSync(dir)) {
-      if (!before.has(file)) rmSync(join(dir, file), { force: true });
-    }
-    throw error;
-  }
+  });
 }

@@ -19,11 +19,9 @@ import {
 } from "../runtime/index.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
 import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import { bytesOf, publish, rowParts } from "./publish.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
-
-/** Elements of a large tensor that are converted and written together. */
-const partElements = 2 ** 24;
 
 /** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
 export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
@@ -154,11 +152,8 @@ export class Output implements Disposable {
   async writeConverted(model: Model, name: string, dtype: Recipe["dtype"]): Promise<void> {
     using tensor = model.tensor(name);
     using counts = model.device.zeros("i32", [2]);
-    const [rows = 1] = tensor.shape;
-    const rowElements = tensor.shape.reduce((a, b) => a * b, 1) / rows;
-    const partRows = Math.max(1, Math.floor(partElements / rowElements));
-    for (let start = 0; start < rows; start += partRows) {
-      using part = tensor.narrow(0, start, Math.min(partRows, rows - start));
+    for (const view of rowParts(tensor)) {
+      using part = view;
       using converted = ops.cast(part, dtype, counts);
       this.#writer.append(name, bytesOf(await converted.read()));
     }
@@ -172,27 +167,19 @@ export class Output implements Disposable {
     if (overflowed + flushed > 0) this.conversions.push({ name, overflowed, flushed });
   }
 
-  /** Adds the small files and gives everything its final name; if that fails, takes what it added away again. */
+  /** Makes the result visible, whole or not at all. */
   finish(
     model: Model,
     recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
   ): QuantizationReport {
-    this.#writer.flush();
-    const before = new Set(readdirSync(this.dir));
-    try {
+    const complete = publish(this.#writer, this.dir, () => {
       this.#removeOldWeights();
-      const complete = this.#writeSmallFiles(model, recipe, report);
-      this.#writer.finish();
-      this.#finished = true;
-      this.#journal?.remove();
-      return complete;
-    } catch (error) {
-      for (const file of readdirSync(this.dir)) {
-        if (!before.has(file)) rmSync(join(this.dir, file), { force: true });
-      }
-      throw error;
-    }
+      return this.#writeSmallFiles(model, recipe, report);
+    });
+    this.#finished = true;
+    this.#journal?.remove();
+    return complete;
   }
 
   #writeSmallFiles(
@@ -236,8 +223,4 @@ export class Output implements Disposable {
     this.#journal?.remove();
     if (!this.#finished) removeCreated(this.dir, this.#created);
   }
-}
-
-function bytesOf(values: ArrayBufferView): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

@@ -127,6 +127,17 @@ describe("an interrupted run", () => {
     expect(filesOf("torn")).toEqual(filesOf("whole"));
   });
 
+  test("whose journal is damaged is refused until it is forgotten", async () => {
+    await interrupt("damaged", 0.5);
+    const journal = at("damaged/.nibble-journal.jsonl");
+    const lines = readFileSync(journal, "utf8").split("\n");
+    writeFileSync(journal, lines.with(3, "{").join("\n"));
+    const resume = expect.objectContaining({ code: "QUANTIZE_RESUME" });
+    await expect(run("damaged")).rejects.toThrow(resume);
+    await run("damaged", { onExisting: "restart" });
+    expect(hasInterruptedRun(at("damaged"))).toBe(false);
+  });
+
   test("whose partial files are gone is refused, not continued with holes", async () => {
     await interrupt("holes", 0.5);
     for (const name of readdirSync(at("holes"))) {

@@ -1,0 +1,42 @@
+// What every directory of weights written here has in common: large tensors go out in parts, and final names come last.
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { FloatTensor } from "../kernels/index.ts";
+import type { CheckpointWriter } from "../runtime/index.ts";
+
+/** Elements of a large tensor that are read and written together. */
+const partElements = 2 ** 24;
+
+/** Views of consecutive rows that together are the tensor; each is the caller's to dispose. */
+export function* rowParts(tensor: FloatTensor): Generator<FloatTensor> {
+  const [rows = 1, ...rest] = tensor.shape;
+  const rowElements = rest.reduce((product, extent) => product * extent, 1);
+  const partRows = Math.max(1, Math.floor(partElements / rowElements));
+  for (let start = 0; start < rows; start += partRows) {
+    yield tensor.narrow(0, start, Math.min(partRows, rows - start));
+  }
+}
+
+export function bytesOf(values: ArrayBufferView): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Adds the small files and gives everything its final name; if that fails, takes what it added away again. */
+export function publish<Result>(
+  writer: CheckpointWriter,
+  dir: string,
+  addSmallFiles: () => Result,
+): Result {
+  writer.flush();
+  const before = new Set(readdirSync(dir));
+  try {
+    const result = addSmallFiles();
+    writer.finish();
+    return result;
+  } catch (error) {
+    for (const file of readdirSync(dir)) {
+      if (!before.has(file)) rmSync(join(dir, file), { force: true });
+    }
+    throw error;
+  }
+}

@@ -168,9 +168,10 @@ function start(output: string, killAfterMs?: number): Promise<number | null> {
   });
 }
 
+/** Complete lines after the first; a program killed before it wrote that one leaves an empty file. */
 function piecesDone(output: string): number {
   const path = at(join(output, ".nibble-journal.jsonl"));
-  return existsSync(path) ? readFileSync(path, "utf8").split("\n").length - 2 : 0;
+  return existsSync(path) ? Math.max(0, readFileSync(path, "utf8").split("\n").length - 2) : 0;
 }
 
 /** The journal goes last: a program killed after that had done everything but exit. */

@@ -51,11 +51,6 @@ export function path(text: string): string {
   throw new InvalidArgumentError("Expected a path.");
 }
 
-/** One more path of an argument that takes several. */
-export function paths(text: string, earlier: readonly string[] | undefined): readonly string[] {
-  return [...(earlier ?? []), path(text)];
-}
-
 /** A text that may be given several times. */
 export function repeated(text: string, earlier: readonly string[] | undefined): readonly string[] {
   if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
-import { type CommonFlags, integer, path, paths } from "./arguments.ts";
+import { type CommonFlags, integer, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
+import { modelDirectories } from "./model-directory.ts";
 import { formatDifference, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
@@ -23,7 +24,11 @@ export const evaluate: CommandSpec = {
         "Perplexity of models on a text; with several, how far each is from the first: difference of perplexity, " +
           "KL divergence and how often the most likely token is the same.",
       )
-      .argument("<model...>", "model directories, the original first", paths)
+      .argument(
+        "<model...>",
+        "model directories or model ids, the original first",
+        modelDirectories,
+      )
       .requiredOption("--data <file>", "text to score, UTF-8", path)
       .option("--window <tokens>", "tokens per pass", integer(2), 512)
       .option(

@@ -14,10 +14,11 @@ import {
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type CommonFlags, decimal, integer, path, ranges, repeated } from "./arguments.ts";
+import { type CommonFlags, decimal, integer, ranges, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
@@ -74,7 +75,7 @@ Examples:
 function defineGenerate(command: Command): void {
   command
     .description("Continue a prompt, or answer it as a chat model.")
-    .argument("<model>", "model directory, float or quantized", path)
+    .argument("<model>", "model directory or model id, float or quantized", modelDirectory)
     .requiredOption("-p, --prompt <text>", "what to continue or to answer")
     .option("--chat", "ask the prompt as a user would")
     .option("--system <text>", `system text of a chat (default: "${defaultSystem}")`)

@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import { defaultRecipe, type MergeReport, mergeModel } from "../quantizer/index.ts";
-import { bytes, type CommonFlags } from "./arguments.ts";
+import { bytes, type CommonFlags, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
 
 type MergeFlags = CommonFlags & {
@@ -29,9 +30,9 @@ Examples:
 function defineMerge(command: Command): void {
   command
     .description("Merge a LoRA adapter into a float model, as a checkpoint of its own.")
-    .argument("<model>", "directory of the float model")
-    .requiredOption("--adapter <dir>", "directory of the LoRA adapter (PEFT)")
-    .requiredOption("-o, --output <dir>", "directory for the result, empty or new")
+    .argument("<model>", "directory or model id: the float model", modelDirectory)
+    .requiredOption("--adapter <dir>", "directory or id of the LoRA adapter (PEFT)", modelDirectory)
+    .requiredOption("-o, --output <dir>", "directory for the result, empty or new", path)
     .addOption(
       new Option("--max-shard-size <size>", "largest weight file")
         .argParser(bytes)

@@ -17,6 +17,7 @@ import { bytes, type CommonFlags, decimal, integer, path, ranges } from "./argum
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import { version } from "./version.ts";
@@ -51,7 +52,7 @@ export const quantize: CommandSpec = {
 
 const examples = `
 Examples:
-  nibble quantize Qwen-1_8B-Chat --data chats.json -o Qwen-1_8B-Chat-Int4
+  nibble quantize Qwen/Qwen-1_8B-Chat --data chats.json -o my-Int4
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
@@ -67,9 +68,9 @@ function defineQuantize(command: Command): void {
     .description(
       "Quantize a model with GPTQ, in the file layout of the official Int4/Int8 releases.",
     )
-    .argument("<model>", "directory of the float model", path)
+    .argument("<model>", "float model: directory or model id", modelDirectory)
     .requiredOption("-o, --output <dir>", "directory for the result", path)
-    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights first", path)
+    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
     .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
     .addOption(
       choice(

@@ -13,6 +13,7 @@ import {
 import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { NegativeOutcome } from "./errors.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { renderVerification } from "./verify-text.ts";
 import { version } from "./version.ts";
 
@@ -37,8 +38,8 @@ export const verify: CommandSpec = {
         "Checks a quantized model: loads it, and judges by the rules of vLLM, transformers with GPTQModel and " +
           "AutoGPTQ whether they would. With --source, compares dequantized weights with the float model's.",
       )
-      .argument("<model>", "directory of the quantized model")
-      .option("--source <dir>", "the float model it was made of")
+      .argument("<model>", "directory or model id: the quantized model", modelDirectory)
+      .option("--source <dir>", "the float model it was made of", modelDirectory)
       .option(
         "--require <loader>",
         `fail also if this one refuses for want of support: ${loaderNames.join(", ")}; may be repeated`,

@@ -5,6 +5,7 @@ export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError, shown } from "./errors.ts";
 export { quantizedCheckpointEntries, quantizedTensorEntries } from "./gptq-layout.ts";
+export { findInHubCache, type ModelId, parseModelId } from "./hub-cache.ts";
 export { type Inspection, inspectCheckpoint } from "./inspection.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
 export {

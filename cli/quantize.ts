@@ -49,6 +49,9 @@ Examples:
 Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
 "content"}]} or {"conversations": [{"from", "value"}]}; .txt; or .safetensors
 with input_ids [count, length].
+
+Weights are read from safetensors or, without any, from pytorch_model.bin and
+its shards; nothing in a .bin file is run.
 `;
 
 function defineQuantize(command: Command): void {

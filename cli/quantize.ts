@@ -1,48 +1,29 @@
 import { statSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
   checkOutputDirectory,
-  compatModes,
-  defaultRecipe,
   hasInterruptedRun,
-  parseRecipe,
   QuantizeError,
   quantizeModel,
-  type Recipe,
-  storageDtypes,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { bytes, type CommonFlags, decimal, integer, path, ranges } from "./arguments.ts";
+import { path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { availableMemory } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
+import {
+  addCalibrationFlags,
+  addRecipeFlags,
+  addSourceFlags,
+  type QuantizeFlags,
+  recipeOf,
+} from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import { version } from "./version.ts";
-
-type QuantizeFlags = CommonFlags & {
-  readonly output: string;
-  readonly adapter?: string;
-  readonly bits: string;
-  readonly groupSize: string;
-  readonly data?: string;
-  readonly samples: number;
-  readonly length?: number;
-  readonly seed: number;
-  readonly method: Recipe["method"];
-  readonly asym?: boolean;
-  readonly actOrder?: "static" | "dynamic" | false;
-  readonly damping: number;
-  readonly dtype: Recipe["dtype"];
-  readonly compat: Recipe["compat"];
-  readonly zeroBias: boolean;
-  readonly maxShardSize: number;
-  readonly overwrite?: boolean;
-  readonly restart?: boolean;
-  readonly verbose?: boolean;
-};
 
 export const quantize: CommandSpec = {
   name: "quantize",
@@ -63,74 +44,20 @@ with input_ids [count, length].
 `;
 
 function defineQuantize(command: Command): void {
-  const recipe = defaultRecipe;
   command
     .description(
       "Quantize a model with GPTQ, in the file layout of the official Int4/Int8 releases.",
     )
     .argument("<model>", "float model: directory or model id", modelDirectory)
-    .requiredOption("-o, --output <dir>", "directory for the result", path)
-    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
-    .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
-    .addOption(
-      choice(
-        "--group-size <n>",
-        "inputs that share a scale, -1 for all",
-        ["32", "64", "128", "-1"],
-        `${recipe.groupSize}`,
-      ),
-    )
-    .option("--data <file>", "calibration text (rtn: optional)", path)
-    .option("--samples <n>", "calibration segments", integer(1), 128)
-    .option(
-      "--length <tokens>",
-      "tokens per segment (default: the trained length, at most 2048)",
-      integer(2),
-    )
-    .option("--seed <n>", "seed of the choice of segments", integer(0), 0)
-    .addOption(choice("--method <name>", "how to round", ["gptq", "rtn"], recipe.method))
-    .option("--asym", "grids with a zero point of their own")
-    .addOption(
-      new Option(
-        "--act-order [groups]",
-        "round columns with large inputs first, with static groups (the layout stays the usual one; the default for " +
-          "gptq) or dynamic ones (AutoGPTQ's desc_act)",
-      )
-        .choices(["static", "dynamic"])
-        .preset("static"),
-    )
-    .option("--no-act-order", "round columns as they stand")
-    .option(
-      "--damping <x>",
-      "share of the mean Hessian diagonal added to it",
-      decimal(ranges.damping),
-      recipe.damping,
-    )
-    .addOption(
-      choice("--dtype <name>", "of scales and unquantized tensors", storageDtypes, recipe.dtype),
-    )
-    .addOption(
-      choice("--compat <mode>", "reproduce AutoGPTQ's results", compatModes, recipe.compat),
-    )
-    .option("--no-zero-bias", "no biases of zeros for linears without one (some loaders need them)")
-    .addOption(
-      new Option("--max-shard-size <size>", "largest weight file")
-        .argParser(bytes)
-        .default(recipe.maxShardBytes, "2GB"),
-    )
+    .requiredOption("-o, --output <dir>", "directory for the result", path);
+  addSourceFlags(command);
+  addCalibrationFlags(command);
+  addRecipeFlags(command);
+  command
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")
     .addHelpText("after", examples);
-}
-
-function choice(
-  flags: string,
-  description: string,
-  choices: readonly string[],
-  initial: string,
-): Option {
-  return new Option(flags, description).choices(choices).default(initial);
 }
 
 async function runQuantize(command: Command, { output, signal }: CommandContext): Promise<void> {
@@ -158,6 +85,10 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     return await quantizeModel({
       ...{ source, output: flags.output, segments: segments.ids, recipe, device, version, signal },
       adapter: flags.adapter,
+      memory: {
+        bytes: flags.memory ?? 0.8 * availableMemory(),
+        isRequired: flags.memory !== undefined,
+      },
       overwrite: flags.overwrite ?? false,
       onExisting: flags.restart === true ? "restart" : "resume",
       onResume: (pieces) =>
@@ -179,33 +110,6 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     const isVerbose = flags.verbose ?? false;
     return isVerbose ? `${renderLinears(report, output.tableStyle)}\n\n${summary}` : summary;
   });
-}
-
-/** @throws RecipeError RECIPE_OPTION */
-function recipeOf(flags: QuantizeFlags): Recipe {
-  const order = orderOf(flags);
-  return parseRecipe({
-    method: flags.method,
-    bits: Number(flags.bits) as Recipe["bits"],
-    groupSize: Number(flags.groupSize) as Recipe["groupSize"],
-    symmetric: !(flags.asym ?? false),
-    ...(order === undefined ? {} : { order }),
-    damping: flags.damping,
-    dtype: flags.dtype,
-    compat: flags.compat,
-    zeroBias: flags.zeroBias,
-    maxShardBytes: flags.maxShardSize,
-  });
-}
-
-/** Undefined where the recipe's default for the method counts. */
-function orderOf({ method, actOrder }: QuantizeFlags): Recipe["order"] | undefined {
-  if (actOrder === undefined) return undefined;
-  if (actOrder === false) return "in-order";
-  if (method === "rtn") {
-    throw new UsageError("--act-order has no effect with --method rtn, which has no order");
-  }
-  return actOrder === "static" ? "act-order-static" : "act-order";
 }
 
 /** Refuses at once what would otherwise be refused after the calibration text was read. */

@@ -1,4 +1,5 @@
-// The flags of `quantize`, and the recipe they make.
+// Flags that say how a model is quantized and on what it is calibrated, for every command that takes a recipe.
+
 import { type Command, Option } from "commander";
 import {
   compatModes,
@@ -7,19 +8,13 @@ import {
   type Recipe,
   storageDtypes,
 } from "../quantizer/index.ts";
-import { bytes, type CommonFlags, decimal, integer, path, ranges } from "./arguments.ts";
+import { bytes, decimal, integer, path, ranges } from "./arguments.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 
-export type QuantizeFlags = CommonFlags & {
-  readonly output: string;
-  readonly adapter?: string;
+export type RecipeFlags = {
   readonly bits: string;
   readonly groupSize: string;
-  readonly data?: string;
-  readonly samples: number;
-  readonly length?: number;
-  readonly seed: number;
   readonly method: Recipe["method"];
   readonly asym?: boolean;
   readonly actOrder?: "static" | "dynamic" | false;
@@ -28,13 +23,16 @@ export type QuantizeFlags = CommonFlags & {
   readonly compat: Recipe["compat"];
   readonly zeroBias: boolean;
   readonly maxShardSize: number;
-  readonly memory?: number;
-  readonly overwrite?: boolean;
-  readonly restart?: boolean;
-  readonly verbose?: boolean;
 };
 
-/** How weights are rounded and stored. */
+export type CalibrationFlags = {
+  readonly adapter?: string;
+  readonly data?: string;
+  readonly samples: number;
+  readonly length?: number;
+  readonly seed: number;
+};
+
 export function addRecipeFlags(command: Command): void {
   const recipe = defaultRecipe;
   command
@@ -79,9 +77,9 @@ export function addRecipeFlags(command: Command): void {
     );
 }
 
-/** What is fed to the model. */
 export function addCalibrationFlags(command: Command): void {
   command
+    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
     .option("--data <file>", "calibration text (rtn: optional)", path)
     .option("--samples <n>", "calibration segments", integer(1), 128)
     .option(
@@ -90,18 +88,6 @@ export function addCalibrationFlags(command: Command): void {
       integer(2),
     )
     .option("--seed <n>", "seed of the choice of segments", integer(0), 0);
-}
-
-/** What is read, and what a run may use. */
-export function addSourceFlags(command: Command): void {
-  command
-    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
-    .option(
-      "--memory <size>",
-      "resident memory to stay within; hidden states beyond it go to a temporary file beside the result " +
-        "(default: four fifths of what is free)",
-      bytes,
-    );
 }
 
 function choice(
@@ -114,7 +100,7 @@ function choice(
 }
 
 /** @throws RecipeError RECIPE_OPTION */
-export function recipeOf(flags: QuantizeFlags): Recipe {
+export function recipeOf(flags: RecipeFlags): Recipe {
   const order = orderOf(flags);
   return parseRecipe({
     method: flags.method,
@@ -131,7 +117,7 @@ export function recipeOf(flags: QuantizeFlags): Recipe {
 }
 
 /** Undefined where the recipe's default for the method counts. */
-function orderOf({ method, actOrder }: QuantizeFlags): Recipe["order"] | undefined {
+function orderOf({ method, actOrder }: RecipeFlags): Recipe["order"] | undefined {
   if (actOrder === undefined) return undefined;
   if (actOrder === false) return "in-order";
   if (method === "rtn") {

@@ -8,7 +8,7 @@ import {
   quantizeModel,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { path } from "./arguments.ts";
+import { bytes, type CommonFlags, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -17,13 +17,23 @@ import { modelDirectory } from "./model-directory.ts";
 import {
   addCalibrationFlags,
   addRecipeFlags,
-  addSourceFlags,
-  type QuantizeFlags,
+  type CalibrationFlags,
+  type RecipeFlags,
   recipeOf,
 } from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import { version } from "./version.ts";
+
+type QuantizeFlags = CommonFlags &
+  RecipeFlags &
+  CalibrationFlags & {
+    readonly output: string;
+    readonly memory?: number;
+    readonly overwrite?: boolean;
+    readonly restart?: boolean;
+    readonly verbose?: boolean;
+  };
 
 export const quantize: CommandSpec = {
   name: "quantize",
@@ -50,10 +60,15 @@ function defineQuantize(command: Command): void {
     )
     .argument("<model>", "float model: directory or model id", modelDirectory)
     .requiredOption("-o, --output <dir>", "directory for the result", path);
-  addSourceFlags(command);
-  addCalibrationFlags(command);
   addRecipeFlags(command);
+  addCalibrationFlags(command);
   command
+    .option(
+      "--memory <size>",
+      "resident memory to stay within; hidden states beyond it go to a temporary file beside the result " +
+        "(default: four fifths of what is free)",
+      bytes,
+    )
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")

@@ -85,16 +85,22 @@ describe("openCheckpoint", () => {
   it.each([
     { title: "no weights", files: {}, code: "CHECKPOINT_NOT_FOUND", names: "model.safetensors" },
     {
-      title: "only a pickle",
+      title: "only a pickle that is not one",
       files: { "pytorch_model.bin": "x" },
-      code: "CHECKPOINT_UNSUPPORTED",
+      code: "CHECKPOINT_TRUNCATED",
       names: "pytorch_model.bin",
     },
     {
-      title: "only sharded pickles",
+      title: "sharded pickles without an index",
       files: { "pytorch_model-00001-of-00008.bin": "x" },
+      code: "CHECKPOINT_NOT_FOUND",
+      names: "pytorch_model.bin.index.json",
+    },
+    {
+      title: "a pickle under a name of its own",
+      files: { "training_args.bin": "x", "gptq_model-4bit-128g.pt": "x" },
       code: "CHECKPOINT_UNSUPPORTED",
-      names: "convert",
+      names: "gptq_model-4bit-128g.pt",
     },
     {
       title: "shards without an index",

@@ -21,6 +21,8 @@ export type QuantizeErrorCode =
   | "QUANTIZE_ADAPTER_KIND"
   | "QUANTIZE_OUTPUT"
   | "QUANTIZE_RESUME"
+  /** The memory allowed is too little for the model. */
+  | "QUANTIZE_MEMORY"
   | "QUANTIZE_NOT_FINITE"
   | "QUANTIZE_OVERFLOW";
 

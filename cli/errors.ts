@@ -57,6 +57,7 @@ const usageCodes: ReadonlySet<string> = new Set([
   "GENERATION_PROMPT",
   "GENERATION_LENGTH",
   "QUANTIZE_OUTPUT",
+  "QUANTIZE_IN_USE",
   "QUANTIZE_RESUME",
 ]);
 

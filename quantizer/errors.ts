@@ -23,6 +23,8 @@ export type QuantizeErrorCode =
   /** Another run writes to the output directory. */
   | "QUANTIZE_IN_USE"
   | "QUANTIZE_RESUME"
+  /** The memory allowed is too little for the model. */
+  | "QUANTIZE_MEMORY"
   | "QUANTIZE_NOT_FINITE"
   | "QUANTIZE_OVERFLOW";
 

@@ -17,10 +17,12 @@ export {
   type TensorParallelSize,
   type Verdict,
 } from "./loader-rules/index.ts";
+export { readTorchFile } from "./pickle/torch-file.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
 export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";
-export { readSafetensorsHeader, readTensorBytes, type TensorEntry } from "./safetensors.ts";
+export { readSafetensorsHeader } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";
+export { readTensorBytes, type TensorEntry, type TensorFile } from "./tensor-file.ts";
 export { type CheckpointWriter, createCheckpointWriter } from "./writer.ts";

@@ -19,7 +19,7 @@ import {
 } from "../runtime/index.ts";
 import { type ConvertedTensor, copiedTensors, floatTensors } from "./converted-tensors.ts";
 import { QuantizeError } from "./errors.ts";
-import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import { OutputDirectory } from "./output-directory.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { publish } from "./publish.ts";
 import type { ConversionReport } from "./report.ts";
@@ -87,33 +87,29 @@ export async function convertModel(options: ConvertOptions): Promise<ConvertRepo
     options.maxShardBytes,
   );
   const output = resolve(options.output);
-  const created = prepareDirectory(output, source, { mayBeFull: false, keepsPartials: false });
-  try {
-    // Metadata may repeat the format, as some tools write it.
-    const metadata = target.to === "same" ? model.checkpoint.metadata : new Map<string, string>();
-    using writer = createCheckpointWriter(output, plan, metadata);
-    for (const [i, { spec, parts }] of tensors.entries()) {
-      signal?.throwIfAborted();
-      onProgress?.({ label: spec.name, fraction: i / tensors.length });
-      for await (const part of parts()) writer.append(spec.name, part);
-      model.evict(spec.name);
-    }
-    const files = finish(model, writer, output, target);
-    const written = new Set(tensors.map(({ spec }) => spec.name));
-    return {
-      ...{ source, target, sourceFormat: model.quantization?.checkpointFormat },
-      tensors: tensors.length,
-      tensorBytes: totalTensorBytes(plan),
-      droppedBiases,
-      unused: unusedTensors(model).filter((name) => !written.has(name)),
-      conversions,
-      seconds: (performance.now() - started) / 1000,
-      files,
-    };
-  } catch (error) {
-    removeCreated(output, created);
-    throw error;
+  using directory = new OutputDirectory(output, source);
+  directory.prepare({ mayBeFull: false, keepsPartials: false });
+  // Metadata may repeat the format, as some tools write it.
+  const metadata = target.to === "same" ? model.checkpoint.metadata : new Map<string, string>();
+  using writer = createCheckpointWriter(output, plan, metadata);
+  for (const [i, { spec, parts }] of tensors.entries()) {
+    signal?.throwIfAborted();
+    onProgress?.({ label: spec.name, fraction: i / tensors.length });
+    for await (const part of parts()) writer.append(spec.name, part);
+    model.evict(spec.name);
   }
+  const files = finish(model, writer, output, target);
+  const written = new Set(tensors.map(({ spec }) => spec.name));
+  return {
+    ...{ source, target, sourceFormat: model.quantization?.checkpointFormat },
+    tensors: tensors.length,
+    tensorBytes: totalTensorBytes(plan),
+    droppedBiases,
+    unused: unusedTensors(model).filter((name) => !written.has(name)),
+    conversions,
+    seconds: (performance.now() - started) / 1000,
+    files,
+  };
 }
 
 function checkTarget(model: Model, { to }: ConversionTarget): void {

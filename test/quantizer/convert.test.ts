@@ -1,4 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openDevice, ops } from "../../kernels/index.ts";
@@ -6,8 +13,9 @@ import { type ConversionTarget, type ConvertReport, convertModel } from "../../q
 import { openCheckpoint, openModel, readTensorBytes } from "../../runtime/index.ts";
 import { sequenceLogits } from "../support/logits.ts";
 import { int32, replaceTensor, writeQuantizedQwen } from "../support/quantized-qwen.ts";
-import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
+import { temporaryDirectory, tinyQwenTensors } from "../support/tiny-checkpoint.ts";
 import { expectSameBits } from "../support/tolerance.ts";
+import { torchFile } from "../support/torch-file.ts";
 import { writeTinyModel } from "./quantized.ts";
 
 const temporary = temporaryDirectory();
@@ -231,6 +239,19 @@ describe("as it is", () => {
     expect(report.sourceFormat).toBeUndefined();
     expect(tensorsOf(back)).toEqual(tensorsOf(source));
     expect(json(back, "config.json")).toEqual(json(source, "config.json"));
+  });
+
+  test("a pickle becomes safetensors with the same tensors", async () => {
+    const source = writeTinyModel(fresh());
+    const pickled = fresh();
+    mkdirSync(pickled);
+    copyFileSync(join(source, "config.json"), join(pickled, "config.json"));
+    writeFileSync(join(pickled, "pytorch_model.bin"), torchFile(tinyQwenTensors()));
+    const { output } = await convert(pickled, { to: "same" });
+    expect(readdirSync(output).sort()).toEqual([
+      ...["config.json", "model.safetensors", "model.safetensors.index.json"],
+    ]);
+    expect(tensorsOf(output)).toEqual(tensorsOf(source));
   });
 
   test("a float model in another dtype tells what it lost", async () => {

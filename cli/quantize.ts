@@ -114,7 +114,8 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
       onProgress: ({ label, fraction }) => progress.update(label, fraction),
     });
   })().catch((error: unknown) => {
-    if (hasInterruptedRun(flags.output)) {
+    // A QuantizeError is no interruption: what is there, if anything, this command would not continue.
+    if (!(error instanceof QuantizeError) && hasInterruptedRun(flags.output)) {
       output.note(`${flags.output} keeps what is done: the same command continues from there`);
     }
     throw error;

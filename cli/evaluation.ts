@@ -55,7 +55,7 @@ export async function evaluateModels(
   using progress = context.output.progress(scored * dirs.length);
   const scores = await scoreModels(models.all, windows, {
     signal: context.signal,
-    onProgress: (done, all) => progress.update("evaluating", done / all),
+    onProgress: (fraction) => progress.update("evaluating", fraction),
   });
   const covered = window + (windows.length - 1) * stride;
   return {

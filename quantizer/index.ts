@@ -8,6 +8,7 @@ export type { QuantizeProgress } from "./progress.ts";
 export {
   compatModes,
   defaultRecipe,
+  grids,
   groupSizes,
   orders,
   parseRecipe,

@@ -1,3 +1,4 @@
+export { type ActivationOptions, ActivationStore } from "./activations.ts";
 export {
   type CalibrationConversation,
   conversationIds,

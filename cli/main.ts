@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import type { CommandSpec } from "./command.ts";
+import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
@@ -13,6 +14,7 @@ import { verify } from "./verify.ts";
 const commands: readonly CommandSpec[] = [
   quantize,
   merge,
+  convert,
   evaluate,
   generate,
   inspect,

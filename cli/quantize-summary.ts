@@ -33,7 +33,8 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     ...optional("conversions", conversions(report), field),
     ...optional("left out", shortened(report.unused.map(unusedLine)), field),
     ...optional("not copied", report.files.skipped, field),
-    field("time", [formatSeconds(report.seconds)]),
+    ...optional("on disk", spilled(report), field),
+    field("time", [formatSeconds(report.seconds), ...phases(report)]),
     field("result", [dir]),
     "",
     ...nextSteps(report, dir),
@@ -97,6 +98,24 @@ export function describeRecipe(recipe: Recipe): string {
     ...(compat === "none" ? [] : [`as ${compat}`]),
   ];
   return parts.join(", ");
+}
+
+function spilled({ spilledBytes }: QuantizationReport): readonly string[] {
+  return spilledBytes === 0
+    ? []
+    : [`${formatBytes(spilledBytes)} of hidden states, for want of memory`];
+}
+
+/** Where the time of a long run went. */
+function phases({
+  phases: { convert, forward, hessian, solve },
+  seconds,
+}: QuantizationReport): readonly string[] {
+  if (seconds < 10) return [];
+  return [
+    `${formatSeconds(solve)} choosing codes, ${formatSeconds(hessian)} Hessians`,
+    `${formatSeconds(forward)} running blocks, ${formatSeconds(convert)} other tensors`,
+  ];
 }
 
 function worstLinears(linears: readonly LinearReport[]): readonly string[] {

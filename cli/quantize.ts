@@ -8,10 +8,11 @@ import {
   quantizeModel,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { type CommonFlags, path } from "./arguments.ts";
+import { bytes, type CommonFlags, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { availableMemory } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import {
   addCalibrationFlags,
@@ -28,6 +29,7 @@ type QuantizeFlags = CommonFlags &
   RecipeFlags &
   CalibrationFlags & {
     readonly output: string;
+    readonly memory?: number;
     readonly overwrite?: boolean;
     readonly restart?: boolean;
     readonly verbose?: boolean;
@@ -49,6 +51,9 @@ Examples:
 Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
 "content"}]} or {"conversations": [{"from", "value"}]}; .txt; or .safetensors
 with input_ids [count, length].
+
+Weights are read from safetensors or, without any, from pytorch_model.bin and
+its shards; nothing in a .bin file is run.
 `;
 
 function defineQuantize(command: Command): void {
@@ -61,6 +66,12 @@ function defineQuantize(command: Command): void {
   addRecipeFlags(command);
   addCalibrationFlags(command);
   command
+    .option(
+      "--memory <size>",
+      "resident memory to stay within; hidden states beyond it go to a temporary file beside the result " +
+        "(default: four fifths of what is free)",
+      bytes,
+    )
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")
@@ -92,6 +103,10 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     return await quantizeModel({
       ...{ source, output: flags.output, segments: segments.ids, recipe, device, version, signal },
       adapter: flags.adapter,
+      memory: {
+        bytes: flags.memory ?? 0.8 * availableMemory(),
+        isRequired: flags.memory !== undefined,
+      },
       overwrite: flags.overwrite ?? false,
       onExisting: flags.restart === true ? "restart" : "resume",
       onResume: (pieces) =>
@@ -99,7 +114,8 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
       onProgress: ({ label, fraction }) => progress.update(label, fraction),
     });
   })().catch((error: unknown) => {
-    if (hasInterruptedRun(flags.output)) {
+    // A QuantizeError is no interruption: what is there, if anything, this command would not continue.
+    if (!(error instanceof QuantizeError) && hasInterruptedRun(flags.output)) {
       output.note(`${flags.output} keeps what is done: the same command continues from there`);
     }
     throw error;

@@ -48,10 +48,18 @@ export function fingerprintOf(
   checkpoint: Checkpoint,
   recipe: Recipe,
   segments: readonly Int32Array[],
-  options: { readonly version: string; readonly adapter?: string | undefined },
+  options: {
+    readonly version: string;
+    readonly adapter?: string | undefined;
+    readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
+  },
 ): Fingerprint {
   const hash = createHash("sha256");
-  for (const ids of segments) hash.update(`${ids.length} `).update(ids);
+  for (const [i, ids] of segments.entries()) {
+    hash.update(`${ids.length} `).update(ids);
+    const mask = options.masks?.[i];
+    if (mask !== undefined) hash.update("mask").update(mask);
+  }
   return {
     program: options.version,
     source: checkpoint.dir,

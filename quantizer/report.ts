@@ -1,3 +1,4 @@
+import type { PhaseSeconds } from "./phases.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What happened to one linear. */
@@ -38,6 +39,9 @@ export type QuantizationReport = {
   readonly bitsPerWeight: number;
   /** Bytes of all tensors of the checkpoint. */
   readonly tensorBytes: number;
+  /** The most bytes of hidden states that lay on the disk for want of memory. */
+  readonly spilledBytes: number;
+  readonly phases: PhaseSeconds;
   readonly seconds: number;
   readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
 };

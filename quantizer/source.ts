@@ -1,10 +1,13 @@
 import type { Model } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import { methods } from "./methods/index.ts";
-import type { Recipe } from "./recipe.ts";
+import type { QuantizeOptions } from "./pipeline.ts";
 
 /** @throws QuantizeError QUANTIZE_SOURCE if this model cannot be quantized with this data */
-export function checkSource(model: Model, segments: readonly Int32Array[], recipe: Recipe): void {
+export function checkSource(
+  model: Model,
+  { segments, masks, recipe }: Pick<QuantizeOptions, "segments" | "masks" | "recipe">,
+): void {
   const { dir } = model.checkpoint;
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_SOURCE", `${dir}: ${problem}`);
@@ -16,6 +19,8 @@ export function checkSource(model: Model, segments: readonly Int32Array[], recip
   if (tokens === 0 && methods[recipe.method].needsHessian) {
     refuse(`${recipe.method} needs calibration data; not one token was given`);
   }
+  const isCounted = segments.some((_, i) => masks?.[i]?.includes(1) ?? true);
+  if (tokens > 0 && !isCounted) refuse("not one token of the calibration data counts");
   for (const segment of segments) {
     const id = segment.find((token) => token < 0 || token >= model.shape.vocabulary);
     if (id !== undefined) {

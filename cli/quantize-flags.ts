@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import {
   compatModes,
   defaultRecipe,
+  grids,
   parseRecipe,
   type Recipe,
   storageDtypes,
@@ -19,6 +20,7 @@ export type RecipeFlags = {
   readonly method: Recipe["method"];
   readonly asym?: boolean;
   readonly actOrder?: "static" | "dynamic" | false;
+  readonly grid: Recipe["grid"];
   readonly damping: number;
   readonly dtype: Recipe["dtype"];
   readonly compat: Recipe["compat"];
@@ -52,6 +54,14 @@ export function addRecipeFlags(command: Command): void {
         .preset("static"),
     )
     .option("--no-act-order", "round columns as they stand")
+    .addOption(
+      choice(
+        "--grid <fit>",
+        "scales that cover every weight (min-max), or that clip the largest where it lowers the error (mse)",
+        grids,
+        recipe.grid,
+      ),
+    )
     .option(
       "--damping <x>",
       "share of the mean Hessian diagonal added to it",
@@ -99,6 +109,7 @@ export function recipeOf(flags: RecipeFlags): Recipe {
     groupSize: Number(flags.groupSize) as Recipe["groupSize"],
     symmetric: !(flags.asym ?? false),
     ...(order === undefined ? {} : { order }),
+    grid: flags.grid,
     damping: flags.damping,
     dtype: flags.dtype,
     compat: flags.compat,

@@ -12,7 +12,7 @@ import {
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
-import { QuantizeError } from "./errors.ts";
+import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import { fingerprintOf } from "./journal.ts";
 import { measure, requireFinite } from "./measure.ts";
@@ -170,7 +170,7 @@ class Run {
       await this.#phases.time("convert", () => this.#writeOthers(linears));
       return await this.#quantizeBlocks();
     } catch (error) {
-      if (!(error instanceof QuantizeError)) this.#output.suspend();
+      if (mayGoAway(error)) this.#output.suspend();
       throw error;
     }
   }

@@ -9,7 +9,8 @@ import {
   type Recipe,
   storageDtypes,
 } from "../quantizer/index.ts";
-import { bytes, decimal, integer, path, ranges } from "./arguments.ts";
+import { bytes, decimal, ranges } from "./arguments.ts";
+import { addDataFlags, type DataFlags } from "./calibration-flags.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 
@@ -27,13 +28,7 @@ export type RecipeFlags = {
   readonly maxShardSize: number;
 };
 
-export type CalibrationFlags = {
-  readonly adapter?: string;
-  readonly data?: string;
-  readonly samples: number;
-  readonly length?: number;
-  readonly seed: number;
-};
+export type CalibrationFlags = DataFlags & { readonly adapter?: string };
 
 export function addRecipeFlags(command: Command): void {
   const recipe = defaultRecipe;
@@ -88,16 +83,12 @@ export function addRecipeFlags(command: Command): void {
 }
 
 export function addCalibrationFlags(command: Command): void {
-  command
-    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
-    .option("--data <file>", "calibration text (rtn: optional)", path)
-    .option("--samples <n>", "calibration segments", integer(1), 128)
-    .option(
-      "--length <tokens>",
-      "tokens per segment (default: the trained length, at most 2048)",
-      integer(2),
-    )
-    .option("--seed <n>", "seed of the choice of segments", integer(0), 0);
+  command.option(
+    "--adapter <dir>",
+    "LoRA adapter (PEFT) to merge into the weights",
+    modelDirectory,
+  );
+  addDataFlags(command);
 }
 
 function choice(

@@ -60,6 +60,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findNonFinite,
   forward,
   gptqLinear,
   type Linear,

@@ -8,6 +8,7 @@ export type {
   Stage,
   StageContext,
 } from "./architecture.ts";
+export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { forward, runBlock } from "./forward.ts";
 export {
   type EncodedLinear,

@@ -66,7 +66,7 @@ async function interrupt(output: string, share: number): Promise<void> {
 
 /** Every file but the report, which holds times. */
 function filesOf(output: string): ReadonlyMap<string, string> {
-  const names = readdirSync(at(output)).filter((name) => name !== "report.json");
+  const names = readdirSync(at(output)).filter((name) => !name.startsWith("report."));
   return new Map(
     names.map((name) => [name, readFileSync(at(join(output, name))).toString("base64")]),
   );

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
@@ -15,6 +16,7 @@ const commands: readonly CommandSpec[] = [
   merge,
   evaluate,
   generate,
+  chat,
   inspect,
   verify,
   doctor,

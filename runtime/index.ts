@@ -48,6 +48,7 @@ export {
   GenerationError,
   generate,
   generateText,
+  PrefixCache,
   parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,
@@ -75,8 +76,11 @@ export {
 } from "./model/index.ts";
 export {
   type ChatMessage,
+  type ChatTurn,
   chatPrompt,
   defaultSystem,
+  type EncodeOptions,
+  layOutChat,
   openQwenTokenizer,
   type Tokenizer,
   TokenizerError,

@@ -58,6 +58,7 @@ const usageCodes: ReadonlySet<string> = new Set([
   "GENERATION_LENGTH",
   "QUANTIZE_MEMORY",
   "QUANTIZE_OUTPUT",
+  "QUANTIZE_IN_USE",
   "QUANTIZE_RESUME",
 ]);
 

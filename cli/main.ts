@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
+import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
@@ -14,6 +15,7 @@ import { verify } from "./verify.ts";
 const commands: readonly CommandSpec[] = [
   quantize,
   merge,
+  convert,
   evaluate,
   generate,
   chat,

@@ -19,9 +19,10 @@ export const merge: CommandSpec = {
 };
 
 const examples = `
-Reads what PEFT saved: adapter_config.json and adapter_model.safetensors. Only
-LoRA can be merged: no Q-LoRA, DoRA or other kinds. To quantize the result,
-quantize --adapter does both at once, with the same outcome.
+Reads what PEFT saved: adapter_config.json and adapter_model.safetensors, or
+adapter_model.bin, of which nothing is run. Only LoRA can be merged: no Q-LoRA,
+DoRA or other kinds. To quantize the result, quantize --adapter does both at
+once, with the same outcome.
 
 Examples:
   nibble merge Qwen-7B --adapter output_qwen -o Qwen-7B-finetuned

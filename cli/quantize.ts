@@ -51,6 +51,9 @@ Examples:
 Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
 "content"}]} or {"conversations": [{"from", "value"}]}; .txt; or .safetensors
 with input_ids [count, length].
+
+Weights are read from safetensors or, without any, from pytorch_model.bin and
+its shards; nothing in a .bin file is run.
 `;
 
 function defineQuantize(command: Command): void {
@@ -111,7 +114,8 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
       onProgress: ({ label, fraction }) => progress.update(label, fraction),
     });
   })().catch((error: unknown) => {
-    if (hasInterruptedRun(flags.output)) {
+    // A QuantizeError is no interruption: what is there, if anything, this command would not continue.
+    if (!(error instanceof QuantizeError) && hasInterruptedRun(flags.output)) {
       output.note(`${flags.output} keeps what is done: the same command continues from there`);
     }
     throw error;

@@ -20,6 +20,8 @@ export type QuantizeErrorCode =
   /** An adapter of a kind that cannot be merged. */
   | "QUANTIZE_ADAPTER_KIND"
   | "QUANTIZE_OUTPUT"
+  /** Another run writes to the output directory. */
+  | "QUANTIZE_IN_USE"
   | "QUANTIZE_RESUME"
   /** The memory allowed is too little for the model. */
   | "QUANTIZE_MEMORY"

@@ -1,4 +1,11 @@
 export { type Adapter, openAdapter } from "./adapter.ts";
+export {
+  type ConversionTarget,
+  type ConvertOptions,
+  type ConvertReport,
+  convertModel,
+  floatDtypes,
+} from "./convert.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
 export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";

@@ -18,7 +18,7 @@ import {
   writeFileAtomic,
 } from "../runtime/index.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
-import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import { OutputDirectory } from "./output-directory.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
@@ -69,15 +69,15 @@ export class Output implements Disposable {
   readonly #writer: CheckpointWriter;
   readonly #planned: ReadonlySet<string>;
   readonly #files: ReadonlySet<string>;
-  readonly #created: string | undefined;
+  readonly #directory: OutputDirectory;
   readonly #journal: Journal | undefined;
   #committed = 0;
   #isSuspended = false;
   #finished = false;
 
   /**
-   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, in use or not writable;
-   *   QUANTIZE_RESUME if another run was interrupted there
+   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, not empty or not writable;
+   *   QUANTIZE_IN_USE if another run writes there; QUANTIZE_RESUME if another run was interrupted there
    */
   constructor(dir: string, source: string, entries: readonly TensorSpec[], options: OutputOptions) {
     this.dir = resolve(dir);
@@ -85,26 +85,30 @@ export class Output implements Disposable {
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    const isWaiting = hasInterruptedRun(this.dir);
-    const { fingerprint, onExisting } = options;
-    const resumed =
-      isWaiting && onExisting === "resume" ? Journal.resume(this.dir, fingerprint) : undefined;
-    this.#created = prepareDirectory(this.dir, source, {
-      mayBeFull: options.overwrite || (isWaiting && onExisting !== "refuse"),
-      keepsPartials: resumed !== undefined,
-    });
+    this.#directory = new OutputDirectory(this.dir, source);
     try {
-      // The journal goes first: a directory with partial files and without one would belong to nobody.
-      const isKept = onExisting !== "refuse";
-      this.#journal = resumed ?? (isKept ? Journal.start(this.dir, fingerprint) : undefined);
-      const resume = resumed !== undefined;
+      this.#journal = this.#openJournal(options);
+      const resume = this.#journal !== undefined && !this.#journal.isEmpty;
       this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume });
     } catch (error) {
       if (this.#journal?.isEmpty) this.#journal.remove();
       else this.#journal?.[Symbol.dispose]();
-      removeCreated(this.dir, this.#created);
+      this.#directory[Symbol.dispose]();
       throw error;
     }
+  }
+
+  // A new journal goes first: a directory with partial files and without one would belong to nobody.
+  #openJournal({ overwrite, onExisting, fingerprint }: OutputOptions): Journal | undefined {
+    const isWaiting = hasInterruptedRun(this.dir);
+    const resumed =
+      isWaiting && onExisting === "resume" ? Journal.resume(this.dir, fingerprint) : undefined;
+    this.#directory.prepare({
+      mayBeFull: overwrite || (isWaiting && onExisting !== "refuse"),
+      keepsPartials: resumed !== undefined,
+    });
+    if (resumed !== undefined || onExisting === "refuse") return resumed;
+    return Journal.start(this.dir, fingerprint);
   }
 
   /** Pieces of work that an interrupted run had completed. */
@@ -217,10 +221,10 @@ export class Output implements Disposable {
     if (this.#isSuspended && !this.#finished) {
       this.#writer.suspend();
       this.#journal?.[Symbol.dispose]();
-      return;
+    } else {
+      this.#writer[Symbol.dispose]();
+      this.#journal?.remove();
     }
-    this.#writer[Symbol.dispose]();
-    this.#journal?.remove();
-    if (!this.#finished) removeCreated(this.dir, this.#created);
+    this.#directory[Symbol.dispose]();
   }
 }

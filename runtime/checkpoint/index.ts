@@ -19,7 +19,12 @@ export {
 } from "./loader-rules/index.ts";
 export { readTorchFile } from "./pickle/torch-file.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
-export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
+export {
+  floatConfigJson,
+  quantizationConfigJson,
+  quantizedConfigJson,
+  rewrittenConfigsJson,
+} from "./quantized-config.ts";
 export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";
 export { readSafetensorsHeader } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";

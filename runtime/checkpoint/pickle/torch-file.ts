@@ -88,11 +88,7 @@ function findPrefix(records: Records, file: string): string {
     const found = more.length > 0 ? "several" : "none";
     throw unsupported(file, `has to hold one record */data.pkl, but there is ${found}; ${advice}`);
   }
-  const prefix = pickle.slice(0, -"/data.pkl".length);
-  if (records.has(`${prefix}/constants.pkl`)) {
-    throw unsupported(file, "is a TorchScript program, not a state dict; save model.state_dict()");
-  }
-  return prefix;
+  return pickle.slice(0, -"/data.pkl".length);
 }
 
 function requireLittleEndian(archive: Archive, record: ByteRange | undefined): void {
@@ -166,10 +162,10 @@ function requireRows({ shape, strides }: Tensor, file: string, where: string): v
       `${file}: ${where} has strides ${shown(strides)} for shape ${shown(shape)}`,
     );
   }
+  if (shape.includes(0)) return;
   let step = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     const size = shape[axis] ?? 0;
-    if (size === 0) return;
     if (size !== 1 && strides[axis] !== step) {
       const got = `${shown(strides)} for shape ${shown(shape)}`;
       throw unsupported(

@@ -13,8 +13,8 @@ import {
   type Value,
 } from "./values.ts";
 
-/** A tensor takes about 40 steps, so this is 25 000 tensors. */
-const stepLimit = 1_000_000;
+/** A tensor takes about 40 steps, so this is 10 000 tensors; a 72B model has a thousand. */
+const stepLimit = 400_000;
 /** No name in a table of globals is longer. */
 const lineLimitBytes = 256;
 

@@ -201,7 +201,7 @@ function requirePlain(
   throw new CheckpointError(
     "CHECKPOINT_UNSUPPORTED",
     `${archive.file}: record ${shown(name)} is ${isEncrypted ? "encrypted" : `compressed (method ${method})`}; ` +
-      "torch.save stores records as they are: save the file again with it",
+      "is this a TorchScript program, or was it packed again? Save model.state_dict() with torch.save",
   );
 }
 

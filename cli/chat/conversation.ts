@@ -64,7 +64,7 @@ async function handle(
   // A pipe holds messages only: text that begins with a colon must not change settings.
   const outcome = isTerminal ? runChatCommand(session, message) : undefined;
   if (outcome?.kind === "clear") output.control(clearScreen);
-  else if (outcome?.kind === "print") output.note(outcome.text);
+  else if (outcome?.kind === "print") output.stream(`${outcome.text}\n`);
   else if (outcome === undefined) await answer(session, message, context);
   return outcome?.kind === "leave" ? "leave" : undefined;
 }

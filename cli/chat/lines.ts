@@ -29,8 +29,9 @@ export function terminalLines(): LineSource {
           ...{ input: process.stdin, output: process.stdout, terminal: true },
           ...{ history: [...history], historySize, removeHistoryDuplicates: true },
         });
+        let isSettled = false;
         const settle = (event: LineEvent) => {
-          editor.removeAllListeners("close");
+          isSettled = true;
           editor.close();
           resolve(event);
         };
@@ -44,6 +45,7 @@ export function terminalLines(): LineSource {
           settle({ kind: "interrupt", typed });
         });
         editor.on("close", () => {
+          if (isSettled) return;
           process.stdout.write("\n");
           resolve({ kind: "end" });
         });

@@ -170,13 +170,16 @@ function createTrimmer(onText: (text: string) => void): {
   };
 }
 
+/** A chat that outgrows its room computes everything once more: rarely, if the room is large. */
+const cacheGrowth = 4;
+
 /** The engine over a real model; keys and values of earlier turns are kept, so that only what is new is computed. */
 export class ModelEngine implements ChatEngine, Disposable {
   readonly maxLength: number;
   readonly #model: Model;
   readonly #tokenizer: Tokenizer;
   readonly #allowedSpecial: AllowedSpecial;
-  readonly #cache = new PrefixCache();
+  readonly #cache = new PrefixCache(cacheGrowth);
 
   constructor(model: Model, tokenizer: Tokenizer, allowedSpecial: AllowedSpecial) {
     this.#model = model;

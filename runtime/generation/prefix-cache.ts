@@ -8,10 +8,16 @@ import { forward, type Model, Step } from "../model/index.ts";
  * how many rows are computed with it, so its results are the same bits.
  */
 export class PrefixCache implements Disposable {
+  readonly #growth: number;
   #sequence: Sequence | undefined;
 
   /** Tokens that the last request did not have to compute. */
   reused = 0;
+
+  /** @param growth  room to reserve, in multiples of what a request needs; memory is only taken up as it is used */
+  constructor(growth = 1) {
+    this.#growth = growth;
+  }
 
   /**
    * A sequence that holds a beginning of the prompt, all but its last token at most, and has room for the rest.
@@ -28,8 +34,7 @@ export class PrefixCache implements Disposable {
     }
     last?.[Symbol.dispose]();
     this.reused = 0;
-    // Room for twice as much: a growing chat starts afresh only now and then. The first request takes what it needs.
-    const room = last === undefined ? needed : Math.min(2 * needed, model.shape.maxLength);
+    const room = Math.max(needed, Math.min(this.#growth * needed, model.shape.maxLength));
     this.#sequence = new Sequence(model, prompt.length, room);
     return this.#sequence;
   }

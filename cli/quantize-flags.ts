@@ -4,11 +4,13 @@ import { type Command, Option } from "commander";
 import {
   compatModes,
   defaultRecipe,
+  grids,
   parseRecipe,
   type Recipe,
   storageDtypes,
 } from "../quantizer/index.ts";
-import { bytes, decimal, integer, path, ranges } from "./arguments.ts";
+import { bytes, decimal, ranges } from "./arguments.ts";
+import { addDataFlags, type DataFlags } from "./calibration-flags.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 
@@ -18,6 +20,7 @@ export type RecipeFlags = {
   readonly method: Recipe["method"];
   readonly asym?: boolean;
   readonly actOrder?: "static" | "dynamic" | false;
+  readonly grid: Recipe["grid"];
   readonly damping: number;
   readonly dtype: Recipe["dtype"];
   readonly compat: Recipe["compat"];
@@ -25,13 +28,7 @@ export type RecipeFlags = {
   readonly maxShardSize: number;
 };
 
-export type CalibrationFlags = {
-  readonly adapter?: string;
-  readonly data?: string;
-  readonly samples: number;
-  readonly length?: number;
-  readonly seed: number;
-};
+export type CalibrationFlags = DataFlags & { readonly adapter?: string };
 
 export function addRecipeFlags(command: Command): void {
   const recipe = defaultRecipe;
@@ -57,6 +54,14 @@ export function addRecipeFlags(command: Command): void {
         .preset("static"),
     )
     .option("--no-act-order", "round columns as they stand")
+    .addOption(
+      choice(
+        "--grid <fit>",
+        "scales that cover every weight (min-max), or that clip the largest where it lowers the error (mse)",
+        grids,
+        recipe.grid,
+      ),
+    )
     .option(
       "--damping <x>",
       "share of the mean Hessian diagonal added to it",
@@ -78,16 +83,12 @@ export function addRecipeFlags(command: Command): void {
 }
 
 export function addCalibrationFlags(command: Command): void {
-  command
-    .option("--adapter <dir>", "LoRA adapter (PEFT) to merge into the weights", modelDirectory)
-    .option("--data <file>", "calibration text (rtn: optional)", path)
-    .option("--samples <n>", "calibration segments", integer(1), 128)
-    .option(
-      "--length <tokens>",
-      "tokens per segment (default: the trained length, at most 2048)",
-      integer(2),
-    )
-    .option("--seed <n>", "seed of the choice of segments", integer(0), 0);
+  command.option(
+    "--adapter <dir>",
+    "LoRA adapter (PEFT) to merge into the weights",
+    modelDirectory,
+  );
+  addDataFlags(command);
 }
 
 function choice(
@@ -108,6 +109,7 @@ export function recipeOf(flags: RecipeFlags): Recipe {
     groupSize: Number(flags.groupSize) as Recipe["groupSize"],
     symmetric: !(flags.asym ?? false),
     ...(order === undefined ? {} : { order }),
+    grid: flags.grid,
     damping: flags.damping,
     dtype: flags.dtype,
     compat: flags.compat,

@@ -18,8 +18,9 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
   const { colors, dir } = context;
   const field = (name: string, lines: readonly string[]): string =>
     lines.map((line, i) => `  ${colors.dim((i === 0 ? name : "").padEnd(12))} ${line}`).join("\n");
-  const { segments, tokens } = report.calibration;
-  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}`;
+  const { segments, tokens, counted } = report.calibration;
+  const some = counted < tokens ? `, ${counted} counted` : "";
+  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}${some}`;
   const linears = plural(report.linears.length, "linear");
   return [
     colors.bold(describeRecipe(report.recipe)),

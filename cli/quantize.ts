@@ -9,7 +9,8 @@ import {
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
 import { bytes, type CommonFlags, path } from "./arguments.ts";
-import { loadSegments } from "./calibration-data.ts";
+import { loadSegments, noteSegments } from "./calibration-data.ts";
+import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { availableMemory } from "./memory.ts";
@@ -47,13 +48,6 @@ Examples:
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
-
-Calibration text: .json or .jsonl with rows of {"text"}, {"messages": [{"role",
-"content"}]} or {"conversations": [{"from", "value"}]}; .txt; or .safetensors
-with input_ids [count, length].
-
-Weights are read from safetensors or, without any, from pytorch_model.bin and
-its shards; nothing in a .bin file is run.
 `;
 
 function defineQuantize(command: Command): void {
@@ -75,7 +69,7 @@ function defineQuantize(command: Command): void {
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")
-    .addHelpText("after", examples);
+    .addHelpText("after", `${examples}${dataHelp}`);
 }
 
 async function runQuantize(command: Command, { output, signal }: CommandContext): Promise<void> {
@@ -83,25 +77,20 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   const flags = command.opts<QuantizeFlags>();
   const recipe = recipeOf(flags);
   if (flags.data === undefined && recipe.method !== "rtn") {
-    throw new UsageError(`--method ${recipe.method} needs --data FILE, text to calibrate on`);
+    throw new UsageError(
+      `--method ${recipe.method} needs --data FILE, text to calibrate on (--data example comes with nibble)`,
+    );
   }
   const isWaiting = hasInterruptedRun(flags.output);
   checkOutput(flags.output, source, isWaiting || (flags.overwrite ?? false));
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
-  const { samples, length, seed, data } = flags;
-  const segments =
-    data === undefined
-      ? { ids: [], tokens: 0 }
-      : loadSegments({ model: source, data, samples, length, seed }, device);
-  if ("note" in segments) output.note(`note: ${segments.note}`);
-  if (data !== undefined)
-    output.note(
-      `calibrating on ${plural(segments.ids.length, "segment")} of ${plural(segments.tokens, "token")}`,
-    );
+  const segments = await loadSegments({ model: source, ...flags }, device);
+  noteSegments(segments, output);
   const report = await (async () => {
     using progress = output.progress(segments.tokens);
     return await quantizeModel({
-      ...{ source, output: flags.output, segments: segments.ids, recipe, device, version, signal },
+      ...{ source, output: flags.output, recipe, device, version, signal },
+      ...{ segments: segments.ids, masks: segments.masks },
       adapter: flags.adapter,
       memory: {
         bytes: flags.memory ?? 0.8 * availableMemory(),

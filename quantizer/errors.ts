@@ -1,3 +1,5 @@
+import { CheckpointError } from "../runtime/index.ts";
+
 export type RecipeErrorCode = "RECIPE_OPTION";
 
 /** An option of a recipe is wrong. The message names it. */
@@ -39,4 +41,10 @@ export class QuantizeError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** Whether the same call may succeed later, so that what it did is worth keeping. */
+export function mayGoAway(error: unknown): boolean {
+  if (error instanceof CheckpointError) return error.code !== "CHECKPOINT_CHANGED";
+  return !(error instanceof QuantizeError);
 }

@@ -15,6 +15,7 @@ export type { QuantizeProgress } from "./progress.ts";
 export {
   compatModes,
   defaultRecipe,
+  grids,
   groupSizes,
   orders,
   parseRecipe,

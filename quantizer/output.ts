@@ -17,6 +17,7 @@ import {
   totalTensorBytes,
   writeFileAtomic,
 } from "../runtime/index.ts";
+import { mayGoAway } from "./errors.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
 import { OutputDirectory } from "./output-directory.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
@@ -179,7 +180,13 @@ export class Output implements Disposable {
   ): QuantizationReport {
     const complete = publish(this.#writer, this.dir, () => {
       this.#removeOldWeights();
-      return this.#writeSmallFiles(model, recipe, report);
+      try {
+        return this.#writeSmallFiles(model, recipe, report);
+      } catch (error) {
+        // Hours of work are not lost for want of room for a config.
+        if (mayGoAway(error)) this.suspend();
+        throw error;
+      }
     });
     this.#finished = true;
     this.#journal?.remove();

@@ -12,7 +12,7 @@ import {
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
-import { QuantizeError } from "./errors.ts";
+import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import { fingerprintOf } from "./journal.ts";
 import { measure, requireFinite } from "./measure.ts";
@@ -87,13 +87,13 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   if (output.resumed > 0) options.onResume?.(output.resumed);
   const run = new Run(options, { model, output, phases, budgetBytes });
   const reports = await run.complete(linears);
-  const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
+  const { tokens } = calibrationExtent(segments);
   return output.finish(model, recipe, {
     nibble: options.version,
     source: options.source,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     recipe,
-    calibration: { segments: segments.length, tokens },
+    calibration: { segments: segments.length, tokens, counted: countedTokens(options) },
     linears: reports,
     unused: unusedTensors(model),
     conversions: output.conversions,
@@ -103,6 +103,14 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     phases: phases.seconds,
     seconds: (performance.now() - started) / 1000,
   });
+}
+
+function countedTokens({ segments, masks }: QuantizeOptions): number {
+  const ones = (mask: Uint8Array) => mask.reduce((sum, counts) => sum + (counts === 0 ? 0 : 1), 0);
+  return segments.reduce((sum, ids, i) => {
+    const mask = masks?.[i];
+    return sum + (mask === undefined ? ids.length : ones(mask));
+  }, 0);
 }
 
 /** Bytes of hidden states that may stay in memory; undefined for all. */
@@ -162,7 +170,7 @@ class Run {
       await this.#phases.time("convert", () => this.#writeOthers(linears));
       return await this.#quantizeBlocks();
     } catch (error) {
-      if (!(error instanceof QuantizeError)) this.#output.suspend();
+      if (mayGoAway(error)) this.#output.suspend();
       throw error;
     }
   }

@@ -29,7 +29,12 @@ export type QuantizationReport = {
   /** The LoRA adapter that was merged into the source's weights. */
   readonly adapter?: string;
   readonly recipe: Recipe;
-  readonly calibration: { readonly segments: number; readonly tokens: number };
+  readonly calibration: {
+    readonly segments: number;
+    readonly tokens: number;
+    /** Of these, how many the Hessians are made of. */
+    readonly counted: number;
+  };
   readonly linears: readonly LinearReport[];
   /** Tensors of the source that the model makes no use of, left out. */
   readonly unused: readonly string[];

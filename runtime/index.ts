@@ -61,6 +61,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findNonFinite,
   forward,
   gptqLinear,
   type Linear,

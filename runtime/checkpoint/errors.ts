@@ -3,6 +3,8 @@ export type CheckpointErrorCode =
   | "CHECKPOINT_NOT_FOUND"
   /** The operating system refused to read a file that exists. */
   | "CHECKPOINT_READ"
+  /** A weight file is not the one that was opened any more. */
+  | "CHECKPOINT_CHANGED"
   /** A weight file ends before the bytes its header promises. */
   | "CHECKPOINT_TRUNCATED"
   /** A safetensors header, a PyTorch file or a shard index breaks the format. */

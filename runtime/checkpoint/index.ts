@@ -4,6 +4,7 @@ export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError, shown } from "./errors.ts";
+export { fileVersion } from "./file-access.ts";
 export { quantizedCheckpointEntries, quantizedTensorEntries } from "./gptq-layout.ts";
 export { findInHubCache, type ModelId, parseModelId } from "./hub-cache.ts";
 export { type Inspection, inspectCheckpoint } from "./inspection.ts";

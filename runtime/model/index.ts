@@ -1,4 +1,5 @@
 export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "./architecture.ts";
+export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { forward, runBlock } from "./forward.ts";
 export {
   type EncodedLinear,

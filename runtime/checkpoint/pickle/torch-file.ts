@@ -43,9 +43,9 @@ export function readTorchFile(path: string): TensorFile {
     const archive = { fd, size, file };
     requireZip(archive);
     const records = readZipRecords(archive);
-    const prefix = findPrefix(records, file);
+    const { prefix, range } = findPickle(records, file);
     requireLittleEndian(archive, records.get(`${prefix}/byteorder`));
-    const pickle = readRecord(archive, records.get(`${prefix}/data.pkl`), pickleLimitBytes);
+    const pickle = readRecord(archive, range, pickleLimitBytes);
     const root = unpickle(pickle, `${file}: data.pkl`);
     if (!isKind(root, "dict")) {
       throw unsupported(file, `holds ${describe(root)}; expected a state dict`);
@@ -82,13 +82,18 @@ function requireZip({ fd, size, file }: Archive): void {
 }
 
 /** All records lie in one folder, named after the file it was saved as. */
-function findPrefix(records: Records, file: string): string {
-  const [pickle, ...more] = [...records.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
-  if (pickle === undefined || more.length > 0) {
-    const found = more.length > 0 ? "several" : "none";
-    throw unsupported(file, `has to hold one record */data.pkl, but there is ${found}; ${advice}`);
+function findPickle(
+  records: Records,
+  file: string,
+): { readonly prefix: string; readonly range: ByteRange } {
+  const suffix = "/data.pkl";
+  const [found, ...more] = [...records].filter(([name]) => /^[^/]+\/data\.pkl$/.test(name));
+  if (found === undefined || more.length > 0) {
+    const got = more.length > 0 ? "several" : "none";
+    throw unsupported(file, `has to hold one record *${suffix}, but there is ${got}; ${advice}`);
   }
-  return pickle.slice(0, -"/data.pkl".length);
+  const [name, range] = found;
+  return { prefix: name.slice(0, -suffix.length), range };
 }
 
 function requireLittleEndian(archive: Archive, record: ByteRange | undefined): void {
@@ -101,7 +106,7 @@ function requireLittleEndian(archive: Archive, record: ByteRange | undefined): v
 
 function readRecord(
   { fd, file }: Archive,
-  { begin, end }: ByteRange = { begin: 0, end: 0 },
+  { begin, end }: ByteRange,
   limitBytes: number,
 ): Uint8Array {
   if (end - begin > limitBytes) {

@@ -18,9 +18,10 @@ const locatorBytes = 20;
 const rowBytes = 46;
 const localBytes = 30;
 const sentinel = 0xffff_ffff;
-/** A 72B model has a thousand records. */
-const countLimit = 100_000;
-const directoryLimitBytes = 32 * 1024 * 1024;
+/** A 72B model has a thousand records, with names of some 20 bytes. */
+const countLimit = 20_000;
+const directoryLimitBytes = 8 * 1024 * 1024;
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * Finds the records of a zip file that is wholly described by its central directory: no comment, no second disk, no
@@ -76,7 +77,10 @@ function findDirectory(archive: Archive): Directory {
     throw broken(archive, "the end of its zip directory contradicts the directory's place");
   }
   if (count > countLimit || stop - begin > directoryLimitBytes) {
-    throw broken(archive, `its zip directory has ${count} records; expected at most ${countLimit}`);
+    throw broken(
+      archive,
+      `its zip directory has ${count} records in ${stop - begin} bytes; expected at most ${countLimit} in ${directoryLimitBytes}`,
+    );
   }
   return { begin, end: stop, count };
 }
@@ -208,7 +212,7 @@ function requirePlain(
 function decodeName(archive: Archive, view: DataView, at: number, bytes: number): string {
   try {
     const name = new Uint8Array(view.buffer, view.byteOffset + at, bytes);
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(name);
+    return utf8.decode(name);
   } catch (cause) {
     throw broken(archive, "a record's name is not UTF-8", { cause });
   }

@@ -15,6 +15,9 @@ import {
   text,
   torchFile,
   torchFileOf,
+  u16,
+  u64,
+  zip,
 } from "../../support/torch-file.ts";
 import { type HostileTorchFile, hostilePickles } from "./hostile/pickles.ts";
 import { hostileZips } from "./hostile/zips.ts";
@@ -105,6 +108,22 @@ describe("readTorchFile", () => {
     const names = ["__proto__", "constructor", "toString"];
     const path = written(torchFileOf(pickle(dict(names.map((name) => [name, tensor()])))));
     expect([...readTorchFile(path).tensors.keys()]).toEqual(names);
+  });
+
+  it("takes sizes and places from zip64 fields where the short ones are all ones", () => {
+    const ones = 0xffff_ffff;
+    const extra = code(u16(1), u16(24), u64(24), u64(24), u64(0));
+    const bytes = Uint8Array.from({ length: 24 }, (_, i) => i);
+    const path = written(
+      zip([
+        {
+          ...{ name: "archive/data/0", bytes, local: { size: ones } },
+          row: { size: ones, stored: ones, header: ones, extra },
+        },
+        { name: "archive/data.pkl", bytes: pickle(dict([["a", tensor()]])) },
+      ]),
+    );
+    expect(contents(path)["a"]?.hex).toBe(Buffer.from(bytes).toString("hex"));
   });
 
   it("ignores strides of dimensions of one element, and of tensors without any", () => {

@@ -84,10 +84,15 @@ const contradictions: readonly (readonly [string, () => Uint8Array])[] = [
     withRecord({ row: { header: ones, extra: wide(2n ** 53n - 1n) } }),
   ],
   ["has a record twice", () => torchFileOf(good, [{ name: "archive/data/0", bytes: data }])],
+  ["has 30 000 records", () => torchFileOf(good, manyRecords(30_000))],
   ["has a name that is not UTF-8", () => renamed(Buffer.from("archive/data/\xff", "latin1"))],
   ["is another kind of file", () => Buffer.from("GGUF and something after it")],
   ["is safetensors", () => Buffer.from("\x02\0\0\0\0\0\0\0{}", "latin1")],
 ];
+
+function manyRecords(count: number): readonly ZipRecord[] {
+  return Array.from({ length: count }, (_, i) => ({ name: `${i}`, bytes: new Uint8Array() }));
+}
 
 /** Replaces both names of the tensor's record by one of the same length. */
 function renamed(name: Uint8Array): Uint8Array {

@@ -1,10 +1,11 @@
 // The loop of a chat: a message, its answer, and what a person may do between.
+import { GenerationError } from "../../runtime/index.ts";
 import type { CommandContext } from "../command.ts";
 import { plural } from "../terminal/format.ts";
 import type { Output } from "../terminal/output.ts";
 import { runChatCommand } from "./commands.ts";
 import { type LineSource, readMessage } from "./lines.ts";
-import { type ChatAnswer, type ChatSession, QueryTooLongError } from "./session.ts";
+import type { ChatAnswer, ChatSession } from "./session.ts";
 
 export type ConversationContext = CommandContext & {
   readonly isTerminal: boolean;
@@ -85,7 +86,8 @@ async function answer(
   try {
     result = await session.answer(message, anySignal, show);
   } catch (error) {
-    if (!(error instanceof QueryTooLongError) || !isTerminal) throw error;
+    const isTooLong = error instanceof GenerationError && error.code === "GENERATION_LENGTH";
+    if (!isTooLong || !isTerminal) throw error;
     output.note(error.message);
     return;
   }

@@ -1,6 +1,7 @@
 // A conversation with a model: what was said, with what settings, and the next answer.
 import {
   type ChatTurn,
+  GenerationError,
   generateText,
   layOutChat,
   type Model,
@@ -53,13 +54,6 @@ export type ChatEngine = {
   readonly reused: number;
 };
 
-/** The query alone is longer than the model can take. */
-export class QueryTooLongError extends Error {
-  static {
-    QueryTooLongError.prototype.name = "QueryTooLongError";
-  }
-}
-
 export class ChatSession {
   system: string;
   settings: ChatSettings;
@@ -91,7 +85,7 @@ export class ChatSession {
    * Answers a query; a finished answer becomes part of the history, an interrupted one does not.
    *
    * @param onText  gets the answer piece by piece, without white space at either end
-   * @throws QueryTooLongError; whatever generation throws
+   * @throws GenerationError GENERATION_LENGTH if the query leaves no room for an answer; whatever generation throws
    */
   async answer(
     query: string,
@@ -137,7 +131,8 @@ export class ChatSession {
         skipped = Math.max(skipped, this.#history.length - prompt.turns);
       }
     }
-    throw new QueryTooLongError(
+    throw new GenerationError(
+      "GENERATION_LENGTH",
       `the message is too long: with the system text it leaves no room for an answer in the ${maxLength} tokens ` +
         "that this model takes; shorten it",
     );

@@ -75,7 +75,7 @@ describe("a chat session", () => {
       "S",
       settings,
     );
-    await expect(ask(session, "q".repeat(30))).rejects.toMatchObject({ name: "QueryTooLongError" });
+    await expect(ask(session, "q".repeat(30))).rejects.toMatchObject({ code: "GENERATION_LENGTH" });
     // Longer than half, so that the answer has what is left.
     expect(await ask(session, "q".repeat(12))).toMatchObject({ text: "x" });
     expect(session.history).toHaveLength(1);

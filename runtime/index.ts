@@ -66,6 +66,7 @@ export {
   gptqLinear,
   type Linear,
   type LinearComparison,
+  type LongContext,
   loadEveryBlock,
   type Model,
   type OpenModelOptions,

@@ -64,6 +64,10 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a window of one token", [...evaluate, "--window", "1"], "--window"],
     ["a window longer than the model takes", [...evaluate, "--window", "4096"], "--window"],
     ["a stride that leaves tokens out", [...evaluate, "--stride", "513"], "--stride"],
+    ["a length of one token", [...evaluate, "--lengths", "512,1"], "--lengths"],
+    ["lengths with windows", [...evaluate, "--lengths", "512", "--window", "512"], "--window"],
+    ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
+    ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
     ["missing text", ["evaluate", mini], "--data"],
     ["a missing prompt", ["generate", mini], "--prompt"],
     ["an empty prompt", ["generate", mini, "--prompt", ""], "--prompt"],
@@ -119,6 +123,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
     ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
     ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
+    ["a text that fills no length", [...evaluate, "--lengths", "512,90000"], "--lengths"],
     [
       "a missing second model",
       ["evaluate", mini, nowhere, "--data", evaluationText],

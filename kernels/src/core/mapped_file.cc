@@ -18,7 +18,8 @@ namespace kernels {
 
 namespace {
 
-// What a signal handler may look at: no locks, no allocation. Mappings beyond the last slot are not guarded.
+// What a signal handler may look at: no locks, no allocation. Mappings beyond the last slot are not
+// guarded.
 struct Range {
   std::atomic<uintptr_t> begin{0};
   std::atomic<uintptr_t> end{0};
@@ -32,7 +33,8 @@ struct sigaction previous_action{};
 static_assert(std::atomic<uintptr_t>::is_always_lock_free);
 static_assert(std::atomic<int64_t>::is_always_lock_free);
 
-// Puts zeros in the place of the rest of the mapping, so that the access that failed can be repeated.
+// Puts zeros in the place of the rest of the mapping, so that the access that failed can be
+// repeated.
 bool ReplaceLostPages(uintptr_t address, const Range& range) {
   const uintptr_t begin = range.begin;
   const uintptr_t end = range.end;

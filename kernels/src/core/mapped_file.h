@@ -6,9 +6,9 @@
 
 namespace kernels {
 
-// A whole file mapped read-only. The mapping has no size limit; pages are read when touched. Pages that the file has no
-// more when they are touched, because it was cut or its disk failed, read as zeros and count as lost: the alternative is
-// the end of the process. Streams fault on them.
+// A whole file mapped read-only. The mapping has no size limit; pages are read when touched. Pages
+// that the file has no more when they are touched, because it was cut or its disk failed, read as
+// zeros and count as lost: the alternative is the end of the process. Streams fault on them.
 class MappedFile {
  public:
   // Throws Error kFile, naming path and reason.

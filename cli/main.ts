@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
@@ -17,6 +18,7 @@ const commands: readonly CommandSpec[] = [
   convert,
   evaluate,
   generate,
+  chat,
   inspect,
   verify,
   doctor,

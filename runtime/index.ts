@@ -50,6 +50,7 @@ export {
   GenerationError,
   generate,
   generateText,
+  PrefixCache,
   parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,
@@ -79,8 +80,11 @@ export {
 } from "./model/index.ts";
 export {
   type ChatMessage,
+  type ChatTurn,
   chatPrompt,
   defaultSystem,
+  type EncodeOptions,
+  layOutChat,
   openQwenTokenizer,
   type Tokenizer,
   TokenizerError,

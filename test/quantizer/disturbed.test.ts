@@ -73,6 +73,18 @@ describe("a source file that, during a run,", () => {
     await expect(stopped).rejects.toMatchObject({ code: "CHECKPOINT_CHANGED" });
   });
 
+  test("becomes shorter in the middle of a block stops it, and the process goes on", async () => {
+    const source = writeTinyModel(at("cut-source"));
+    const file = join(source, "model.safetensors");
+    // The last stage of the first block, whose weights are mapped by then.
+    const stopped = run("cut", { share: 0.3, act: () => truncateSync(file, 4096) });
+    await expect(stopped).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_FILE" });
+    await expect(stopped).rejects.toThrow(file);
+    writeTinyModel(at("after-source"));
+    await run("after");
+    expect(existsSync(join(at("after"), "config.json"))).toBe(true);
+  });
+
   test("goes away stops it, and once it is back the same call continues", async () => {
     const source = writeTinyModel(at("gone-source"));
     const away = { share: 0.5, act: () => renameSync(source, at("away")) };

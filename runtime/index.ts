@@ -41,6 +41,7 @@ export {
   EvaluationError,
   type Score,
   scoreModels,
+  type Window,
 } from "./evaluation/index.ts";
 export {
   createRandom,

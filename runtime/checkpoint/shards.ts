@@ -55,10 +55,10 @@ export function openCheckpoint(dir: string): Checkpoint {
   }
   const names = listNames(absolute);
   if (!names.includes("config.json")) {
-    throw new CheckpointError(
-      "CHECKPOINT_NOT_FOUND",
-      `${absolute}: config.json is missing; this is not a model directory`,
-    );
+    const problem = names.some(isPartial)
+      ? "the run that writes this model has not finished; wait for it, or repeat its command"
+      : "config.json is missing; this is not a model directory";
+    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${absolute}: ${problem}`);
   }
   const config = readJsonFile(join(absolute, "config.json"), "CHECKPOINT_CONFIG");
   return { dir: absolute, config, ...openWeights(absolute, names) };

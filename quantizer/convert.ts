@@ -88,7 +88,7 @@ export async function convertModel(options: ConvertOptions): Promise<ConvertRepo
   );
   const output = resolve(options.output);
   using directory = new OutputDirectory(output, source);
-  directory.prepare({ mayBeFull: false, keepsPartials: false });
+  directory.prepare({ mayBeFull: undefined, keepsPartials: false });
   // Metadata may repeat the format, as some tools write it.
   const metadata = target.to === "same" ? model.checkpoint.metadata : new Map<string, string>();
   using writer = createCheckpointWriter(output, plan, metadata);

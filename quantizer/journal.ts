@@ -67,7 +67,7 @@ export function fingerprintOf(
     "source files": `${checkpoint.weightFiles.map(describeFile)} ${JSON.stringify(checkpoint.config)}`,
     recipe: JSON.stringify(recipe),
     "calibration data": hash.digest("hex"),
-    adapter: options.adapter === undefined ? "" : describeFiles(options.adapter),
+    adapter: options.adapter === undefined ? "" : describeAdapter(options.adapter),
   };
 }
 
@@ -76,9 +76,10 @@ function describeFile(path: string): string {
   return `${basename(path)} ${size} ${mtimeMs}`;
 }
 
-function describeFiles(dir: string): string {
-  const names = readdirSync(dir).sort();
-  return [resolve(dir), ...names.map((name) => describeFile(join(dir, name)))].join(", ");
+/** Its own files only: a trainer may go on writing checkpoints beside them, or this run its result. */
+function describeAdapter(dir: string): string {
+  const names = readdirSync(dir).filter((name) => /^adapter_(config|model)\./.test(name));
+  return [resolve(dir), ...names.sort().map((name) => describeFile(join(dir, name)))].join(", ");
 }
 
 function parseLine(line: string, dir: string): object {

@@ -8,12 +8,14 @@ import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
+import { plan } from "./plan.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 import { verify } from "./verify.ts";
 
 const commands: readonly CommandSpec[] = [
   quantize,
+  plan,
   merge,
   convert,
   evaluate,

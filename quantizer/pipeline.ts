@@ -25,7 +25,7 @@ import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
 import { linearsArrow } from "./report-arrow.ts";
 import { restoreLinear } from "./restore.ts";
-import { checkSource } from "./source.ts";
+import { checkSource, linearExtents } from "./source.ts";
 
 export type QuantizeOptions = {
   /** Directory of the float model. */
@@ -127,19 +127,6 @@ function activationRoom(
   const need = memoryNeed(model, recipe, calibrationExtent(segments));
   const limit = memory.isRequired ? memory.bytes : Math.max(memory.bytes, peakBytes(need, 0));
   return activationBudget(need, limit);
-}
-
-/** Read without an adapter: extents need no merged weights. */
-function linearExtents(source: string, device: Device): LinearExtents {
-  using model = openModel(source, device);
-  const extents = new Map<string, Linear>();
-  for (let i = 0; i < model.shape.layers; i++) {
-    using block = model.loadBlock(i);
-    for (const name of block.stages.flatMap(({ linears }) => linears)) {
-      extents.set(`${block.name}.${name}`, block.linear(name));
-    }
-  }
-  return extents;
 }
 
 /** One run's state, so that its steps read as steps. */

@@ -147,11 +147,13 @@ describe("dequantized", () => {
   });
 
   test("the configs no longer speak of quantization", async () => {
+    writeFileSync(join(v1, "report.md"), "# int4");
     const { output } = await convert(v1, { to: "dequantized", dtype: "bf16" });
     const config = json(output, "config.json");
     expect(config).toMatchObject({ bf16: true, fp16: false, fp32: false, torch_dtype: "bfloat16" });
     expect(config).not.toHaveProperty("quantization_config");
     expect(existsSync(join(output, "quantize_config.json"))).toBe(false);
+    expect(existsSync(join(output, "report.md"))).toBe(false);
     expect(existsSync(join(output, "generation_config.json"))).toBe(true);
   });
 

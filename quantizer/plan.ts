@@ -1,6 +1,7 @@
 // What a run would take and give, said beforehand.
 import type { Device } from "../kernels/index.ts";
 import {
+  type LoaderLimit,
   type Model,
   openModel,
   plannedTensorParallelSizes,
@@ -14,6 +15,7 @@ import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
+import { loaderLimits } from "./rehearsal.ts";
 import { linearExtents } from "./source.ts";
 
 export type QuantizationPlan = {
@@ -26,6 +28,8 @@ export type QuantizationPlan = {
   readonly memory: MemoryNeed;
   /** Estimated from short trials on this machine; reading and writing of files is not in it. */
   readonly phases: PhaseSeconds;
+  /** Which other programs do not do what the recipe asks for. */
+  readonly limits: readonly LoaderLimit[];
   /** GPUs that vLLM can split the result over. */
   readonly tensorParallel: readonly TensorParallelSize[];
 };
@@ -40,6 +44,8 @@ export async function planQuantization(options: {
   readonly recipe: Recipe;
   readonly calibration: CalibrationExtent;
   readonly device: Device;
+  /** Of this program. */
+  readonly version: string;
 }): Promise<QuantizationPlan> {
   const { source, recipe, calibration, device } = options;
   using model = openModel(source, device);
@@ -54,6 +60,7 @@ export async function planQuantization(options: {
     linears: linears.size,
     memory: memoryNeed(model, recipe, calibration),
     phases: estimatePhases(model, { recipe, calibration, rates }),
+    limits: loaderLimits(model.checkpoint, recipe, options.version),
     tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),
   };
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { calibrate } from "./calibrate.ts";
 import type { CommandSpec } from "./command.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
@@ -13,6 +14,7 @@ import { verify } from "./verify.ts";
 
 const commands: readonly CommandSpec[] = [
   quantize,
+  calibrate,
   merge,
   convert,
   evaluate,

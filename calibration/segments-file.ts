@@ -35,7 +35,7 @@ export function readSegmentsFile(path: string): Segments {
       return slice(end - length, end);
     });
   };
-  const ones = mask?.body.map((counts) => (counts === 0 ? 0 : 1));
+  const ones = mask && Uint8Array.from(mask.body, (counts) => (counts === 0 ? 0 : 1));
   return {
     ids: cut((start, end) => ids.slice(start, end)),
     ...(ones === undefined ? {} : { masks: cut((start, end) => ones.slice(start, end)) }),

@@ -143,15 +143,22 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "convert", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
-    "of %s goes to stdout, ends with 0 and fits 80 columns",
-    async (command) => {
-      const { status, stdout, stderr } = await nibble([command, "--help"]);
-      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-      expect(stdout).toContain(`Usage: nibble ${command}`);
-      for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
-    },
-  );
+  test.each([
+    "quantize",
+    "calibrate",
+    "convert",
+    "evaluate",
+    "generate",
+    "inspect",
+    "verify",
+    "doctor",
+    "demo",
+  ])("of %s goes to stdout, ends with 0 and fits 80 columns", async (command) => {
+    const { status, stdout, stderr } = await nibble([command, "--help"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain(`Usage: nibble ${command}`);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
 
   test("lists the exit codes", async () => {
     const { status, stdout } = await nibble(["--help"]);

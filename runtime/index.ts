@@ -64,6 +64,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findForeignFloats,
   findNonFinite,
   forward,
   gptqLinear,

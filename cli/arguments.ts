@@ -57,6 +57,18 @@ export function repeated(text: string, earlier: readonly string[] | undefined): 
   return [...(earlier ?? []), text];
 }
 
+export type AllowedSpecial = "all" | "none" | ReadonlySet<string>;
+
+/** Which control tokens a text may hold: "all", "none", or forms such as <|im_start|> with commas between. */
+export function allowedSpecial(text: string): AllowedSpecial {
+  if (text === "all" || text === "none") return text;
+  const forms = text.split(",").map((form) => form.trim());
+  if (forms.every((form) => /^<\|\w+\|>$/.test(form))) return new Set(forms);
+  throw new InvalidArgumentError(
+    'Expected "all", "none" or a list such as "<|im_start|>,<|im_end|>".',
+  );
+}
+
 export type CommonFlags = {
   readonly threads?: number;
   readonly json?: boolean;

@@ -110,7 +110,7 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
   }
   using device = openDevice(threads);
   const evaluation = await evaluateModels(
-    { models, data: text, window, stride: window, maxTokens: undefined },
+    { models, data: text, window, stride: window, maxTokens: undefined, longContext: {} },
     { ...context, device },
   );
   return { reports, evaluation, models };

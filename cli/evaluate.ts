@@ -1,20 +1,32 @@
-import type { Command } from "commander";
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
+import { type LongContext, writeFileAtomic } from "../runtime/index.ts";
 import { type CommonFlags, integer, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
+import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
 import { modelDirectories } from "./model-directory.ts";
 import { formatDifference, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
+import { tokenTable } from "./token-table.ts";
 
 type EvaluateFlags = CommonFlags & {
   readonly data: string;
   readonly window: number;
   readonly stride?: number;
   readonly maxTokens?: number;
+  readonly lengths?: readonly number[];
+  readonly ntk?: SwitchName;
+  readonly logn?: SwitchName;
+  readonly save?: string;
 };
+
+const switches = { on: [true], off: [false], both: [false, true] } as const;
+type SwitchName = keyof typeof switches;
 
 export const evaluate: CommandSpec = {
   name: "evaluate",
@@ -37,6 +49,14 @@ export const evaluate: CommandSpec = {
         integer(1),
       )
       .option("--max-tokens <n>", "only the first tokens of the text", integer(2))
+      .option(
+        "--lengths <list>",
+        "perplexity at each of these context lengths, such as 1024,2048,4096",
+        lengthList,
+      )
+      .addOption(switchOption("--ntk", "dynamic NTK"))
+      .addOption(switchOption("--logn", "LogN attention"))
+      .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
       .addHelpText("after", examples);
   },
   run: runEvaluate,
@@ -47,28 +67,93 @@ The text is tokenized whole and cut into windows. The first window scores all
 but its first token, later ones what no window before them scored; a tail that
 fills no window is dropped.
 
+--lengths cuts the text anew for each length, without overlap, and compares the
+model with dynamic NTK and LogN attention on and off, also beyond the length it
+is meant for. Up to the trained length neither changes anything.
+
+--save writes a row per scored token: its window, position and id, and for each
+model its loss and from the second on its KL divergence from the first.
+
+Models take turns: neither has to fit in memory whole.
+
 Examples:
   nibble evaluate qwen-mini --data evaluation.txt
   nibble evaluate qwen-mini qwen-mini-int4 --data evaluation.txt --json
   nibble evaluate qwen-mini --data evaluation.txt --window 1024 --stride 512
+  nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
 `;
+
+function switchOption(flag: string, what: string): Option {
+  return new Option(
+    `${flag} <setting>`,
+    `${what} (default: as config.json has it; both with --lengths)`,
+  ).choices(Object.keys(switches));
+}
+
+function arrowFile(text: string): string {
+  if (/[^/]\.arrow$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected a file name that ends in .arrow.");
+}
+
+function lengthList(text: string): readonly number[] {
+  const parse = integer(2, 1_048_576);
+  return [...new Set(text.split(",").map((part) => parse(part)))];
+}
 
 async function runEvaluate(command: Command, context: CommandContext): Promise<void> {
   const [models = []] = command.processedArgs as string[][];
-  const { data, window, stride = window, maxTokens, threads } = command.opts<EvaluateFlags>();
+  const flags = command.opts<EvaluateFlags>();
+  checkFlags(flags, command);
+  const { data, window, stride = window, maxTokens, lengths, threads } = flags;
+  using device = openDevice(threads === undefined ? {} : { threads });
+  if (lengths !== undefined) {
+    const { ntk = "both", logn = "both" } = flags;
+    const compared = { dynamicNtk: switches[ntk], logn: switches[logn] };
+    const byLength = await evaluateLengths(
+      { models, data, lengths, maxTokens, ...compared },
+      { ...context, device },
+    );
+    context.output.result(byLength, () => renderLengths(byLength, context.output));
+    return;
+  }
+  const evaluation = await evaluateModels(
+    { models, data, window, stride, maxTokens, longContext: longContextOf(flags) },
+    { ...context, device },
+  );
+  if (flags.save !== undefined) writeFileAtomic(flags.save, await tokenTable(models, evaluation));
+  context.output.result(evaluationJson(models, evaluation), () =>
+    renderEvaluation(models, evaluation, context.output),
+  );
+}
+
+function checkFlags(flags: EvaluateFlags, command: Command): void {
+  const { window, stride = window, lengths, ntk, logn, save } = flags;
+  // Found now rather than after the evaluation.
+  if (save !== undefined && !existsSync(dirname(save))) {
+    throw new UsageError(`--save ${save}: the directory does not exist`);
+  }
   if (stride > window) {
     throw new UsageError(
       `--stride ${stride} is more than --window ${window}: tokens would be left out`,
     );
   }
-  using device = openDevice(threads === undefined ? {} : { threads });
-  const evaluation = await evaluateModels(
-    { models, data, window, stride, maxTokens },
-    { ...context, device },
+  if (lengths === undefined && (ntk === "both" || logn === "both")) {
+    const flag = ntk === "both" ? "--ntk" : "--logn";
+    throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
+  }
+  const given = ["window", "stride", "save"].filter(
+    (name) => command.getOptionValueSource(name) === "cli",
   );
-  context.output.result(evaluationJson(models, evaluation), () =>
-    renderEvaluation(models, evaluation, context.output),
-  );
+  if (lengths !== undefined && given.length > 0) {
+    throw new UsageError(`--${given[0]} does not go with --lengths, which cuts windows of its own`);
+  }
+}
+
+function longContextOf({ ntk, logn }: EvaluateFlags): Partial<LongContext> {
+  return {
+    ...(ntk === undefined ? {} : { dynamicNtk: ntk === "on" }),
+    ...(logn === undefined ? {} : { logn: logn === "on" }),
+  };
 }
 
 /** The object that --json prints; differences are against the first model. */

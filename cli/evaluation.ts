@@ -3,7 +3,15 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../kernels/index.ts";
-import { cutWindows, type Model, openModel, type Score, scoreModels } from "../runtime/index.ts";
+import {
+  cutWindows,
+  type LongContext,
+  type Model,
+  openModel,
+  type Score,
+  scoreModels,
+  type Window,
+} from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount } from "./terminal/format.ts";
@@ -17,6 +25,8 @@ export type EvaluationRequest = {
   readonly stride: number;
   /** Only the text's first tokens. */
   readonly maxTokens: number | undefined;
+  /** In the place of what the config.json files say. */
+  readonly longContext: Partial<LongContext>;
 };
 
 export type Protocol = {
@@ -28,23 +38,31 @@ export type Protocol = {
   readonly scoredTokens: number;
   /** Tokens at the end that fill no window. */
   readonly droppedTokens: number;
+  /** What was set in the place of config.json's; absent if nothing was. */
+  readonly longContext?: Partial<LongContext>;
 };
 
-export type Evaluation = { readonly protocol: Protocol; readonly scores: readonly Score[] };
+export type Evaluation = {
+  readonly protocol: Protocol;
+  readonly scores: readonly Score[];
+  readonly windows: readonly Window[];
+};
 
 export async function evaluateModels(
   request: EvaluationRequest,
   context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
 ): Promise<Evaluation> {
   const { models: dirs, window, stride } = request;
-  using models = new OpenModels(dirs, context.device);
+  using models = new OpenModels(dirs, context.device, request.longContext);
   checkSameTokenizer(dirs);
   for (const model of models.all) {
     checkWindow(model, window);
     const unused = describeUnused(model);
     if (unused !== undefined) context.output.note(unused);
   }
-  const tokens = readTokens(request, models.all);
+  const [original] = models.all;
+  if (original === undefined) throw new RangeError("no model to evaluate");
+  const tokens = readTokens(request, original);
   const windows = cutWindows(tokens, { length: window, stride });
   if (windows.length === 0) {
     throw new InputError(
@@ -55,7 +73,7 @@ export async function evaluateModels(
   using progress = context.output.progress(scored * dirs.length);
   const scores = await scoreModels(models.all, windows, {
     signal: context.signal,
-    onProgress: (done, all) => progress.update("evaluating", done / all),
+    onProgress: (fraction) => progress.update("evaluating", fraction),
   });
   const covered = window + (windows.length - 1) * stride;
   return {
@@ -64,8 +82,11 @@ export async function evaluateModels(
       textTokens: tokens.length,
       scoredTokens: scored,
       droppedTokens: tokens.length - covered,
+      ...(Object.keys(request.longContext).length === 0
+        ? {}
+        : { longContext: request.longContext }),
     },
-    scores,
+    ...{ scores, windows },
   };
 }
 
@@ -78,15 +99,22 @@ export function describeProtocol(protocol: Protocol): string {
     `windows of ${window}, ${overlap}`,
     `${formatCount(scoredTokens)} tokens scored`,
     `tail of ${formatCount(droppedTokens)} dropped`,
+    ...describeLongContext(protocol.longContext ?? {}),
   ].join("; ");
+}
+
+function describeLongContext({ dynamicNtk, logn }: Partial<LongContext>): readonly string[] {
+  const setting = (what: string, isOn: boolean | undefined) =>
+    isOn === undefined ? [] : [`${what} ${isOn ? "on" : "off"}`];
+  return [...setting("dynamic NTK", dynamicNtk), ...setting("LogN", logn)];
 }
 
 class OpenModels implements Disposable {
   readonly all: Model[] = [];
 
-  constructor(dirs: readonly string[], device: Device) {
+  constructor(dirs: readonly string[], device: Device, longContext: Partial<LongContext>) {
     try {
-      for (const dir of dirs) this.all.push(openModel(dir, device));
+      for (const dir of dirs) this.all.push(openModel(dir, device, { longContext }));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -99,7 +127,7 @@ class OpenModels implements Disposable {
 }
 
 /** Perplexities over different tokens cannot be compared. */
-function checkSameTokenizer(dirs: readonly string[]): void {
+export function checkSameTokenizer(dirs: readonly string[]): void {
   const files = dirs.map((dir) => join(dir, "qwen.tiktoken"));
   const [first = "", ...others] = files;
   const expected = readInput(first);
@@ -119,11 +147,11 @@ function checkWindow(model: Model, window: number): void {
   );
 }
 
-function readTokens(
-  { data, maxTokens }: EvaluationRequest,
-  [original]: readonly Model[],
+/** @param original  whose tokenizer it is */
+export function readTokens(
+  { data, maxTokens }: Pick<EvaluationRequest, "data" | "maxTokens">,
+  original: Model,
 ): Int32Array {
-  if (original === undefined) throw new RangeError("no model to evaluate");
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(readInput(data));

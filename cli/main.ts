@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { calibrate } from "./calibrate.ts";
+import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
@@ -8,6 +9,7 @@ import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
+import { plan } from "./plan.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 import { verify } from "./verify.ts";
@@ -15,10 +17,12 @@ import { verify } from "./verify.ts";
 const commands: readonly CommandSpec[] = [
   quantize,
   calibrate,
+  plan,
   merge,
   convert,
   evaluate,
   generate,
+  chat,
   inspect,
   verify,
   doctor,

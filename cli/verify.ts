@@ -4,6 +4,8 @@ import {
   CheckpointError,
   checkLoaders,
   compareWithSource,
+  findForeignFloats,
+  findNonFinite,
   type LinearComparison,
   type LoaderCheck,
   loadEveryBlock,
@@ -14,6 +16,7 @@ import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { NegativeOutcome } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
+import { plural } from "./terminal/format.ts";
 import { renderVerification } from "./verify-text.ts";
 import { version } from "./version.ts";
 
@@ -25,6 +28,8 @@ type VerifyFlags = CommonFlags & {
 export type Verification = LoaderCheck & {
   /** Undefined without --source, or where the model does not even load. */
   readonly comparison: readonly LinearComparison[] | undefined;
+  /** Float tensors that are not the source's; empty without --source. */
+  readonly foreign: readonly string[];
   readonly required: readonly string[];
   /** Why the directory does not pass; empty if it does. */
   readonly faults: readonly string[];
@@ -75,14 +80,16 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
   const { source, require: required = [], threads } = command.opts<VerifyFlags>();
   const check = checkLoaders(model);
   using device = openDevice(threads === undefined ? {} : { threads });
-  const own = judgeOwn(model, device);
-  const comparison =
-    source === undefined || own.outcome === "refuses"
-      ? undefined
-      : await compareWithSource(model, source, device);
+  const own = await judgeOwn(model, device);
+  const canCompare = source !== undefined && own.outcome !== "refuses";
+  const comparison = canCompare ? await compareWithSource(model, source, device) : undefined;
+  const foreign = canCompare ? await findForeignFloats(model, source, device) : [];
   const verdicts = [own, ...check.verdicts];
-  const faults = findFaults(verdicts, comparison, required);
-  const verification = { ...check, verdicts, comparison, required, faults };
+  const faults = [
+    ...findFaults(verdicts, comparison, required),
+    ...foreign.map((name) => `${name} does not hold the source's values`),
+  ];
+  const verification = { ...check, verdicts, comparison, foreign, required, faults };
   output.result({ passes: faults.length === 0, ...verification }, () =>
     renderVerification(verification, output),
   );
@@ -90,20 +97,32 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
 }
 
 /** This program needs no simulation. */
-function judgeOwn(model: string, device: Device): Verdict {
-  const identity = { loader: "nibble", title: `Nibble ${version}` };
+async function judgeOwn(model: string, device: Device): Promise<Verdict> {
+  const finding = await firstFinding(model, device);
+  return {
+    ...{ loader: "nibble", title: `Nibble ${version}` },
+    outcome: finding === undefined ? "accepts" : "refuses",
+    findings: finding === undefined ? [] : [finding],
+  };
+}
+
+async function firstFinding(
+  model: string,
+  device: Device,
+): Promise<Verdict["findings"][number] | undefined> {
   try {
     loadEveryBlock(model, device);
-    return { ...identity, outcome: "accepts", findings: [] };
+    const violations = (await findNonFinite(model, device)).map(
+      ({ name, count }) => `${name} holds ${plural(count, "value")} that are NaN or infinite`,
+    );
+    const reason = "weights, scales and biases have to be finite numbers";
+    return violations.length === 0
+      ? undefined
+      : { id: "finite", kind: "defect", reason, violations };
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;
     const kind = error.code === "CHECKPOINT_UNSUPPORTED" ? "limit" : "defect";
-    const finding = { id: "loads", kind, reason: "has to load" } as const;
-    return {
-      ...identity,
-      outcome: "refuses",
-      findings: [{ ...finding, violations: [error.message] }],
-    };
+    return { id: "loads", kind, reason: "has to load", violations: [error.message] };
   }
 }
 

@@ -43,6 +43,7 @@ export {
   EvaluationError,
   type Score,
   scoreModels,
+  type Window,
 } from "./evaluation/index.ts";
 export {
   createRandom,
@@ -63,6 +64,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findForeignFloats,
   findNonFinite,
   forward,
   gptqLinear,

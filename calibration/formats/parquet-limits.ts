@@ -86,29 +86,32 @@ function checkPages(
   const reader = { view: new DataView(chunk), offset: 0 };
   while (reader.offset < chunk.byteLength - 1) {
     const header = parquetHeader(reader);
-    const { data_page_header, data_page_header_v2, dictionary_page_header } = header;
-    const page = data_page_header ?? data_page_header_v2;
-    const values = page?.num_values ?? dictionary_page_header?.num_values ?? 0;
-    requireAtMost(values, total.values, `${total.where}: number of values in a page`);
-    requireAtMost(
-      data_page_header_v2?.num_rows ?? 0,
-      total.values,
-      `${total.where}: rows in a page`,
-    );
-    requireAtMost(header.uncompressed_page_size, total.bytes, `${total.where}: size of a page`);
+    const { data_page_header_v2: second } = header;
+    const page = header.data_page_header ?? second ?? header.dictionary_page_header;
     const left = chunk.byteLength - reader.offset;
-    requireAtMost(header.compressed_page_size, left, `${total.where}: stored size of a page`);
-    requireAtMost(
-      data_page_header_v2?.num_nulls ?? 0,
-      values,
-      `${total.where}: number of nulls in a page`,
-    );
+    // A field that is missing is no number, and refused like one that is too large.
+    const most: readonly (readonly [what: string, value: number | undefined, most: number])[] = [
+      ["number of values", page?.num_values, total.values],
+      ["size", header.uncompressed_page_size, total.bytes],
+      ["stored size", header.compressed_page_size, left],
+      ...(second === undefined
+        ? []
+        : ([
+            ["number of rows", second.num_rows, total.values],
+            ["number of nulls", second.num_nulls, total.values],
+            ["size of definition levels", second.definition_levels_byte_length, left],
+            ["size of repetition levels", second.repetition_levels_byte_length, left],
+          ] as const)),
+    ];
+    for (const [what, value, limit] of most) {
+      requireAtMost(value, limit, `${total.where}: ${what} of a page`);
+    }
     checkRuns(header, new Uint8Array(chunk, reader.offset, header.compressed_page_size), total);
     reader.offset += header.compressed_page_size;
   }
 }
 
-function requireAtMost(value: number, most: number, what: string): void {
-  if (Number.isSafeInteger(value) && value >= 0 && value <= most) return;
+function requireAtMost(value: number | undefined, most: number, what: string): void {
+  if (value !== undefined && Number.isSafeInteger(value) && value >= 0 && value <= most) return;
   throw new CalibrationError("CALIBRATION_FORMAT", `${what} is ${value}, expected at most ${most}`);
 }

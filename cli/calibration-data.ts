@@ -56,9 +56,7 @@ async function cutSegments(
   model: Model,
 ): Promise<Segments> {
   const { samples: count, seed, tokens: scope } = request;
-  const { trainedLength, maxLength } = model.shape;
-  const length = request.length ?? Math.min(defaultLengthLimit, trainedLength);
-  checkLength(length, maxLength, "--length");
+  const length = segmentLength(request, model);
   const sources: CalibrationSource[] = [];
   const notes: string[] = [];
   for (const { path, weight } of paths) {
@@ -84,6 +82,17 @@ function readyMadeSegments(path: string, model: Model): Segments {
     );
   }
   return segments;
+}
+
+/**
+ * Tokens per segment: as asked, or what the model was trained on, at most 2048.
+ *
+ * @throws UsageError for more than the model takes
+ */
+export function segmentLength(request: Pick<DataFlags, "length">, { shape }: Model): number {
+  const length = request.length ?? Math.min(defaultLengthLimit, shape.trainedLength);
+  checkLength(length, shape.maxLength, "--length");
+  return length;
 }
 
 function checkLength(length: number, maxLength: number, what: string): void {

@@ -10,6 +10,7 @@ import {
   openModel,
   type Score,
   scoreModels,
+  type Window,
 } from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
@@ -37,9 +38,15 @@ export type Protocol = {
   readonly scoredTokens: number;
   /** Tokens at the end that fill no window. */
   readonly droppedTokens: number;
+  /** What was set in the place of config.json's; absent if nothing was. */
+  readonly longContext?: Partial<LongContext>;
 };
 
-export type Evaluation = { readonly protocol: Protocol; readonly scores: readonly Score[] };
+export type Evaluation = {
+  readonly protocol: Protocol;
+  readonly scores: readonly Score[];
+  readonly windows: readonly Window[];
+};
 
 export async function evaluateModels(
   request: EvaluationRequest,
@@ -75,8 +82,11 @@ export async function evaluateModels(
       textTokens: tokens.length,
       scoredTokens: scored,
       droppedTokens: tokens.length - covered,
+      ...(Object.keys(request.longContext).length === 0
+        ? {}
+        : { longContext: request.longContext }),
     },
-    scores,
+    ...{ scores, windows },
   };
 }
 
@@ -89,7 +99,14 @@ export function describeProtocol(protocol: Protocol): string {
     `windows of ${window}, ${overlap}`,
     `${formatCount(scoredTokens)} tokens scored`,
     `tail of ${formatCount(droppedTokens)} dropped`,
+    ...describeLongContext(protocol.longContext ?? {}),
   ].join("; ");
+}
+
+function describeLongContext({ dynamicNtk, logn }: Partial<LongContext>): readonly string[] {
+  const setting = (what: string, isOn: boolean | undefined) =>
+    isOn === undefined ? [] : [`${what} ${isOn ? "on" : "off"}`];
+  return [...setting("dynamic NTK", dynamicNtk), ...setting("LogN", logn)];
 }
 
 class OpenModels implements Disposable {

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
 import { completion } from "./completion/completion.ts";
@@ -9,12 +10,15 @@ import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
+import { plan } from "./plan.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 import { verify } from "./verify.ts";
 
 const commands: readonly CommandSpec[] = [
   quantize,
+  calibrate,
+  plan,
   merge,
   convert,
   evaluate,

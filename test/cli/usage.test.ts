@@ -66,6 +66,9 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a stride that leaves tokens out", [...evaluate, "--stride", "513"], "--stride"],
     ["a length of one token", [...evaluate, "--lengths", "512,1"], "--lengths"],
     ["lengths with windows", [...evaluate, "--lengths", "512", "--window", "512"], "--window"],
+    ["a table of another kind", [...evaluate, "--save", path("t.csv")], "--save"],
+    ["a table without a place", [...evaluate, "--save", path("no/t.arrow")], "--save"],
+    ["a table of lengths", [...evaluate, "--lengths", "512", "--save", "t.arrow"], "--save"],
     ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
     ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
     ["missing text", ["evaluate", mini], "--data"],
@@ -150,15 +153,22 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "convert", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
-    "of %s goes to stdout, ends with 0 and fits 80 columns",
-    async (command) => {
-      const { status, stdout, stderr } = await nibble([command, "--help"]);
-      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-      expect(stdout).toContain(`Usage: nibble ${command}`);
-      for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
-    },
-  );
+  test.each([
+    "quantize",
+    "calibrate",
+    "convert",
+    "evaluate",
+    "generate",
+    "inspect",
+    "verify",
+    "doctor",
+    "demo",
+  ])("of %s goes to stdout, ends with 0 and fits 80 columns", async (command) => {
+    const { status, stdout, stderr } = await nibble([command, "--help"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain(`Usage: nibble ${command}`);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
 
   test("lists the exit codes", async () => {
     const { status, stdout } = await nibble(["--help"]);

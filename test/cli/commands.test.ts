@@ -133,6 +133,13 @@ describe("nibble quantize", () => {
 });
 
 describe("nibble evaluate", () => {
+  test("ends with 3 on a text with nothing to predict, without blaming the window", async () => {
+    const text = join(temporary.path, "empty.txt");
+    writeFileSync(text, "");
+    const { status, stderr } = await nibble(["evaluate", mini, "--data", text, "-q"]);
+    expect({ status, blames: stderr.includes("--window") }).toEqual({ status: 3, blames: false });
+  });
+
   const args = ["evaluate", mini, quantized, "--data", evaluationText, "--max-tokens", "1100"];
 
   test("--json gives the protocol, and differences against the first model", async () => {

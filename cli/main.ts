@@ -2,6 +2,7 @@
 import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
+import { completion } from "./completion/completion.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
@@ -27,6 +28,7 @@ const commands: readonly CommandSpec[] = [
   verify,
   doctor,
   demo,
+  completion,
 ];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

@@ -93,6 +93,8 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a converted model without a place", ["convert", mini], "--output"],
     ["the source as place of a converted model", ["convert", mini, "-o", mini], mini],
     ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
+    ["a shell nobody completes in", ["completion", "tcsh"], "fish"],
+    ["completion without a shell", ["completion"], "shell"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);

@@ -15,7 +15,7 @@ import {
 import type { AllowedSpecial } from "./arguments.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
-import { formatCount } from "./terminal/format.ts";
+import { formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
 export type EvaluationRequest = {
@@ -67,6 +67,11 @@ export async function evaluateModels(
   if (original === undefined) throw new RangeError("no model to evaluate");
   const tokens = readTokens(request, original);
   const windows = cutWindows(tokens, { length: window, stride });
+  if (tokens.length < 2) {
+    throw new InputError(
+      `${request.data}: ${plural(tokens.length, "token")} leave nothing to predict; give a longer text`,
+    );
+  }
   if (windows.length === 0) {
     throw new InputError(
       `${request.data}: ${tokens.length} tokens do not fill one window of ${window}; use a smaller --window`,

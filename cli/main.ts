@@ -1,6 +1,8 @@
 #!/usr/bin/env node
+import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
 import type { CommandSpec } from "./command.ts";
+import { completion } from "./completion/completion.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
@@ -15,6 +17,7 @@ import { verify } from "./verify.ts";
 
 const commands: readonly CommandSpec[] = [
   quantize,
+  calibrate,
   plan,
   merge,
   convert,
@@ -25,6 +28,7 @@ const commands: readonly CommandSpec[] = [
   verify,
   doctor,
   demo,
+  completion,
 ];
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

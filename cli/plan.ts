@@ -90,7 +90,10 @@ async function runPlan(command: Command, { output }: CommandContext): Promise<vo
     calibration = { tokens: recipe.method === "rtn" ? 0 : flags.samples * longest, longest };
   }
   output.note("measuring this machine for a few seconds");
-  const result = await planQuantization({ source, recipe, calibration, device, version });
+  const result = await planQuantization({
+    ...{ source, recipe, calibration, device, version },
+    adapter: flags.adapter,
+  });
   const memory = planMemory(result, flags.memory);
   const { tensorBytes, phases } = result;
   const seconds = Object.values(phases).reduce((sum, phase) => sum + phase, 0);

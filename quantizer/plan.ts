@@ -9,6 +9,7 @@ import {
   type TensorParallelSize,
   totalTensorBytes,
 } from "../runtime/index.ts";
+import { openAdapter } from "./adapter.ts";
 import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
 import { methods } from "./methods/index.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
@@ -35,12 +36,15 @@ export type QuantizationPlan = {
 };
 
 /**
- * Plans a run. Reads headers only; measures this machine for some seconds.
+ * Plans a run. Reads headers only, but an adapter whole; measures this machine for some seconds.
  *
+ * @throws QuantizeError for an adapter that cannot be merged
  * @throws CheckpointError for a model that cannot be opened, or whose extents do not suit the recipe
  */
 export async function planQuantization(options: {
   readonly source: string;
+  /** Directory of a LoRA adapter to be merged. */
+  readonly adapter?: string | undefined;
   readonly recipe: Recipe;
   readonly calibration: CalibrationExtent;
   readonly device: Device;
@@ -48,6 +52,8 @@ export async function planQuantization(options: {
   readonly version: string;
 }): Promise<QuantizationPlan> {
   const { source, recipe, calibration, device } = options;
+  using adapter =
+    options.adapter === undefined ? undefined : await openAdapter(options.adapter, source, device);
   using model = openModel(source, device);
   const linears = linearExtents(source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -58,7 +64,7 @@ export async function planQuantization(options: {
     weightFiles: shards.length,
     bitsPerWeight: bitsPerWeight(entries, linears),
     linears: linears.size,
-    memory: memoryNeed(model, recipe, calibration),
+    memory: memoryNeed(model, recipe, calibration, adapter),
     phases: estimatePhases(model, { recipe, calibration, rates }),
     limits: loaderLimits(model.checkpoint, recipe, options.version),
     tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),

@@ -66,6 +66,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findForeignFloats,
   findNonFinite,
   forward,
   gptqLinear,

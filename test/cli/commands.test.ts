@@ -124,7 +124,7 @@ describe("nibble quantize", () => {
     expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
     const other = await nibble([...whole, "--bits", "8"]);
     expect(other.status).toBe(2);
-    expect(other.stderr).toMatch(/another recipe.*--restart/s);
+    expect(other.stderr).toMatch(/bits was 4 and is 8.*--restart/s);
     const continued = await nibble(whole);
     expect(continued.status).toBe(0);
     expect(continued.stderr).toMatch(/continuing an interrupted run/);
@@ -133,6 +133,13 @@ describe("nibble quantize", () => {
 });
 
 describe("nibble evaluate", () => {
+  test("ends with 3 on a text with nothing to predict, without blaming the window", async () => {
+    const text = join(temporary.path, "empty.txt");
+    writeFileSync(text, "");
+    const { status, stderr } = await nibble(["evaluate", mini, "--data", text, "-q"]);
+    expect({ status, blames: stderr.includes("--window") }).toEqual({ status: 3, blames: false });
+  });
+
   const args = ["evaluate", mini, quantized, "--data", evaluationText, "--max-tokens", "1100"];
 
   test("--json gives the protocol, and differences against the first model", async () => {

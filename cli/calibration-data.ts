@@ -36,6 +36,9 @@ export async function loadSegments(request: SegmentRequest, device: Device): Pro
       `--tokens ${request.tokens}: ${readyMade.path} has ready-made segments, which say themselves which tokens count`,
     );
   }
+  if (request.allowedSpecial !== "all") {
+    throw new UsageError(`--allowed-special: ${readyMade.path} has ready-made segments, no text`);
+  }
   return readyMadeSegments(readyMade.path, model);
 }
 
@@ -55,10 +58,8 @@ async function cutSegments(
   request: SegmentRequest,
   model: Model,
 ): Promise<Segments> {
-  const { samples: count, seed, tokens: scope } = request;
-  const { trainedLength, maxLength } = model.shape;
-  const length = request.length ?? Math.min(defaultLengthLimit, trainedLength);
-  checkLength(length, maxLength, "--length");
+  const { samples: count, seed, tokens: scope, allowedSpecial } = request;
+  const length = segmentLength(request, model);
   const sources: CalibrationSource[] = [];
   const notes: string[] = [];
   for (const { path, weight } of paths) {
@@ -67,7 +68,8 @@ async function cutSegments(
     if (note !== undefined) notes.push(note);
   }
   using tokenizer = openTokenizer(model);
-  const segments = sampleSources(sources, tokenizer, { count, length, seed, scope });
+  const options = { count, length, seed, scope, allowedSpecial };
+  const segments = sampleSources(sources, tokenizer, options);
   if (segments.note !== undefined) notes.push(segments.note);
   return notes.length === 0 ? segments : { ...segments, note: notes.join("; ") };
 }
@@ -84,6 +86,17 @@ function readyMadeSegments(path: string, model: Model): Segments {
     );
   }
   return segments;
+}
+
+/**
+ * Tokens per segment: as asked, or what the model was trained on, at most 2048.
+ *
+ * @throws UsageError for more than the model takes
+ */
+export function segmentLength(request: Pick<DataFlags, "length">, { shape }: Model): number {
+  const length = request.length ?? Math.min(defaultLengthLimit, shape.trainedLength);
+  checkLength(length, shape.maxLength, "--length");
+  return length;
 }
 
 function checkLength(length: number, maxLength: number, what: string): void {

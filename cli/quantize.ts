@@ -90,6 +90,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     using progress = output.progress(segments.tokens);
     return await quantizeModel({
       ...{ source, output: flags.output, recipe, device, version, signal },
+      command: commandLine(process.argv.slice(2)),
       ...{ segments: segments.ids, masks: segments.masks },
       adapter: flags.adapter,
       memory: {
@@ -118,6 +119,14 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     const isVerbose = flags.verbose ?? false;
     return isVerbose ? `${renderLinears(report, output.tableStyle)}\n\n${summary}` : summary;
   });
+}
+
+/** The command as a shell takes it. */
+function commandLine(argv: readonly string[]): string {
+  const quoted = argv.map((argument) =>
+    /^[\w./:@%+=,-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`,
+  );
+  return ["nibble", ...quoted].join(" ");
 }
 
 /** Refuses at once what would otherwise be refused after the calibration text was read. */

@@ -8,9 +8,16 @@ export {
 } from "./convert.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
+export {
+  activationBudget,
+  type CalibrationExtent,
+  calibrationExtent,
+  peakBytes,
+} from "./memory.ts";
 export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
 export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
+export { planQuantization, type QuantizationPlan } from "./plan.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {
   compatModes,

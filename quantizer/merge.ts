@@ -60,7 +60,7 @@ export async function mergeModel(options: MergeOptions): Promise<MergeReport> {
   const plan = planShards(tensorSpecs(model), options.maxShardBytes);
   const output = resolve(options.output);
   using directory = new OutputDirectory(output, source);
-  directory.prepare({ mayBeFull: false, keepsPartials: false });
+  directory.prepare({ mayBeFull: undefined, keepsPartials: false });
   using writer = createCheckpointWriter(output, plan, new Map());
   await writeTensors(model, writer, options);
   const files = finish(model, writer, output);

@@ -18,10 +18,15 @@ import { QuantizeError } from "./errors.ts";
  * temporary names do not count.
  *
  * @param source  the model's directory, which need not exist either
+ * @param overwrite  whether it may be full; undefined where nobody can ask for that
  * @throws QuantizeError QUANTIZE_OUTPUT if it is the source, inside it, not empty or a file; QUANTIZE_IN_USE if another
  *   run writes there
  */
-export function checkOutputDirectory(dir: string, source: string, overwrite: boolean): void {
+export function checkOutputDirectory(
+  dir: string,
+  source: string,
+  overwrite: boolean | undefined,
+): void {
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_OUTPUT", `${dir}: ${problem}`);
   };
@@ -35,7 +40,8 @@ export function checkOutputDirectory(dir: string, source: string, overwrite: boo
   if (!statSync(dir).isDirectory()) refuse("is a file; give a directory for the result");
   requireUnlocked(dir);
   if (!overwrite && readdirSync(dir).some((name) => !isPartial(name))) {
-    refuse("is not empty; choose another directory or allow overwriting (--overwrite)");
+    const alternative = overwrite === undefined ? "" : " or allow overwriting (--overwrite)";
+    refuse(`is not empty; choose another directory${alternative}`);
   }
 }
 
@@ -66,9 +72,11 @@ export class OutputDirectory implements Disposable {
   /**
    * Empties the directory of what a killed run left, unless that is to be continued.
    *
+   * @param use  `mayBeFull` as the `overwrite` of `checkOutputDirectory`
+   *
    * @throws QuantizeError QUANTIZE_OUTPUT if other things are there and may not be
    */
-  prepare(use: { readonly mayBeFull: boolean; readonly keepsPartials: boolean }): void {
+  prepare(use: { readonly mayBeFull: boolean | undefined; readonly keepsPartials: boolean }): void {
     checkOutputDirectory(this.#dir, this.#source, use.mayBeFull);
     if (use.keepsPartials) return;
     this.#using(() => {

@@ -23,6 +23,7 @@ import { OutputDirectory } from "./output-directory.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
+import { reportMarkdown } from "./report-markdown.ts";
 
 /** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
 export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
@@ -172,16 +173,20 @@ export class Output implements Disposable {
     if (overflowed + flushed > 0) this.conversions.push({ name, overflowed, flushed });
   }
 
-  /** Makes the result visible, whole or not at all. */
+  /**
+   * Makes the result visible, whole or not at all.
+   *
+   * @param linearTable  the report's linears, from `linearsArrow`
+   */
   finish(
     model: Model,
-    recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
+    linearTable: Uint8Array,
   ): QuantizationReport {
     const complete = publish(this.#writer, this.dir, () => {
       this.#removeOldWeights();
       try {
-        return this.#writeSmallFiles(model, recipe, report);
+        return this.#writeSmallFiles(model, report, linearTable);
       } catch (error) {
         // Hours of work are not lost for want of room for a config.
         if (mayGoAway(error)) this.suspend();
@@ -195,9 +200,10 @@ export class Output implements Disposable {
 
   #writeSmallFiles(
     model: Model,
-    recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
+    linearTable: Uint8Array,
   ): QuantizationReport {
+    const { recipe } = report;
     const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
     const quantization = quantizationConfigJson(quantizationOf(recipe), {
       version: report.nibble,
@@ -213,6 +219,8 @@ export class Output implements Disposable {
     writeFileAtomic(join(this.dir, "config.json"), json(config));
     writeFileAtomic(join(this.dir, "quantize_config.json"), json(quantization));
     writeFileAtomic(join(this.dir, "report.json"), json(complete));
+    writeFileAtomic(join(this.dir, "report.arrow"), linearTable);
+    writeFileAtomic(join(this.dir, "report.md"), reportMarkdown(complete));
     return complete;
   }
 

@@ -10,7 +10,7 @@ import {
   requireReadableCompanions,
   unusedTensors,
 } from "../runtime/index.ts";
-import { openAdapter } from "./adapter.ts";
+import { type Adapter, openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
@@ -23,8 +23,9 @@ import { PhaseTimes } from "./phases.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
+import { linearsArrow } from "./report-arrow.ts";
 import { restoreLinear } from "./restore.ts";
-import { checkSource } from "./source.ts";
+import { checkSource, linearExtents } from "./source.ts";
 
 export type QuantizeOptions = {
   /** Directory of the float model. */
@@ -41,6 +42,8 @@ export type QuantizeOptions = {
   readonly device: Device;
   /** Of this program, for the result's metadata. */
   readonly version: string;
+  /** How the run was started, for the report. */
+  readonly command?: string;
   readonly overwrite?: boolean;
   /**
    * Resident memory for the whole program; hidden states beyond it go to a temporary file in the output directory. With
@@ -73,7 +76,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
   checkSource(model, options);
-  const budgetBytes = activationRoom(options, model);
+  const budgetBytes = activationRoom(options, model, overlay);
   requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -88,8 +91,9 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   const run = new Run(options, { model, output, phases, budgetBytes });
   const reports = await run.complete(linears);
   const { tokens } = calibrationExtent(segments);
-  return output.finish(model, recipe, {
+  const report = {
     nibble: options.version,
+    ...(options.command === undefined ? {} : { command: options.command }),
     source: options.source,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     recipe,
@@ -102,7 +106,8 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     spilledBytes: run.spilledBytes,
     phases: phases.seconds,
     seconds: (performance.now() - started) / 1000,
-  });
+  };
+  return output.finish(model, report, await linearsArrow(reports));
 }
 
 function countedTokens({ segments, masks }: QuantizeOptions): number {
@@ -117,24 +122,12 @@ function countedTokens({ segments, masks }: QuantizeOptions): number {
 function activationRoom(
   { memory, recipe, segments }: QuantizeOptions,
   model: Model,
+  adapter: Adapter | undefined,
 ): number | undefined {
   if (memory === undefined || segments.length === 0) return undefined;
-  const need = memoryNeed(model, recipe, calibrationExtent(segments));
+  const need = memoryNeed(model, recipe, calibrationExtent(segments), adapter);
   const limit = memory.isRequired ? memory.bytes : Math.max(memory.bytes, peakBytes(need, 0));
   return activationBudget(need, limit);
-}
-
-/** Read without an adapter: extents need no merged weights. */
-function linearExtents(source: string, device: Device): LinearExtents {
-  using model = openModel(source, device);
-  const extents = new Map<string, Linear>();
-  for (let i = 0; i < model.shape.layers; i++) {
-    using block = model.loadBlock(i);
-    for (const name of block.stages.flatMap(({ linears }) => linears)) {
-      extents.set(`${block.name}.${name}`, block.linear(name));
-    }
-  }
-  return extents;
 }
 
 /** One run's state, so that its steps read as steps. */

@@ -22,9 +22,14 @@ export type LinearReport = {
   readonly fallback: string | undefined;
 };
 
-/** What a quantization run did; written as report.json beside the checkpoint. */
+/**
+ * What a quantization run did; written beside the checkpoint as report.json, its linears also as report.arrow, and for people
+ * as report.md.
+ */
 export type QuantizationReport = {
   readonly nibble: string;
+  /** The command line that made it. */
+  readonly command?: string;
   readonly source: string;
   /** The LoRA adapter that was merged into the source's weights. */
   readonly adapter?: string;

@@ -1,6 +1,8 @@
-import type { Model } from "../runtime/index.ts";
+import type { Device } from "../kernels/index.ts";
+import { type Linear, type Model, openModel } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import { methods } from "./methods/index.ts";
+import type { LinearExtents } from "./output.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
 
 /** @throws QuantizeError QUANTIZE_SOURCE if this model cannot be quantized with this data */
@@ -30,4 +32,17 @@ export function checkSource(
       );
     }
   }
+}
+
+/** Read without an adapter: extents need no merged weights. */
+export function linearExtents(source: string, device: Device): LinearExtents {
+  using model = openModel(source, device);
+  const extents = new Map<string, Linear>();
+  for (let i = 0; i < model.shape.layers; i++) {
+    using block = model.loadBlock(i);
+    for (const name of block.stages.flatMap(({ linears }) => linears)) {
+      extents.set(`${block.name}.${name}`, block.linear(name));
+    }
+  }
+  return extents;
 }

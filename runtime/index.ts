@@ -17,6 +17,7 @@ export {
   makeDirectories,
   openCheckpoint,
   parseModelId,
+  plannedTensorParallelSizes,
   planShards,
   type QuantizationConfig,
   quantizationConfigJson,
@@ -31,6 +32,7 @@ export {
   shown,
   type TensorEntry,
   type TensorFile,
+  type TensorParallelSize,
   type TensorSpec,
   totalTensorBytes,
   type Verdict,
@@ -41,6 +43,7 @@ export {
   EvaluationError,
   type Score,
   scoreModels,
+  type Window,
 } from "./evaluation/index.ts";
 export {
   createRandom,
@@ -61,6 +64,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findForeignFloats,
   findNonFinite,
   forward,
   gptqLinear,

@@ -14,6 +14,7 @@ export {
   type Finding,
   type LoaderCheck,
   loaderNames,
+  plannedTensorParallelSizes,
   type RuleKind,
   type TensorParallelSize,
   type Verdict,

@@ -14,6 +14,7 @@ import { openDevice } from "../../kernels/index.ts";
 import { hasInterruptedRun, type QuantizationReport } from "../../quantizer/index.ts";
 import { integers, seeded } from "../support/random.ts";
 import { type TemporaryDirectory, temporaryDirectory } from "../support/tiny-checkpoint.ts";
+import { pair, writeAdapter } from "./adapters.ts";
 import { quantize, writeTinyModel } from "./quantized.ts";
 
 let root: TemporaryDirectory;
@@ -73,6 +74,18 @@ describe("a source file that, during a run,", () => {
     await expect(stopped).rejects.toMatchObject({ code: "CHECKPOINT_CHANGED" });
   });
 
+  test("becomes shorter in the middle of a block stops it, and the process goes on", async () => {
+    const source = writeTinyModel(at("cut-source"));
+    const file = join(source, "model.safetensors");
+    // The last stage of the first block, whose weights are mapped by then.
+    const stopped = run("cut", { share: 0.3, act: () => truncateSync(file, 4096) });
+    await expect(stopped).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_FILE" });
+    await expect(stopped).rejects.toThrow(file);
+    writeTinyModel(at("after-source"));
+    await run("after");
+    expect(existsSync(join(at("after"), "config.json"))).toBe(true);
+  });
+
   test("goes away stops it, and once it is back the same call continues", async () => {
     const source = writeTinyModel(at("gone-source"));
     const away = { share: 0.5, act: () => renameSync(source, at("away")) };
@@ -94,4 +107,29 @@ test("a small file that cannot be written at the end costs none of the work", as
   rmdirSync(obstacle);
   // wte, ln_f, lm_head, four norms and two blocks
   expect((await run("end")).resumed).toBe(9);
+});
+
+test("a result inside its adapter's directory does not count as a change of the adapter", async () => {
+  const source = writeTinyModel(at("inside-source"));
+  const adapter = writeAdapter(at("lora"), pair("lm_head", [128, 64]), {
+    target_modules: ["lm_head"],
+  });
+  const output = join(adapter, "int4");
+  const stop = new AbortController();
+  using device = openDevice({ threads: 1 });
+  const options = { source, adapter, output, device, segments, recipe: { groupSize: 32 } } as const;
+  const stopped = quantize({
+    ...{ ...options, signal: stop.signal },
+    onProgress: ({ fraction }) => fraction >= 0.5 && stop.abort(new Error("enough")),
+  });
+  await expect(stopped).rejects.toThrow("enough");
+  mkdirSync(join(adapter, "checkpoint-100"));
+  let resumed = 0;
+  await quantize({
+    ...options,
+    onResume: (pieces) => {
+      resumed = pieces;
+    },
+  });
+  expect(resumed).toBeGreaterThan(0);
 });

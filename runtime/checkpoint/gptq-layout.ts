@@ -17,6 +17,9 @@ export type LinearLayout = {
   readonly hasBias: boolean;
 };
 
+export type QuantizedExtents = Pick<LinearShape, "inFeatures" | "outFeatures"> &
+  Partial<Pick<LinearLayout, "bits" | "groupSize">>;
+
 /**
  * The tensors of one quantized linear. For K inputs, N outputs, G = ceil(K / groupSize) groups:
  * qweight I32 [K * bits / 32, N], qzeros I32 [G, N * bits / 32], scales [G, N], g_idx I32 [K], bias [N].
@@ -50,23 +53,24 @@ export function quantizedTensorEntries(
  * Every tensor of a checkpoint in which some linears are quantized, in the float model's order.
  *
  * @param shapes   name and shape of every tensor of the float model
- * @param linears  the quantized linears by name
+ * @param linears  the quantized linears by name; with bits or a group size of their own where they have
  * @param layout   with `zeroBias`, linears without a bias get one of zeros, as in the official files: loaders of that time
  *   declare one everywhere and would leave it uninitialised
  * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming the first linear whose size does not fit
  */
 export function quantizedCheckpointEntries(
   shapes: ReadonlyMap<string, readonly number[]>,
-  linears: ReadonlyMap<string, Pick<LinearShape, "inFeatures" | "outFeatures">>,
+  linears: ReadonlyMap<string, QuantizedExtents>,
   layout: Omit<LinearLayout, "hasBias"> & { readonly zeroBias: boolean },
 ): readonly TensorSpec[] {
-  const { bits, groupSize, floatDtype, zeroBias } = layout;
+  const { floatDtype, zeroBias } = layout;
   return [...shapes].flatMap(([name, shape]): readonly TensorSpec[] => {
     const [, owner = "", kind = ""] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
     const linear = linears.get(owner);
     if (linear === undefined) return [{ name, dtype: floatDtype, shape: [...shape] }];
     if (kind === "bias") return []; // listed with the weight
     const hasBias = zeroBias || shapes.has(`${owner}.bias`);
+    const { bits = layout.bits, groupSize = layout.groupSize } = linear;
     return quantizedTensorEntries(owner, linear, { bits, groupSize, floatDtype, hasBias });
   });
 }

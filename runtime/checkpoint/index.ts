@@ -21,6 +21,13 @@ export {
   type TensorParallelSize,
   type Verdict,
 } from "./loader-rules/index.ts";
+export { isSafePattern } from "./module-patterns.ts";
+export {
+  type ModuleOverrides,
+  type ModuleRule,
+  ModuleRules,
+  settingsFor,
+} from "./module-rules.ts";
 export { readTorchFile } from "./pickle/torch-file.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 export {

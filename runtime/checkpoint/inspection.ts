@@ -7,6 +7,7 @@ import type { StoredDtype } from "./dtype.ts";
 import { CheckpointError } from "./errors.ts";
 import { statPath } from "./file-access.ts";
 import { quantizedCheckpointEntries } from "./gptq-layout.ts";
+import { settingsFor } from "./module-rules.ts";
 import { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
 import {
   qwenBlockLinears,
@@ -27,6 +28,12 @@ export type QuantizationSummary = QuantizationConfig & {
   /** Stored bits of codes, scales and zeros, per weight of the quantized linears. */
   readonly bitsPerWeight: number;
   readonly linears: number;
+  /** How many of them are stored how, most first; one entry unless the checkpoint is mixed. */
+  readonly schemes: readonly {
+    readonly bits: number;
+    readonly groupSize: number;
+    readonly linears: number;
+  }[];
 };
 
 export type Inspection = {
@@ -110,15 +117,23 @@ function summarize(
 ): QuantizationSummary {
   let bytes = 0;
   let weights = 0;
-  let linears = 0;
+  const schemes = new Map<string, QuantizationSummary["schemes"][number]>();
   for (const { name, begin, end } of tensors.values()) {
     if (packedSuffix.test(name)) bytes += end - begin;
     if (!name.endsWith(".qweight")) continue;
-    linears++;
     const linear = qwenBlockLinears(shape).find(({ part }) => name.endsWith(`.${part}.qweight`));
     weights += linear === undefined ? 0 : linear.inFeatures * linear.outFeatures;
+    const { bits, groupSize } =
+      settingsFor(quantization, name.replace(/\.qweight$/, "")) ?? quantization;
+    const { linears } = schemes.get(`${bits} ${groupSize}`) ?? { linears: 0 };
+    schemes.set(`${bits} ${groupSize}`, { bits, groupSize, linears: linears + 1 });
   }
-  return { ...quantization, linears, bitsPerWeight: weights === 0 ? 0 : (8 * bytes) / weights };
+  return {
+    ...quantization,
+    schemes: [...schemes.values()].sort((a, b) => b.linears - a.linears),
+    linears: [...schemes.values()].reduce((sum, { linears }) => sum + linears, 0),
+    bitsPerWeight: weights === 0 ? 0 : (8 * bytes) / weights,
+  };
 }
 
 function compare(
@@ -150,7 +165,11 @@ function expectedShapes(
 ): ReadonlyMap<string, readonly number[]> {
   if (quantization === undefined) return qwenTensorShapes(shape);
   const parts = quantization.modulesInBlock?.flat();
-  const linears = qwenLinears(shape).filter(({ part }) => parts?.includes(part) ?? true);
+  const linears = qwenLinears(shape).flatMap((linear) => {
+    const settings = settingsFor(quantization, linear.name);
+    if (settings === undefined || !(parts?.includes(linear.part) ?? true)) return [];
+    return [{ ...linear, bits: settings.bits, groupSize: settings.groupSize }];
+  });
   const entries = quantizedCheckpointEntries(
     qwenTensorShapes(shape),
     new Map(linears.map((linear) => [linear.name, linear])),

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { CheckpointError, shown } from "./errors.ts";
 import { statPath } from "./file-access.ts";
 import { isJsonObject, type JsonObject, type JsonValue, readJsonFile } from "./json.ts";
+import { type ModuleRules, parseModuleRules } from "./module-rules.ts";
 
 export type QuantizationConfig = {
   readonly bits: 4 | 8;
@@ -20,6 +21,8 @@ export type QuantizationConfig = {
   readonly checkpointFormat: "gptq" | "gptq_v2";
   /** The quantized linears of a block by stage, when some are left out; absent means all. */
   readonly modulesInBlock?: readonly (readonly string[])[];
+  /** Settings of single modules; see `settingsFor`. */
+  readonly dynamic?: ModuleRules;
 };
 
 type Source = { readonly file: string; readonly fields: JsonObject };
@@ -36,7 +39,9 @@ const synonyms: Readonly<Record<string, string>> = {
 const recorded = ["static_groups", "true_sequential", "damp_percent"];
 
 /** Two files that disagree about one of these describe different bytes. */
-const decisive = ["bits", "group_size", "sym", "desc_act", "checkpoint_format", "quant_method"];
+const decisive = [
+  ...["bits", "group_size", "sym", "desc_act", "checkpoint_format", "quant_method", "dynamic"],
+];
 
 const maxGroupSize = 1_048_576;
 
@@ -56,8 +61,8 @@ const schema = z.object({
 });
 
 /** Only looked at to refuse what they announce. */
-const refusals = ["version", "is_marlin_format", "pack_dtype", "lm_head", "dynamic"];
-const readFields = [...Object.keys(schema.shape), ...refusals];
+const refusals = ["version", "is_marlin_format", "pack_dtype", "lm_head"];
+const readFields = [...Object.keys(schema.shape), "dynamic", ...refusals];
 
 /**
  * Reads the quantization config of a model directory. quantize_config.json goes before quant_config.json, and both
@@ -78,7 +83,9 @@ export function readQuantizationConfig(
   const merged = merge(sources);
   const result = schema.safeParse(merged);
   if (!result.success) throw fieldError(result.error, merged, first.file);
-  return toConfig(result.data, first.file);
+  const config = toConfig(result.data, first.file);
+  const dynamic = parseModuleRules(merged["dynamic"] ?? {}, `${first.file}: dynamic`);
+  return dynamic === undefined ? config : { ...config, dynamic };
 }
 
 function findSources(dir: string, rawConfig: JsonObject): readonly Source[] {
@@ -138,7 +145,7 @@ function merge(sources: readonly Source[]): JsonObject {
       if (earlier === undefined) {
         merged[name] = value;
         origin.set(name, file);
-      } else if (decisive.includes(name) && earlier !== value) {
+      } else if (decisive.includes(name) && !isSame(earlier, value)) {
         throw new CheckpointError(
           "CHECKPOINT_CONFIG",
           `${file}: ${name} is ${shown(value)} but ${origin.get(name)} says ${shown(earlier)}; delete the file that does not belong to these weights`,
@@ -147,6 +154,10 @@ function merge(sources: readonly Source[]): JsonObject {
     }
   }
   return merged;
+}
+
+function isSame(a: JsonValue, b: JsonValue): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** AWQ and Marlin files share field names with GPTQ but pack weights in another order. */
@@ -164,12 +175,9 @@ function refuseOtherMethods(fields: JsonObject, file: string): void {
   if (fields["is_marlin_format"] === true) refuse("the Marlin layout (is_marlin_format)");
   if (method !== "gptq") refuse(`quant_method ${shown(method)}`);
   if (format !== "gptq" && format !== "gptq_v2") refuse(`checkpoint_format ${shown(format)}`);
-  const { pack_dtype: packDtype = "int32", lm_head: lmHead, dynamic } = fields;
+  const { pack_dtype: packDtype = "int32", lm_head: lmHead } = fields;
   if (packDtype !== "int32") refuse(`pack_dtype ${shown(packDtype)}`);
   if (lmHead === true) refuse("a quantized lm_head");
-  if (isJsonObject(dynamic) && Object.keys(dynamic).length > 0) {
-    refuse("dynamic (settings per module)");
-  }
 }
 
 function fieldError(error: z.ZodError, merged: JsonObject, file: string): CheckpointError {

@@ -24,7 +24,7 @@ export function quantizationConfigJson(
   config: QuantizationConfig,
   provenance: QuantizationProvenance,
 ): JsonObject {
-  const { modulesInBlock } = config;
+  const { modulesInBlock, dynamic } = config;
   return {
     bits: config.bits,
     group_size: config.groupSize,
@@ -41,6 +41,7 @@ export function quantizationConfigJson(
     pack_dtype: "int32",
     lm_head: false,
     ...(modulesInBlock === undefined ? {} : { modules_in_block_to_quantize: modulesInBlock }),
+    ...(dynamic === undefined ? {} : { dynamic: dynamic.toJSON() }),
     meta: {
       ...provenance.meta,
       quantizer: [`nibble:${provenance.version}`],

@@ -39,6 +39,7 @@ export function zeroOffsetOf(format: QuantizationConfig["checkpointFormat"]): 0 
  * The packed tensors of one linear as views of the checkpoint.
  *
  * @param name  the linear, such as transformer.h.0.attn.c_attn
+ * @param config  as it is for this linear, from `settingsFor`
  * @throws CheckpointError CHECKPOINT_TENSOR for a missing tensor, a wrong shape or a group index out of range;
  *   CHECKPOINT_CONFIG where the stored zeros contradict the declared checkpoint_format
  */

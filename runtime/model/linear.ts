@@ -1,5 +1,5 @@
 import { type F32, type FloatTensor, type GptqWeight, ops } from "../../kernels/index.ts";
-import type { LinearShape, QuantizationConfig } from "../checkpoint/index.ts";
+import { type LinearShape, type QuantizationConfig, settingsFor } from "../checkpoint/index.ts";
 import { decodeLinear } from "./gptq-format.ts";
 import type { Weights } from "./weights.ts";
 
@@ -63,9 +63,9 @@ export function loadLinear(
   shape: Omit<LinearShape, "part">,
   quantization: QuantizationConfig | undefined,
 ): Linear {
-  const packed = quantization !== undefined && !weights.has(`${name}.weight`);
-  if (packed) {
-    const { weight, bias } = decodeLinear(weights, name, shape, quantization);
+  const settings = quantization && settingsFor(quantization, name);
+  if (settings !== undefined && !weights.has(`${name}.weight`)) {
+    const { weight, bias } = decodeLinear(weights, name, shape, settings);
     return gptqLinear(weight, bias);
   }
   const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);

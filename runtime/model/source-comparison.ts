@@ -9,6 +9,7 @@ import {
   type QwenConfig,
   qwenBlockLinears,
   readQuantizationConfig,
+  settingsFor,
 } from "../checkpoint/index.ts";
 import { decodeLinear } from "./gptq-format.ts";
 import { Weights } from "./weights.ts";
@@ -56,8 +57,9 @@ export async function compareWithSource(
   for (let layer = 0; layer < shape.layers; layer++) {
     for (const linear of qwenBlockLinears(shape)) {
       const name = `transformer.h.${layer}.${linear.part}`;
-      if (weights.has(`${name}.weight`)) continue;
-      const { weight, bias } = decodeLinear(weights, name, linear, quantization);
+      const settings = settingsFor(quantization, name);
+      if (settings === undefined || weights.has(`${name}.weight`)) continue;
+      const { weight, bias } = decodeLinear(weights, name, linear, settings);
       using original = sourceWeights.float(`${name}.weight`, [
         linear.outFeatures,
         linear.inFeatures,

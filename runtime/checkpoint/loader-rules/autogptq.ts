@@ -32,6 +32,15 @@ const allPacked: Rule = {
       .map(({ name }) => `${name} is float`),
 };
 
+/** BaseQuantizeConfig has one set of bits and group size; other fields are passed over. */
+const oneScheme: Rule = {
+  id: "one-scheme",
+  kind: "limit",
+  reason: "settings per module (dynamic) are unknown to it",
+  violations: ({ dynamic }) =>
+    dynamic === undefined ? [] : [`dynamic has ${dynamic.rules.length} rules`],
+};
+
 /** The buffers of a QuantLinear are float16; other floats are converted as they load. */
 const halfScales: Rule = {
   id: "scales-f16",
@@ -88,6 +97,7 @@ export const autogptq: Loader = {
     formatMetadata,
     completeTensors,
     allPacked,
+    oneScheme,
     tensorShapes,
     tensorDtypes,
     divisibility,

@@ -66,6 +66,7 @@ const decisive: Readonly<Record<string, JsonValue>> = {
   desc_act: false,
   checkpoint_format: "gptq",
   quant_method: "gptq",
+  dynamic: null,
 };
 
 /** AutoGPTQ reads quantize_config.json first, transformers and vLLM config.json: one of them would read it wrongly. */
@@ -78,7 +79,7 @@ export const settingsAgree: Rule = {
     if (embedded === undefined || separate === undefined) return [];
     return Object.entries(decisive).flatMap(([field, absent]) => {
       const [a, b] = [separate[field] ?? absent, embedded[field] ?? absent];
-      if (a === b) return [];
+      if (JSON.stringify(a) === JSON.stringify(b)) return [];
       return [`${field} is ${shown(a)} in quantize_config.json but ${shown(b)} in config.json`];
     });
   },

@@ -4,6 +4,7 @@ import { basename, join, resolve } from "node:path";
 import { parseQwenConfig, type QwenConfig } from "../config.ts";
 import { CheckpointError } from "../errors.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "../json.ts";
+import { type ModuleRules, parseModuleRules } from "../module-rules.ts";
 import { type LinearShape, qwenLinears } from "../qwen-tensors.ts";
 import { listModelDirectory, openCheckpoint, readWeightFile } from "../shards.ts";
 import type { TensorEntry } from "../tensor-file.ts";
@@ -35,6 +36,8 @@ export type Subject = {
     /** quantize_config.json, or else quant_config.json. */
     readonly separate: JsonObject | undefined;
   };
+  /** `dynamic` of the settings, where it can be read. */
+  readonly dynamic?: ModuleRules;
 };
 
 /**
@@ -55,6 +58,11 @@ export function readSubject(dir: string): Subject {
   const indexName =
     files.find((name) => name.endsWith(".safetensors.index.json")) ??
     files.find((name) => name === "pytorch_model.bin.index.json");
+  const settings = {
+    embedded: isJsonObject(embedded) ? embedded : undefined,
+    separate: read("quantize_config.json") ?? read("quant_config.json"),
+  };
+  const dynamic = noting(problems, () => dynamicOf(settings));
   const shapeProblems: string[] = [];
   const shape = noting(shapeProblems, () => parseQwenConfig(config, join(absolute, "config.json")));
   return {
@@ -66,10 +74,8 @@ export function readSubject(dir: string): Subject {
     linears: shape === undefined ? [] : qwenLinears(shape),
     ...readWeights(absolute, problems),
     index: indexName === undefined ? undefined : read(indexName),
-    settings: {
-      embedded: isJsonObject(embedded) ? embedded : undefined,
-      separate: read("quantize_config.json") ?? read("quant_config.json"),
-    },
+    settings,
+    ...(dynamic === undefined ? {} : { dynamic }),
     problems: [...new Set(problems)],
   };
 }
@@ -79,7 +85,9 @@ export function plannedSubject(dir: string, config: JsonObject): Subject {
   const shape = parseQwenConfig(config, join(dir, "config.json"));
   const quantization = config["quantization_config"];
   const settings = isJsonObject(quantization) ? quantization : undefined;
+  const dynamic = dynamicOf({ embedded: settings, separate: settings });
   return {
+    ...(dynamic === undefined ? {} : { dynamic }),
     ...{ dir, files: [], problems: [], configProblem: undefined, config, shape },
     ...{ linears: qwenLinears(shape), tensors: new Map(), weightFiles: new Map() },
     index: undefined,
@@ -91,6 +99,11 @@ export function plannedSubject(dir: string, config: JsonObject): Subject {
 export function settingsOf({ settings }: Subject, from: "separate" | "embedded"): JsonObject {
   const { embedded = {}, separate } = settings;
   return from === "separate" ? (separate ?? embedded) : embedded;
+}
+
+function dynamicOf({ embedded, separate }: Subject["settings"]): ModuleRules | undefined {
+  const rules = separate?.["dynamic"] ?? embedded?.["dynamic"] ?? {};
+  return parseModuleRules(rules, "dynamic of the quantization config");
 }
 
 function readWeights(dir: string, problems: string[]): Pick<Subject, "tensors" | "weightFiles"> {

@@ -1,7 +1,9 @@
 // How many GPUs a quantized Qwen v1 model can be split over by vLLM.
 
 import { parseQwenConfig, type QwenConfig } from "../config.ts";
+import { settingsFor } from "../module-rules.ts";
 import type { QuantizationConfig } from "../quantization-config.ts";
+import { qwenLinears } from "../qwen-tensors.ts";
 import type { Checkpoint } from "../shards.ts";
 import { type Subject, settingsOf } from "./subject.ts";
 
@@ -20,10 +22,13 @@ const tile = { outputs: 64, inputs: 128 } as const;
  * each GPU (vLLM #2699, QwenLM/Qwen #1035). None where the directory cannot be judged.
  */
 export function tensorParallelSizes(subject: Subject): readonly TensorParallelSize[] {
-  const { shape } = subject;
+  const { shape, dynamic } = subject;
   const { group_size: groupSize, desc_act: descAct } = settingsOf(subject, "embedded");
   if (shape === undefined || typeof groupSize !== "number" || groupSize === 0) return [];
-  return sizesFor(shape, { groupSize, descAct: descAct === true });
+  return sizesFor(shape, {
+    ...{ groupSize, descAct: descAct === true },
+    ...(dynamic === undefined ? {} : { dynamic }),
+  });
 }
 
 /** The same for a result that is not written yet. */
@@ -34,27 +39,28 @@ export function plannedTensorParallelSizes(
   return sizesFor(parseQwenConfig(config, `${dir}/config.json`), scheme);
 }
 
-type Scheme = Pick<QuantizationConfig, "groupSize" | "descAct">;
+type Scheme = Pick<QuantizationConfig, "groupSize" | "descAct" | "dynamic">;
 
-function sizesFor(
-  shape: QwenConfig,
-  { groupSize, descAct }: Scheme,
-): readonly TensorParallelSize[] {
+function sizesFor(shape: QwenConfig, scheme: Scheme): readonly TensorParallelSize[] {
   return sizes.map((size) => ({
     size,
     problem:
-      splitProblem(shape, groupSize, size) ??
-      (descAct ? marlinProblem({ shape }, size) : undefined),
+      splitProblem(shape, scheme, size) ??
+      (scheme.descAct ? marlinProblem({ shape }, size) : undefined),
   }));
 }
 
-function splitProblem(shape: QwenConfig, groupSize: number, size: number): string | undefined {
+function splitProblem(shape: QwenConfig, scheme: Scheme, size: number): string | undefined {
   if (shape.heads % size !== 0) return `${shape.heads} heads do not split into ${size}`;
-  const group = groupSize === -1 ? 1 : groupSize;
-  const rows = { "attn.c_proj": shape.hiddenSize, "mlp.c_proj": shape.ffnSize };
-  const broken = Object.entries(rows).find(([, inputs]) => inputs % (group * size) !== 0);
+  const broken = qwenLinears(shape)
+    .filter(({ part }) => part.endsWith("c_proj"))
+    .map(({ name, part, inFeatures: inputs }) => {
+      const groupSize = settingsFor(scheme, name)?.groupSize ?? 1;
+      return { part, inputs, group: groupSize === -1 ? 1 : groupSize };
+    })
+    .find(({ inputs, group }) => inputs % (group * size) !== 0);
   if (broken === undefined) return undefined;
-  const [part, inputs] = broken;
+  const { part, inputs, group } = broken;
   const wanted = group === 1 ? "" : ` in whole groups of ${group}`;
   return `the ${inputs} inputs of ${part} do not split into ${size}${wanted}`;
 }

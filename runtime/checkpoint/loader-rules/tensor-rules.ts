@@ -1,21 +1,36 @@
 // Rules about the stored tensors that several loaders share. Small ones (zeros, group indices, biases) are read.
 
 import { shown } from "../errors.ts";
-import type { JsonObject } from "../json.ts";
+import { settingsFor } from "../module-rules.ts";
 import { qwenTensorShapes } from "../qwen-tensors.ts";
 import { readTensorBytes, type TensorEntry } from "../tensor-file.ts";
 import type { Rule } from "./rule.ts";
 import { type StoredLinear, type Subject, settingsOf } from "./subject.ts";
 
-/** What follows from bits and group size; undefined where the settings do not say. */
-type Packing = { readonly bits: number; readonly groupSize: number; readonly settings: JsonObject };
+/** How a linear is packed. */
+type Packing = {
+  readonly bits: number;
+  readonly groupSize: number;
+  readonly sym: boolean;
+  readonly descAct: boolean;
+};
 
-function packingOf(subject: Subject): Packing | undefined {
-  const settings = settingsOf(subject, "separate");
-  const { bits, group_size: groupSize } = settings;
+/** @returns undefined where the settings do not say, or say that the linear is not packed */
+export function packingOf(subject: Subject, { name }: StoredLinear): Packing | undefined {
+  const { bits, group_size: groupSize, sym, desc_act: descAct } = settingsOf(subject, "separate");
   if (typeof bits !== "number" || typeof groupSize !== "number") return undefined;
-  const isSane = [2, 4, 8].includes(bits) && (groupSize === -1 || groupSize > 0);
-  return isSane ? { bits, groupSize, settings } : undefined;
+  const { dynamic } = subject;
+  const packing = settingsFor(
+    {
+      ...{ bits, groupSize, sym: sym !== false, descAct: descAct === true },
+      ...(dynamic === undefined ? {} : { dynamic }),
+    },
+    name,
+  );
+  if (packing === undefined) return undefined;
+  const isSane =
+    [2, 4, 8].includes(packing.bits) && (packing.groupSize === -1 || packing.groupSize > 0);
+  return isSane ? packing : undefined;
 }
 
 function isPacked({ tensors }: Subject, { name }: StoredLinear): boolean {
@@ -52,9 +67,9 @@ export const tensorShapes: Rule = {
     const { shape, tensors } = subject;
     if (shape === undefined) return [];
     const wanted = new Map(qwenTensorShapes(shape));
-    const packing = packingOf(subject);
     for (const linear of subject.linears) {
-      if (packing === undefined) break;
+      const packing = packingOf(subject, linear);
+      if (packing === undefined) continue;
       for (const [suffix, expected] of Object.entries(packedShapes(linear, packing))) {
         wanted.set(`${linear.name}.${suffix}`, expected);
       }
@@ -101,19 +116,17 @@ export const divisibility: Rule = {
   kind: "defect",
   reason:
     "inputs and outputs of a packed linear have to be multiples of 32, inputs one of the group size",
-  violations: (subject) => {
-    const packing = packingOf(subject);
-    if (packing === undefined) return [];
-    return subject.linears.flatMap((linear) => {
+  violations: (subject) =>
+    subject.linears.flatMap((linear) => {
       const { name, inFeatures, outFeatures } = linear;
-      if (!isPacked(subject, linear)) return [];
+      const packing = packingOf(subject, linear);
+      if (packing === undefined || !isPacked(subject, linear)) return [];
       const group = packing.groupSize === -1 ? inFeatures : packing.groupSize;
       const isRight = inFeatures % 32 === 0 && outFeatures % 32 === 0 && inFeatures % group === 0;
       return isRight
         ? []
         : [`${name}: ${inFeatures} inputs, ${outFeatures} outputs, groups of ${group}`];
-    });
-  },
+    }),
 };
 
 /**
@@ -125,12 +138,12 @@ export const groupIndex: Rule = {
   id: "group-index",
   kind: "defect",
   reason: "g_idx has to be i // group_size without desc_act, and groups of equal size with it",
-  violations: (subject) => {
-    const packing = packingOf(subject);
-    if (packing === undefined) return [];
-    const isOrdered = packing.settings["desc_act"] !== true;
-    return subject.linears.flatMap((linear) => {
+  violations: (subject) =>
+    subject.linears.flatMap((linear) => {
       const { name, inFeatures } = linear;
+      const packing = packingOf(subject, linear);
+      if (packing === undefined) return [];
+      const isOrdered = !packing.descAct;
       if (!isOrdered && isPacked(subject, linear) && !subject.tensors.has(`${name}.g_idx`)) {
         return [`${name}.g_idx is missing, with desc_act`];
       }
@@ -139,8 +152,7 @@ export const groupIndex: Rule = {
       const size = packing.groupSize === -1 ? inFeatures : packing.groupSize;
       const problem = isOrdered ? outOfOrder(index, size) : unequalGroups(index, size);
       return problem === undefined ? [] : [`${name}.g_idx: ${problem}`];
-    });
-  },
+    }),
 };
 
 function outOfOrder(index: Int32Array, size: number): string | undefined {
@@ -164,12 +176,13 @@ export const zerosMatchFormat: Rule = {
   kind: "defect",
   reason: "zeros of a symmetric model have to be those of its checkpoint_format",
   violations: (subject) => {
-    const packing = packingOf(subject);
-    if (packing === undefined || packing.settings["sym"] === false) return [];
-    const isV2 = packing.settings["checkpoint_format"] === "gptq_v2";
-    const code = 2 ** (packing.bits - 1) - (isV2 ? 0 : 1);
-    const word = repeated(code, packing.bits);
-    return subject.linears.flatMap(({ name }) => {
+    const isV2 = settingsOf(subject, "separate")["checkpoint_format"] === "gptq_v2";
+    return subject.linears.flatMap((linear) => {
+      const { name } = linear;
+      const packing = packingOf(subject, linear);
+      if (packing?.sym !== true) return [];
+      const code = 2 ** (packing.bits - 1) - (isV2 ? 0 : 1);
+      const word = repeated(code, packing.bits);
       const odd = int32(subject.tensors.get(`${name}.qzeros`))?.find((stored) => stored !== word);
       if (odd === undefined) return [];
       return [

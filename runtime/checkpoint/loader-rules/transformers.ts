@@ -41,15 +41,33 @@ const declaredModules: Rule = {
   id: "modules-declared",
   kind: "defect",
   reason:
-    "a linear that stayed float has to be left out of modules_in_block_to_quantize, and only such a one",
+    "a linear that stayed float has to be left out of modules_in_block_to_quantize or by dynamic, and only such a one",
   violations: (subject) => {
     const declared = modulesInBlock(settingsOf(subject, "embedded"));
     return subject.linears.flatMap(({ name, part }) => {
       const isFloat = subject.tensors.has(`${name}.weight`);
       const isPacked = subject.tensors.has(`${name}.qweight`);
-      const isDeclared = declared?.includes(part) ?? true;
+      const isDeclared =
+        (declared?.includes(part) ?? true) && subject.dynamic?.find(name) !== "float";
       if (isFloat && isDeclared) return [`${name} is float but declared as quantized`];
       return isPacked && !isDeclared ? [`${name} is quantized but not declared`] : [];
+    });
+  },
+};
+
+/** optimum/gptq/quantizer.py convert_model: bits and group size are those of all modules, `dynamic` is not looked at. */
+const expressibleWithoutDynamic: Rule = {
+  id: "dynamic",
+  kind: "advice",
+  reason:
+    "transformers itself passes over settings per module (dynamic); load the model with GPTQModel.load, which follows them",
+  violations: (subject) => {
+    const settings = settingsOf(subject, "embedded");
+    const declared = modulesInBlock(settings);
+    return subject.linears.flatMap(({ name, part }) => {
+      const found = subject.dynamic?.find(name);
+      if (found === undefined || !(declared?.includes(part) ?? true)) return [];
+      return [`${name} has settings of its own`];
     });
   },
 };
@@ -94,6 +112,7 @@ export const transformers: Loader = {
     formatMetadata,
     completeTensors,
     declaredModules,
+    expressibleWithoutDynamic,
     tensorShapes,
     tensorDtypes,
     divisibility,

@@ -16,6 +16,7 @@ import {
   completeTensors,
   divisibility,
   groupIndex,
+  packingOf,
   tensorDtypes,
   tensorShapes,
   zeroBiases,
@@ -32,6 +33,23 @@ const fusedScheme: Rule = {
       const other = name.replace(/w1$/, "w2");
       const isMixed = tensors.has(`${name}.qweight`) !== tensors.has(`${other}.qweight`);
       return isMixed ? [`only one of ${name} and ${other} is quantized`] : [];
+    }),
+};
+
+/** What `dynamic` says is looked up under the name of the fused module (get_dynamic_override in gptq_utils.py). */
+const fusedSettings: Rule = {
+  id: "fused-settings",
+  kind: "limit",
+  reason:
+    "mlp.w1 and mlp.w2 are fused to mlp.gate_up_proj, so dynamic has to say the same of all three",
+  violations: (subject) =>
+    subject.linears.flatMap((linear) => {
+      if (subject.dynamic === undefined || linear.part !== "mlp.w1") return [];
+      const named = (part: string) => ({ ...linear, name: linear.name.replace(/w1$/, part) });
+      const [w1, ...others] = ["w1", "w2", "gate_up_proj"].map((part) =>
+        JSON.stringify(packingOf(subject, named(part))),
+      );
+      return others.every((other) => other === w1) ? [] : [`${linear.name} is set apart`];
     }),
 };
 
@@ -101,6 +119,7 @@ export const vllm: Loader = {
     strayWeights,
     completeTensors,
     fusedScheme,
+    fusedSettings,
     tensorShapes,
     tensorDtypes,
     divisibility,

@@ -137,7 +137,11 @@ describe("readQuantizationConfig", () => {
     { fields: { quant_method: 7 }, names: "7" },
     { fields: { pack_dtype: "int16" }, names: "int16" },
     { fields: { lm_head: true }, names: "lm_head" },
-    { fields: { dynamic: { "+:.*down.*": { bits: 8 } } }, names: "dynamic" },
+    { fields: { dynamic: { "+:.*down.*": { bits: 3 } } }, names: "bits 3" },
+    { fields: { dynamic: { "+:.*": { pack_dtype: "int16" } } }, names: "pack_dtype" },
+    { fields: { dynamic: { "-:(a+)+$": {} } }, names: "(a+)+$" },
+    { fields: { dynamic: { "-:.*.*.*.*x": {} } }, names: ".*.*.*.*x" },
+    { fields: { dynamic: { "-:(?=a)": {} } }, names: "(?=a)" },
   ])("refuses as unsupported $fields", ({ fields, names }) => {
     const error = refusal(() => read({ quantize_config: { ...officialConfig, ...fields } }));
     expect(error.code).toBe("CHECKPOINT_UNSUPPORTED");

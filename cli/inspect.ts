@@ -109,8 +109,24 @@ function describeQuantization(quantization: Inspection["quantization"]): string 
     sym ? "symmetric" : "asymmetric",
     descAct ? "act-order with dynamic groups (desc_act)" : "groups in column order",
     `format ${checkpointFormat}`,
+    ...describeMixture(quantization),
     `${bitsPerWeight.toFixed(2)} bits per weight in ${plural(quantization.linears, "linear")}`,
   ].join(", ");
+}
+
+/** What is not as the settings of the whole model say. */
+function describeMixture({
+  bits,
+  groupSize,
+  schemes,
+}: NonNullable<Inspection["quantization"]>): readonly string[] {
+  const others = schemes.filter((scheme) => scheme.bits !== bits || scheme.groupSize !== groupSize);
+  if (others.length === 0) return [];
+  const parts = others.map((scheme) => {
+    const groups = scheme.groupSize === -1 ? "one group" : `groups of ${scheme.groupSize}`;
+    return `${scheme.bits} bits and ${groups} in ${plural(scheme.linears, "linear")}`;
+  });
+  return [`mixed: ${parts.join(" and ")}`];
 }
 
 function describeCompleteness(inspection: Inspection): string {

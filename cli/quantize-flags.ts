@@ -1,15 +1,17 @@
 // Flags that say how a model is quantized and on what it is calibrated, for every command that takes a recipe.
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import {
   compatModes,
   defaultRecipe,
   grids,
+  groupSizes,
   parseRecipe,
   type Recipe,
+  type RecipeRule,
   storageDtypes,
 } from "../quantizer/index.ts";
-import { bytes, decimal, ranges } from "./arguments.ts";
+import { bytes, decimal, ranges, repeated } from "./arguments.ts";
 import { addDataFlags, type DataFlags } from "./calibration-flags.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
@@ -27,6 +29,8 @@ export type RecipeFlags = {
   readonly compat: Recipe["compat"];
   readonly zeroBias: boolean;
   readonly maxShardSize: number;
+  readonly override?: readonly RecipeRule[];
+  readonly skip?: readonly string[];
 };
 
 export type CalibrationFlags = DataFlags & { readonly adapter?: string };
@@ -80,6 +84,17 @@ export function addRecipeFlags(command: Command): void {
       new Option("--max-shard-size <size>", "largest weight file")
         .argParser(bytes)
         .default(recipe.maxShardBytes, "2GB"),
+    )
+    .option(
+      "--override <pattern:settings>",
+      "bits and group size of the linears whose names match, such as 'mlp.c_proj:bits=8' or " +
+        "'h.0.*:bits=8,group-size=32'; repeatable, the first match counts",
+      overrides,
+    )
+    .option(
+      "--skip <pattern>",
+      "keep the linears whose names match as floats; repeatable, goes before --override",
+      repeated,
     );
 }
 
@@ -90,6 +105,44 @@ export function addCalibrationFlags(command: Command): void {
     modelDirectory,
   );
   addDataFlags(command);
+}
+
+/** Reads `PATTERN:bits=8,group-size=32` behind what earlier flags of the kind said. */
+function overrides(
+  text: string,
+  earlier: readonly RecipeRule[] | undefined,
+): readonly RecipeRule[] {
+  const [, pattern, settings] = /^(.+):([^:]*)$/.exec(text) ?? [];
+  if (pattern === undefined || settings === undefined) throw malformedOverride();
+  const values = new Map(settings.split(",").map(parseSetting));
+  const bits = ([4, 8] as const).find((known) => known === values.get("bits"));
+  const groupSize = groupSizes.find((known) => known === values.get("group-size"));
+  const rule: RecipeRule = {
+    pattern,
+    ...(bits === undefined ? {} : { bits }),
+    ...(groupSize === undefined ? {} : { groupSize }),
+  };
+  return [...(earlier ?? []), rule];
+}
+
+const overridable: ReadonlyMap<string, readonly number[]> = new Map<string, readonly number[]>([
+  ["bits", [4, 8]],
+  ["group-size", groupSizes],
+]);
+
+function parseSetting(text: string): readonly [string, number] {
+  const [, name = "", value = ""] = /^\s*([\w-]+)=(-?\d+)\s*$/.exec(text) ?? [];
+  const key = name.replaceAll("_", "-");
+  const allowed = overridable.get(key);
+  if (allowed === undefined) throw malformedOverride();
+  if (allowed.includes(Number(value))) return [key, Number(value)];
+  throw new InvalidArgumentError(`${key} is ${value}; expected one of ${allowed.join(", ")}.`);
+}
+
+function malformedOverride(): InvalidArgumentError {
+  return new InvalidArgumentError(
+    "Expected PATTERN:bits=N, PATTERN:group-size=N or both with a comma, such as mlp.c_proj:bits=8.",
+  );
 }
 
 function choice(
@@ -123,6 +176,10 @@ export function recipeOf(flags: RecipeFlags): Recipe {
     compat: flags.compat,
     zeroBias: flags.zeroBias,
     maxShardBytes: flags.maxShardSize,
+    rules: [
+      ...(flags.skip ?? []).map((pattern) => ({ pattern, skip: true }) as const),
+      ...(flags.override ?? []),
+    ],
   });
 }
 

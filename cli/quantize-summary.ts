@@ -1,4 +1,4 @@
-import type { LinearReport, QuantizationReport, Recipe } from "../quantizer/index.ts";
+import type { LinearReport, QuantizationReport, Recipe, RecipeRule } from "../quantizer/index.ts";
 import { formatBytes, formatCount, formatSeconds, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { formatTable, type TableStyle } from "./terminal/table.ts";
@@ -26,6 +26,7 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     colors.bold(describeRecipe(report.recipe)),
     ...optional("adapter", report.adapter === undefined ? [] : [report.adapter], field),
     field("weights", [`${linears} at ${report.bitsPerWeight.toFixed(2)} bits per weight`]),
+    ...optional("exceptions", shortened(report.recipe.rules.map(describeRule)), field),
     field("size", [`${formatBytes(report.tensorBytes)} (before: ${context.sourceSize})`]),
     ...optional("calibration", segments === 0 ? [] : [calibration], field),
     ...optional("worst error", worstLinears(report.linears), field),
@@ -59,6 +60,7 @@ export function renderLinears(report: QuantizationReport, style: TableStyle): st
   const rows = report.linears.map((linear) => [
     linear.name.replace(/^transformer\./, ""),
     linear.method,
+    `${linear.bits}`,
     `${linear.inFeatures}`,
     `${linear.outFeatures}`,
     linear.relativeError === undefined ? "-" : linear.relativeError.toExponential(2),
@@ -71,6 +73,7 @@ export function renderLinears(report: QuantizationReport, style: TableStyle): st
     [
       { header: "linear", align: "left" },
       { header: "method", align: "left" },
+      number("bits"),
       number("in"),
       number("out"),
       number("error", "relative"),
@@ -84,7 +87,7 @@ export function renderLinears(report: QuantizationReport, style: TableStyle): st
 }
 
 export function describeRecipe(recipe: Recipe): string {
-  const { bits, groupSize, symmetric, method, order, compat } = recipe;
+  const { bits, groupSize, symmetric, method, order, compat, rules } = recipe;
   const orders = {
     "in-order": "columns in order",
     "act-order": "act-order with dynamic groups",
@@ -97,8 +100,21 @@ export function describeRecipe(recipe: Recipe): string {
     method,
     ...(method === "rtn" ? [] : [orders[order]]),
     ...(compat === "none" ? [] : [`as ${compat}`]),
+    ...(rules.length === 0 ? [] : [`with ${plural(rules.length, "exception")}`]),
   ];
   return parts.join(", ");
+}
+
+export function describeRule(rule: RecipeRule): string {
+  if ("skip" in rule) return `${rule.pattern}: stays float`;
+  const { bits, groupSize } = rule;
+  const settings = [
+    ...(bits === undefined ? [] : [`int${bits}`]),
+    ...(groupSize === undefined
+      ? []
+      : [groupSize === -1 ? "one group per output" : `groups of ${groupSize}`]),
+  ];
+  return `${rule.pattern}: ${settings.join(", ")}`;
 }
 
 function spilled({ spilledBytes }: QuantizationReport): readonly string[] {

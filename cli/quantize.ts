@@ -55,6 +55,8 @@ Examples:
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
+  nibble quantize Qwen-7B --override 'mlp.c_proj:bits=8' --skip 'h.0.*' \\
+    --data chats.json -o Qwen-7B-mixed
   nibble quantize Qwen-7B --recipe int4.yaml -o Qwen-7B-Int4 --dry-run
 
 A recipe file holds flags under their names, such as

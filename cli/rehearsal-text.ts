@@ -1,6 +1,6 @@
 // What `quantize` says before it begins, and instead of beginning with --dry-run.
 import type { Recipe, Rehearsal } from "../quantizer/index.ts";
-import { describeRecipe } from "./quantize-summary.ts";
+import { describeRecipe, describeRule } from "./quantize-summary.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -20,6 +20,7 @@ export function renderRehearsal(
   const bits = rehearsal.bitsPerWeight.toFixed(2);
   return [
     colors.bold(describeRecipe(recipe)),
+    ...recipe.rules.map((rule) => `  ${describeRule(rule)}`),
     `  would quantize ${plural(linears, "linear")} to ${bits} bits per weight`,
     ...(merged.length === 0
       ? []

@@ -1,12 +1,8 @@
 // rank_pattern and alpha_pattern: values for modules whose names match an expression.
-import { shown } from "../runtime/index.ts";
+import { isSafePattern, shown } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 
-// Expressions come from a stranger's file. What is let through means the same in Python and here, and cannot take
-// long: a name is some thirty characters, and the ways to match it are few without repeated groups.
-const allowed = /^(?:[\w.|()[\]^$*+?-]|\\[.dw])+$/;
-const refused = /\(\?|\)[*+?]/;
-const limits = { length: 256, repetitions: 2, groups: 2, expressions: 16, patterns: 4096 } as const;
+const limits = { repetitions: 2, groups: 2, expressions: 16, patterns: 4096 } as const;
 
 /** Values by expression; the first that matches a name, from its start or after a dot, to its end, counts. */
 export class PatternTable {
@@ -39,12 +35,7 @@ export class PatternTable {
 }
 
 function compile(pattern: string, where: string): RegExp {
-  const count = (characters: RegExp) => pattern.match(characters)?.length ?? 0;
-  const isSimple =
-    pattern.length <= limits.length &&
-    count(/[*+?]/g) <= limits.repetitions &&
-    count(/\(/g) <= limits.groups;
-  if (!isSimple || !allowed.test(pattern) || refused.test(pattern)) {
+  if (!isSafePattern(pattern, limits)) {
     throw new QuantizeError(
       "QUANTIZE_ADAPTER_KIND",
       `${where}: pattern ${shown(pattern)} is not supported; expected a module's name, or an expression with at most ` +

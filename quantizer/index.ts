@@ -27,6 +27,7 @@ export {
   orders,
   parseRecipe,
   type Recipe,
+  type RecipeRule,
   storageDtypes,
 } from "./recipe.ts";
 export { loaderLimits, type Rehearsal, rehearse } from "./rehearsal.ts";

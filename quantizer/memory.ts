@@ -6,6 +6,7 @@ import { batchRows } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { partElements } from "./publish.ts";
 import type { Recipe } from "./recipe.ts";
+import { schemeOf } from "./schemes.ts";
 
 /** The program with its code, the calibration tokens and what its collector has not freed yet; measured, in bytes. */
 const programBytes = 250e6;
@@ -66,7 +67,10 @@ export function memoryNeed(
     solving = Math.max(solving, 3 * hessian, 2 * hessian + weights);
     // Input and outputs, the next input, the residual stream before and after, keys and values, and a load's host copy.
     running = Math.max(running, 4 * rows * (3 * inFeatures + 2 * out + 4 * width), hessian);
-    packed += (out * inFeatures * (recipe.bits + 0.5)) / 8;
+    for (const [i, name] of linears.entries()) {
+      const bits = mostBits(model, recipe, `${block.name}.${name}`);
+      packed += ((outFeatures[i] ?? 0) * inFeatures * (bits + 0.5)) / 8;
+    }
     widest = Math.max(widest, inFeatures);
   }
   return {
@@ -76,6 +80,16 @@ export function memoryNeed(
     work: packed + Math.max(solving, running),
     activations: 4 * tokens * (width + widest),
   };
+}
+
+/** Of the same linear in any block. */
+function mostBits(model: Model, recipe: Recipe, first: string): number {
+  if (recipe.rules.length === 0) return recipe.bits;
+  const bits = Array.from({ length: model.shape.layers }, (_, i) => {
+    const name = first.replace(/\.0\./, `.${i}.`);
+    return schemeOf(recipe, name)?.bits ?? 16;
+  });
+  return Math.max(...bits);
 }
 
 /** The largest resident size to expect with so many bytes of hidden states in memory. */

@@ -10,6 +10,7 @@ import {
   type Linear,
   type Model,
   planShards,
+  type QuantizationConfig,
   quantizationConfigJson,
   quantizedCheckpointEntries,
   quantizedConfigJson,
@@ -21,9 +22,10 @@ import { mayGoAway } from "./errors.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
 import { OutputDirectory } from "./output-directory.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
-import { quantizationOf, type Recipe } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
 import { reportMarkdown } from "./report-markdown.ts";
+import { quantizedLinears } from "./schemes.ts";
 
 /** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
 export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
@@ -31,7 +33,8 @@ export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "out
 /**
  * Every tensor of the quantized checkpoint, in the source's order.
  *
- * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming a linear whose extents do not suit the group size
+ * @throws CheckpointError CHECKPOINT_UNSUPPORTED naming a linear whose extents do not suit the group size; RecipeError
+ *   RECIPE_OPTION naming a rule that changes nothing
  */
 export function quantizedEntries(
   shapes: ReadonlyMap<string, readonly number[]>,
@@ -39,8 +42,9 @@ export function quantizedEntries(
   recipe: Recipe,
 ): readonly TensorSpec[] {
   const { bits, groupSize, zeroBias } = recipe;
+  const quantized = quantizedLinears(linears, recipe);
   const floatDtype = recipe.dtype === "f16" ? "F16" : "BF16";
-  return quantizedCheckpointEntries(shapes, linears, { bits, groupSize, floatDtype, zeroBias });
+  return quantizedCheckpointEntries(shapes, quantized, { bits, groupSize, floatDtype, zeroBias });
 }
 
 /** Bits of packed weights, scales and zeros per weight of the quantized linears. */
@@ -50,7 +54,10 @@ export function bitsPerWeight(entries: readonly TensorSpec[], linears: LinearExt
     .filter(({ name }) => /\.(qweight|qzeros|scales)$/.test(name))
     .reduce((sum, { dtype, shape }) => sum + shape.reduce((a, b) => a * b, bytes[dtype] ?? 0), 0);
   let weights = 0;
-  for (const { inFeatures, outFeatures } of linears.values()) weights += inFeatures * outFeatures;
+  const names = new Set(entries.map(({ name }) => name));
+  for (const [name, { inFeatures, outFeatures }] of linears) {
+    if (names.has(`${name}.qweight`)) weights += inFeatures * outFeatures;
+  }
   return (8 * packed) / weights;
 }
 
@@ -61,6 +68,8 @@ export type OutputOptions = {
   /** What to do about an interrupted run that waits there; "refuse" also keeps no journal of this one. */
   readonly onExisting: "resume" | "restart" | "refuse";
   readonly fingerprint: Fingerprint;
+  /** What the result says of itself. */
+  readonly declared: QuantizationConfig;
 };
 
 /** Where a result is going; refuses what would lose something. */
@@ -73,6 +82,7 @@ export class Output implements Disposable {
   readonly #files: ReadonlySet<string>;
   readonly #directory: OutputDirectory;
   readonly #journal: Journal | undefined;
+  readonly #declared: QuantizationConfig;
   #committed = 0;
   #isSuspended = false;
   #finished = false;
@@ -83,6 +93,7 @@ export class Output implements Disposable {
    */
   constructor(dir: string, source: string, entries: readonly TensorSpec[], options: OutputOptions) {
     this.dir = resolve(dir);
+    this.#declared = options.declared;
     const plan = planShards(entries, options.recipe.maxShardBytes);
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
@@ -205,7 +216,7 @@ export class Output implements Disposable {
   ): QuantizationReport {
     const { recipe } = report;
     const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
-    const quantization = quantizationConfigJson(quantizationOf(recipe), {
+    const quantization = quantizationConfigJson(this.#declared, {
       version: report.nibble,
       bias: recipe.zeroBias ? "all" : "source",
     });

@@ -25,6 +25,7 @@ import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
 import { linearsArrow } from "./report-arrow.ts";
 import { restoreLinear } from "./restore.ts";
+import { declaredQuantization, type LinearScheme, schemeOf } from "./schemes.ts";
 import { checkSource, linearExtents } from "./source.ts";
 
 export type QuantizeOptions = {
@@ -84,6 +85,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     recipe,
     overwrite: options.overwrite ?? false,
     onExisting: options.onExisting ?? "resume",
+    declared: declaredQuantization(recipe, linears),
     fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options),
   });
   const phases = new PhaseTimes();
@@ -227,17 +229,30 @@ class Run {
     for (const name of linears) {
       const linear = block.linear(name);
       const fullName = `${block.name}.${name}`;
-      block.replace(name, restoreLinear(this.#output, fullName, linear, this.#options));
+      const { recipe, device } = this.#options;
+      const scheme = schemeOf(recipe, fullName);
+      if (scheme === undefined) continue;
+      block.replace(
+        name,
+        restoreLinear(this.#output, fullName, linear, { recipe, scheme, device }),
+      );
     }
   }
 
   async #quantizeStage(
     block: Block,
-    linears: readonly string[],
+    all: readonly string[],
     calibrated: CalibratedBlocks,
   ): Promise<void> {
     const { device } = this.#model;
-    const [first = ""] = linears;
+    const { recipe } = this.#options;
+    const isSkipped = (name: string) => schemeOf(recipe, `${block.name}.${name}`) === undefined;
+    for (const name of all.filter(isSkipped)) {
+      await this.#phases.time("convert", () => this.#keepFloat(block, name));
+    }
+    const linears = all.filter((name) => !isSkipped(name));
+    const [first] = linears;
+    if (first === undefined) return;
     const { inFeatures } = block.linear(first);
     const started = performance.now();
     using sum = new HessianSum(device, inFeatures);
@@ -251,7 +266,6 @@ class Run {
       }
       return seen ? await sum.finish(layer) : undefined;
     });
-    const { recipe } = this.#options;
     using solver = await this.#phases.time("solve", () =>
       methods[recipe.method].prepare(hessian, recipe),
     );
@@ -261,6 +275,21 @@ class Run {
       await this.#phases.time("solve", () =>
         this.#quantizeLinear(block, name, { solver, hessian, shared }),
       );
+    }
+  }
+
+  /** Writes a linear's tensors as they are; the block goes on with it. */
+  async #keepFloat(block: Block, name: string): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    const { weight, bias } = block.linear(name);
+    for (const [kind, tensor] of [
+      ["weight", weight],
+      ["bias", bias],
+    ] as const) {
+      const fullName = `${block.name}.${name}.${kind}`;
+      if (tensor === undefined || !this.#model.tensorShapes().has(fullName)) continue;
+      await requireFinite(tensor, fullName);
+      await this.#output.writeConverted(this.#model, fullName, this.#options.recipe.dtype);
     }
   }
 
@@ -283,8 +312,10 @@ class Run {
     if (hessian !== undefined && methods[this.#options.recipe.method].needsHessian) {
       ops.zeroColumns(original, hessian.diagonal);
     }
-    const result = stage.solver.quantize(ops.copy(original));
-    const { packed, weight } = await this.#store(fullName, result, linear);
+    const scheme = schemeOf(this.#options.recipe, fullName);
+    if (scheme === undefined) throw new RangeError(`${fullName} is to stay float`);
+    const result = stage.solver.quantize(ops.copy(original), scheme);
+    const { packed, weight } = await this.#store(fullName, result, { linear, scheme });
     using quantized = ops.dequantize(weight);
     const errors = hessian && (await measure(original, quantized, hessian));
     block.replace(name, packed);
@@ -293,6 +324,7 @@ class Run {
       method: result.method,
       inFeatures: linear.inFeatures,
       outFeatures: linear.outFeatures,
+      ...scheme,
       tokens: hessian?.tokens ?? 0,
       loss: errors?.loss,
       relativeError: errors?.relativeError,
@@ -318,10 +350,11 @@ class Run {
   async #store(
     name: string,
     result: MethodResult,
-    linear: Linear,
+    { linear, scheme }: { readonly linear: Linear; readonly scheme: LinearScheme },
   ): Promise<{ packed: Linear; weight: GptqWeight }> {
     const { recipe, device } = this.#options;
-    const { bits, groupSize, dtype } = recipe;
+    const { dtype } = recipe;
+    const { bits, groupSize } = scheme;
     const { checkpointFormat } = quantizationOf(recipe);
     using castCounts = device.zeros("i32", [2]);
     const encoded = encodeLinear(result, linear.bias, {

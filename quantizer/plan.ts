@@ -15,8 +15,9 @@ import { methods } from "./methods/index.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";
-import { quantizationOf, type Recipe } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
 import { loaderLimits } from "./rehearsal.ts";
+import { declaredQuantization, quantizedLinears } from "./schemes.ts";
 import { linearExtents } from "./source.ts";
 
 export type QuantizationPlan = {
@@ -63,11 +64,14 @@ export async function planQuantization(options: {
     tensorBytes: totalTensorBytes(shards),
     weightFiles: shards.length,
     bitsPerWeight: bitsPerWeight(entries, linears),
-    linears: linears.size,
+    linears: quantizedLinears(linears, recipe).size,
     memory: memoryNeed(model, recipe, calibration, adapter),
     phases: estimatePhases(model, { recipe, calibration, rates }),
-    limits: loaderLimits(model.checkpoint, recipe, options.version),
-    tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),
+    limits: loaderLimits(model.checkpoint, { recipe, linears, version: options.version }),
+    tensorParallel: plannedTensorParallelSizes(
+      model.checkpoint,
+      declaredQuantization(recipe, linears),
+    ),
   };
 }
 

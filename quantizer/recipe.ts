@@ -8,6 +8,18 @@ export const orders = ["in-order", "act-order", "act-order-static"] as const;
 export const grids = ["min-max", "mse"] as const;
 export const compatModes = ["none", "autogptq"] as const;
 
+/**
+ * Sets the linears apart whose names match a pattern: `*` stands for any characters, `?` for one, and a match may begin after
+ * any dot of the full name, such as transformer.h.0.mlp.c_proj.
+ */
+export type RecipeRule =
+  | { readonly pattern: string; readonly skip: true }
+  | {
+      readonly pattern: string;
+      readonly bits?: Recipe["bits"];
+      readonly groupSize?: Recipe["groupSize"];
+    };
+
 /** How a model is quantized; every field has been checked. */
 export type Recipe = {
   readonly method: MethodName;
@@ -31,6 +43,8 @@ export type Recipe = {
   /** Whether linears without a bias get one of zeros, as in the official releases; some loaders need it. */
   readonly zeroBias: boolean;
   readonly maxShardBytes: number;
+  /** The first that matches a linear counts. */
+  readonly rules: readonly RecipeRule[];
 };
 
 export const defaultRecipe: Recipe = {
@@ -46,6 +60,7 @@ export const defaultRecipe: Recipe = {
   compat: "none",
   zeroBias: true,
   maxShardBytes: 2_000_000_000,
+  rules: [],
 };
 
 /**
@@ -72,6 +87,7 @@ export function parseRecipe(options: Partial<Recipe>): Recipe {
   if (!Number.isSafeInteger(shard) || shard < 1) {
     throw optionError("shard size", shard, "a positive number of bytes");
   }
+  for (const rule of recipe.rules) checkRule(rule);
   if (recipe.compat === "autogptq" && recipe.grid !== "min-max") {
     throw optionError("grid", recipe.grid, "min-max, since AutoGPTQ never clips (compat autogptq)");
   }
@@ -81,7 +97,27 @@ export function parseRecipe(options: Partial<Recipe>): Recipe {
   return recipe;
 }
 
-/** What a checkpoint made with this recipe declares about itself. */
+/** More repetitions would take a reader too long. */
+const maxStars = 2;
+
+function checkRule(rule: RecipeRule): void {
+  const { pattern } = rule;
+  const stars = pattern.match(/\*+/g)?.length ?? 0;
+  if (!/^[\w.*?-]{1,100}$/.test(pattern) || stars > maxStars) {
+    throw optionError(
+      "pattern",
+      JSON.stringify(pattern),
+      `part of a module's name with ? and at most ${maxStars} times *, such as h.0.* or mlp.c_proj`,
+    );
+  }
+  if ("skip" in rule) return;
+  if (rule.bits !== undefined) oneOf(`bits of "${pattern}"`, rule.bits, [4, 8]);
+  if (rule.groupSize !== undefined) {
+    oneOf(`group size of "${pattern}"`, rule.groupSize, groupSizes);
+  }
+}
+
+/** What a checkpoint made with this recipe declares about itself, apart from its rules. */
 export function quantizationOf(recipe: Recipe): QuantizationConfig {
   return {
     bits: recipe.bits,

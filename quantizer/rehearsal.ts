@@ -15,7 +15,8 @@ import { hasInterruptedRun } from "./journal.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import { checkOutputDirectory } from "./output-directory.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
-import { quantizationOf, type Recipe } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
+import { declaredQuantization, quantizedLinears, type StagedLinears } from "./schemes.ts";
 import { checkSource, linearExtents } from "./source.ts";
 
 export type Rehearsal = {
@@ -50,24 +51,29 @@ export async function rehearse(options: QuantizeOptions): Promise<Rehearsal> {
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   const shards = planShards(entries, recipe.maxShardBytes);
   return {
-    linears: linears.size,
+    linears: quantizedLinears(linears, recipe).size,
     tensorBytes: totalTensorBytes(shards),
     weightFiles: shards.length,
     bitsPerWeight: bitsPerWeight(entries, linears),
     merged: overlay?.names ?? [],
     continues: isWaiting && options.onExisting !== "restart",
-    limits: loaderLimits(model.checkpoint, recipe, options.version),
+    limits: loaderLimits(model.checkpoint, { recipe, linears, version: options.version }),
   };
 }
 
 /** What of a recipe some other programs do not do, by the rules that `verify` goes by. */
 export function loaderLimits(
   source: { readonly dir: string; readonly config: JsonObject },
-  recipe: Recipe,
-  version: string,
+  {
+    recipe,
+    linears,
+    version,
+  }: { readonly recipe: Recipe; readonly linears: StagedLinears; readonly version: string },
 ): readonly LoaderLimit[] {
   const bias = recipe.zeroBias ? "all" : "source";
-  const quantization = quantizationConfigJson(quantizationOf(recipe), { version, bias });
+  const quantization = quantizationConfigJson(declaredQuantization(recipe, linears), {
+    ...{ version, bias },
+  });
   const dtype = recipe.dtype === "f16" ? "float16" : "bfloat16";
   return plannedLimits(source.dir, quantizedConfigJson(source.config, quantization, dtype));
 }

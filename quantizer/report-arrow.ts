@@ -2,13 +2,15 @@
 import type { DataType } from "apache-arrow";
 import type { LinearReport } from "./report.ts";
 
-type Kind = "text" | "integer" | "number";
+type Kind = "text" | "integer" | "signed" | "number";
 
 const columns = {
   name: "text",
   method: "text",
   inFeatures: "integer",
   outFeatures: "integer",
+  bits: "integer",
+  groupSize: "signed",
   tokens: "integer",
   loss: "number",
   relativeError: "number",
@@ -19,19 +21,20 @@ const columns = {
 } as const satisfies Record<keyof LinearReport, Kind>;
 
 /**
- * An Arrow IPC file (random access, "Feather V2") with the fields of LinearReport as columns: utf8, float64, and uint32 for
- * counts; undefined is null.
+ * An Arrow IPC file (random access, "Feather V2") with the fields of LinearReport as columns: utf8, float64, uint32 for
+ * counts and int32 for the group size; undefined is null.
  *
  * @see https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
  */
 export async function linearsArrow(linears: readonly LinearReport[]): Promise<Uint8Array> {
   // Loaded here, since it takes longer than the start of the whole program.
-  const { Float64, Table, tableToIPC, Uint32, Utf8, vectorFromArray } = await import(
+  const { Float64, Int32, Table, tableToIPC, Uint32, Utf8, vectorFromArray } = await import(
     "apache-arrow"
   );
   const types: Readonly<Record<Kind, DataType>> = {
     text: new Utf8(),
     integer: new Uint32(),
+    signed: new Int32(),
     number: new Float64(),
   };
   const vectors = Object.entries(columns).map(([name, kind]) => {

@@ -1,6 +1,6 @@
 // A report for people, in the form of a section of a model card.
 import { basename, resolve } from "node:path";
-import type { Recipe } from "./recipe.ts";
+import type { Recipe, RecipeRule } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
 
 const worstCount = 10;
@@ -30,6 +30,7 @@ function facts(report: QuantizationReport): readonly (readonly string[])[] {
     ["source", inline(lastPart(report.source))],
     ...(adapter === undefined ? [] : [["LoRA adapter", inline(lastPart(adapter))]]),
     ["scheme", describeScheme(recipe)],
+    ...recipe.rules.map((rule) => [`of ${inline(rule.pattern)}`, describeRule(rule)]),
     [
       "bits per weight",
       `${report.bitsPerWeight.toFixed(2)} (quantized linears, with scales and zeros)`,
@@ -52,6 +53,16 @@ function describeScheme(recipe: Recipe): string {
   const kind = symmetric ? "symmetric" : "asymmetric";
   const like = compat === "none" ? "" : `, as ${compat} does it`;
   return `int${bits}, ${groups}, ${kind}, ${order}, ${grid} grid, damping ${damping}${like}`;
+}
+
+function describeRule(rule: RecipeRule): string {
+  if ("skip" in rule) return "stays float";
+  const { bits, groupSize } = rule;
+  const groups = groupSize === -1 ? "one group per output" : `groups of ${groupSize}`;
+  return [
+    ...(bits === undefined ? [] : [`int${bits}`]),
+    ...(groupSize === undefined ? [] : [groups]),
+  ].join(", ");
 }
 
 function worstLinears(linears: readonly LinearReport[]): string {

@@ -7,6 +7,9 @@ export type LinearReport = {
   readonly method: string;
   readonly inFeatures: number;
   readonly outFeatures: number;
+  readonly bits: Recipe["bits"];
+  /** -1 for all inputs of an output */
+  readonly groupSize: number;
   /** Calibration tokens behind the Hessian. */
   readonly tokens: number;
   /** Squared output error per calibration token: tr(ΔHΔᵀ), H = Σ xxᵀ / tokens; undefined without tokens. */

@@ -2,6 +2,7 @@ import type { Device } from "../kernels/index.ts";
 import { gptqLinear, type Linear, zeroOffsetOf } from "../runtime/index.ts";
 import type { Output } from "./output.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
+import type { LinearScheme } from "./schemes.ts";
 
 /**
  * The packed linear that an interrupted run wrote, bit for bit as it computed with it then.
@@ -13,12 +14,13 @@ export function restoreLinear(
   output: Output,
   name: string,
   linear: Linear,
-  context: { readonly recipe: Recipe; readonly device: Device },
+  context: { readonly recipe: Recipe; readonly scheme: LinearScheme; readonly device: Device },
 ): Linear {
-  const { recipe, device } = context;
-  const { bits, dtype } = recipe;
+  const { recipe, scheme, device } = context;
+  const { dtype } = recipe;
+  const { bits } = scheme;
   const { inFeatures, outFeatures } = linear;
-  const groupSize = recipe.groupSize === -1 ? inFeatures : recipe.groupSize;
+  const groupSize = scheme.groupSize === -1 ? inFeatures : scheme.groupSize;
   const groups = Math.ceil(inFeatures / groupSize);
   const words = (suffix: string, shape: readonly number[]) =>
     device.from("i32", new Int32Array(required(output, `${name}.${suffix}`)), shape);

@@ -1,9 +1,9 @@
 import type { Device } from "../kernels/index.ts";
-import { type Linear, type Model, openModel } from "../runtime/index.ts";
+import { type Model, openModel } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import { methods } from "./methods/index.ts";
-import type { LinearExtents } from "./output.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
+import type { StagedLinear, StagedLinears } from "./schemes.ts";
 
 /** @throws QuantizeError QUANTIZE_SOURCE if this model cannot be quantized with this data */
 export function checkSource(
@@ -35,13 +35,16 @@ export function checkSource(
 }
 
 /** Read without an adapter: extents need no merged weights. */
-export function linearExtents(source: string, device: Device): LinearExtents {
+export function linearExtents(source: string, device: Device): StagedLinears {
   using model = openModel(source, device);
-  const extents = new Map<string, Linear>();
+  const extents = new Map<string, StagedLinear>();
   for (let i = 0; i < model.shape.layers; i++) {
     using block = model.loadBlock(i);
-    for (const name of block.stages.flatMap(({ linears }) => linears)) {
-      extents.set(`${block.name}.${name}`, block.linear(name));
+    for (const [stage, { linears }] of block.stages.entries()) {
+      for (const part of linears) {
+        const { inFeatures, outFeatures } = block.linear(part);
+        extents.set(`${block.name}.${part}`, { inFeatures, outFeatures, part, stage });
+      }
     }
   }
   return extents;

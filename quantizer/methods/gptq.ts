@@ -29,7 +29,8 @@ export const gptq: Method = {
 function roundingSolver(recipe: Recipe): Solver {
   const reason = "the Hessian is not positive definite at any damping up to 1: rounded to nearest";
   return {
-    quantize: (weight) => roundToNearest(weight, { ...recipe, order: "in-order" }, reason),
+    quantize: (weight, scheme) =>
+      roundToNearest(weight, { ...recipe, ...scheme, order: "in-order" }, reason),
     [Symbol.dispose]() {},
   };
 }
@@ -58,19 +59,19 @@ class GptqSolver implements Solver {
     this.#diagonal = stage.diagonal;
   }
 
-  quantize(weight: F32): MethodResult {
-    const recipe = this.#recipe;
+  quantize(weight: F32, scheme: Parameters<Solver["quantize"]>[1] = {}): MethodResult {
+    const recipe = { ...this.#recipe, ...scheme };
     const inFeatures = weight.size(1);
     const groups = consecutiveGroups(inFeatures, recipe.groupSize);
     // With static groups, and with one group a row, the grid comes from the stored weights in their stored order.
     const given = recipe.groupSize === -1 || recipe.order === "act-order-static";
-    const grid = given ? this.#givenGrid(weight) : this.#emptyGrid(weight);
+    const grid = given ? this.#givenGrid(weight, recipe) : emptyGrid(weight, recipe.groupSize);
     using w = this.#orderTensor ? permuted(weight, this.#orderTensor) : weight;
     const order = this.#order;
     const ownGroups = order && given ? order.map((column) => groups[column] ?? 0) : groups;
     using columnGroup = w.device.from("i32", ownGroups);
     const codes = w.device.empty("u8", w.shape);
-    this.#solve({ w, columnGroup, ...grid, codes }, given);
+    this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
     const result = {
       ...grid,
       method: "gptq",
@@ -92,26 +93,21 @@ class GptqSolver implements Solver {
     };
   }
 
-  #givenGrid(weight: F32): { scales: F32; zeros: I32 } {
-    const { groupSize } = this.#recipe;
+  #givenGrid(weight: F32, recipe: Recipe): { scales: F32; zeros: I32 } {
+    const { groupSize } = recipe;
     return ops.findGrid(
       weight,
-      gridOf(this.#recipe),
+      gridOf(recipe),
       groupSize === -1 ? weight.size(1) : groupSize,
       this.#diagonal,
     );
   }
 
-  #emptyGrid(weight: F32): { scales: F32; zeros: I32 } {
-    const shape = [weight.size(0), Math.ceil(weight.size(1) / this.#recipe.groupSize)];
-    return { scales: weight.device.empty("f32", shape), zeros: weight.device.empty("i32", shape) };
-  }
-
-  #solve(weight: Parameters<typeof ops.gptqBlock>[0], given: boolean): void {
-    const dynamic: RangeSource = this.#recipe.compat === "autogptq" ? "stale" : "updated";
+  #solve(weight: Parameters<typeof ops.gptqBlock>[0], recipe: Recipe, given: boolean): void {
+    const dynamic: RangeSource = recipe.compat === "autogptq" ? "stale" : "updated";
     using importance = this.#orderTensor && permutedVector(this.#diagonal, this.#orderTensor);
     const options = {
-      grid: gridOf(this.#recipe),
+      grid: gridOf(recipe),
       range: given ? ("given" as const) : dynamic,
       importance: importance ?? this.#diagonal,
     };
@@ -128,6 +124,11 @@ class GptqSolver implements Solver {
     this.#damped.factor[Symbol.dispose]();
     this.#orderTensor?.[Symbol.dispose]();
   }
+}
+
+function emptyGrid(weight: F32, groupSize: number): { scales: F32; zeros: I32 } {
+  const shape = [weight.size(0), Math.ceil(weight.size(1) / groupSize)];
+  return { scales: weight.device.empty("f32", shape), zeros: weight.device.empty("i32", shape) };
 }
 
 function permutedVector(vector: F32, order: I32): F32 {

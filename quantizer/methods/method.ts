@@ -18,8 +18,8 @@ export type MethodResult = {
 
 /** A stage's statistics prepared for its linears, by the method that asked for it. */
 export interface Solver extends Disposable {
-  /** Consumes `weight` [out, in], which has zeros in the columns of dead inputs. */
-  quantize(weight: F32): MethodResult;
+  /** Consumes `weight` [out, in], which has zeros in the columns of dead inputs; with a scheme, not as the recipe says. */
+  quantize(weight: F32, scheme?: Partial<Pick<Recipe, "bits" | "groupSize">>): MethodResult;
 }
 
 /** A way to choose codes. */

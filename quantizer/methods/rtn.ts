@@ -9,7 +9,7 @@ export const rtn: Method = {
   name: "rtn",
   needsHessian: false,
   prepare: async (_hessian, recipe) => ({
-    quantize: (weight) => roundToNearest(weight, recipe, undefined),
+    quantize: (weight, scheme) => roundToNearest(weight, { ...recipe, ...scheme }, undefined),
     [Symbol.dispose]() {},
   }),
 };

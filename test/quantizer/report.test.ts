@@ -9,7 +9,14 @@ import { linearsArrow } from "../../quantizer/report-arrow.ts";
 import { reportMarkdown } from "../../quantizer/report-markdown.ts";
 
 const linear: LinearReport = {
-  ...{ name: "transformer.h.0.attn.c_attn", method: "gptq", inFeatures: 256, outFeatures: 768 },
+  ...{
+    name: "transformer.h.0.attn.c_attn",
+    method: "gptq",
+    inFeatures: 256,
+    bits: 4,
+    groupSize: 128,
+    outFeatures: 768,
+  },
   ...{ tokens: 65536, loss: 1.25, relativeError: 0.0125, damping: 0.01, deadInputs: 3 },
   ...{ seconds: 0.5, fallback: undefined },
 };

@@ -1,120 +1,121 @@
-// Calibration data as documents. Formats: `.json` (an array of rows, Qwen's fine-tuning format), `.jsonl`
-// (a row per line) and `.txt` (the whole file is one document).
+// Calibration data as documents, whatever file they come in.
 
-import { extname } from "node:path";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { type CalibrationConversation, parseConversation } from "./conversation.ts";
 import { CalibrationError } from "./errors.ts";
-import { readLines, readTextFile } from "./text-file.ts";
+import { contentFields, formatOf, isDatasetFile, type Row } from "./formats/index.ts";
 
 export type CalibrationText = { readonly kind: "text"; readonly text: string };
 
-export type CalibrationDocument = CalibrationText | CalibrationConversation;
+/** Tokenized beforehand: used as it stands. */
+export type CalibrationTokens = {
+  readonly kind: "tokens";
+  /** [tokens] i32, not negative */
+  readonly ids: Int32Array;
+};
 
-const rowFields = ["conversations", "messages", "text"] as const;
+export type CalibrationDocument = CalibrationText | CalibrationConversation | CalibrationTokens;
+
+/** How much is kept in memory and tokenized; far more than calibration makes use of. In characters, or ids. */
+const defaultLimit = 2 ** 26;
+
+export type Documents = {
+  readonly documents: readonly CalibrationDocument[];
+  /** Present when only the first part of the data was read; says so. */
+  readonly note?: string;
+};
 
 /**
- * Reads every document of a file, in order. A row is one of
- * `{conversations: [{from, value}]}`, `{messages: [{role, content}]}`, `{text}`; other fields are ignored.
- * Blank lines and rows with an empty `text` hold nothing and are left out.
+ * Reads the documents of a file, or of all dataset files of a directory in the order of their names. A row has one of
+ * `conversations` [{from, value}], `messages` [{role, content}], `text` and `input_ids` [id]; other fields are ignored. Rows
+ * with an empty `text` hold nothing and are left out.
  *
+ * @param limit  characters and ids after which no more is read
  * @throws CalibrationError naming the file, the row (from 0) or line (from 1) and the field
  */
-export function readDocuments(path: string): CalibrationDocument[] {
-  const documents = readRows(path);
-  if (documents.length === 0) {
-    throw new CalibrationError("CALIBRATION_EMPTY", `${path}: no text and no conversation in it`);
-  }
-  return documents;
-}
-
-function readRows(path: string): CalibrationDocument[] {
-  const extension = extname(path).toLowerCase();
-  switch (extension) {
-    case ".json":
-      return readJsonArray(path);
-    case ".jsonl":
-      return readJsonLines(path);
-    case ".txt": {
-      const text = readTextFile(path);
-      return text.trim() === "" ? [] : [{ kind: "text", text }];
-    }
-    default:
-      throw new CalibrationError(
-        "CALIBRATION_FORMAT",
-        `${path}: cannot tell the format from ${JSON.stringify(extension)}; expected .json, .jsonl or .txt`,
-      );
-  }
-}
-
-function readJsonArray(path: string): CalibrationDocument[] {
-  const rows = parseJson(readTextFile(path), path);
-  if (!Array.isArray(rows)) {
-    throw new CalibrationError(
-      "CALIBRATION_ROW",
-      `${path}: expected an array of rows, got ${describe(rows)}; a file with one object per line is named .jsonl`,
-    );
-  }
-  return rows.flatMap((row: unknown, index) => parseRow(row, `${path}: row ${index}`));
-}
-
-function readJsonLines(path: string): CalibrationDocument[] {
+export async function readDocuments(
+  path: string,
+  limit: number = defaultLimit,
+): Promise<Documents> {
   const documents: CalibrationDocument[] = [];
-  let number = 0;
-  for (const line of readLines(path)) {
-    number += 1;
-    if (line.trim() !== "") {
-      const where = `${path}: line ${number}`;
-      documents.push(...parseRow(parseJson(line, where), where));
+  let size = 0;
+  for (const file of filesOf(path)) {
+    for await (const row of formatOf(file).rows(file)) {
+      const document = parseRow(row);
+      if (document === undefined) continue;
+      if (size > limit) {
+        return { documents, note: `${path} is large: only what comes before ${row.where} is used` };
+      }
+      documents.push(document);
+      size += sizeOf(document);
     }
   }
-  return documents;
+  if (documents.length > 0) return { documents };
+  throw new CalibrationError("CALIBRATION_EMPTY", `${path}: no text and no conversation in it`);
 }
 
-function parseJson(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const line = lineOfError(text, reason);
-    throw new CalibrationError(
-      "CALIBRATION_JSON",
-      `${where}: not valid JSON${line > 1 ? `, line ${line}` : ""}: ${reason.replaceAll("\n", "\\n")}`,
-      { cause },
-    );
+function filesOf(path: string): readonly string[] {
+  if (!(statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false)) return [path];
+  const names = readdirSync(path).filter(isDatasetFile);
+  // A saved dataset has its description beside its tables.
+  const tables = names.filter((name) => !/^(state|dataset_info|dataset_dict)\.json$/.test(name));
+  if (tables.length === 0) {
+    throw new CalibrationError("CALIBRATION_EMPTY", `${path}: no dataset file in this directory`);
+  }
+  return tables.sort().map((name) => join(path, name));
+}
+
+function sizeOf(document: CalibrationDocument): number {
+  switch (document.kind) {
+    case "text":
+      return document.text.length;
+    case "conversation":
+      return document.turns.reduce((sum, { content }) => sum + content.length, 0);
+    case "tokens":
+      return document.ids.length;
   }
 }
 
-/** V8 tells the position, or quotes ten characters before it, or means the end of the text. */
-function lineOfError(text: string, reason: string): number {
-  const position = /position (\d+)/.exec(reason)?.[1];
-  const context = /\.\.\."(.*?)"(?:\.\.\.)? is not valid JSON$/s.exec(reason)?.[1];
-  let at = reason.includes("end of JSON") ? text.length : Number(position ?? 0);
-  if (context !== undefined && text.indexOf(context) === text.lastIndexOf(context)) {
-    at = text.indexOf(context) + 10;
-  }
-  return text.slice(0, at).split("\n").length;
-}
-
-/** @returns one document, or none for an empty text */
-function parseRow(row: unknown, where: string): CalibrationDocument[] {
+/** @returns undefined for an empty text */
+function parseRow({ value: row, where }: Row): CalibrationDocument | undefined {
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     throw rowError(`${where}: expected an object, got ${describe(row)}`);
   }
   const fields: Readonly<Record<string, unknown>> = { ...row };
-  const present = rowFields.filter((name) => Object.hasOwn(fields, name));
+  const present = contentFields.filter((name) => Object.hasOwn(fields, name));
   const [name] = present;
   if (name === undefined || present.length > 1) {
     const got = Object.keys(fields).slice(0, 8).join(", ") || "no field";
-    throw rowError(`${where}: expected exactly one of ${rowFields.join(", ")}; got ${got}`);
+    throw rowError(`${where}: expected exactly one of ${contentFields.join(", ")}; got ${got}`);
   }
   const value = fields[name];
-  if (name !== "text") {
-    return [parseConversation(value, name, where)];
+  switch (name) {
+    case "conversations":
+    case "messages":
+      return parseConversation(value, name, where);
+    case "input_ids":
+      return parseIds(value, where);
+    case "text":
+      if (typeof value !== "string") {
+        throw rowError(`${where}: text must be a string, got ${describe(value)}`);
+      }
+      return value.trim() === "" ? undefined : { kind: "text", text: value };
   }
-  if (typeof value !== "string") {
-    throw rowError(`${where}: text must be a string, got ${describe(value)}`);
+}
+
+function parseIds(value: unknown, where: string): CalibrationTokens | undefined {
+  if (!(Array.isArray(value) || ArrayBuffer.isView(value))) {
+    throw rowError(`${where}: input_ids must be an array, got ${describe(value)}`);
   }
-  return value.trim() === "" ? [] : [{ kind: "text", text: value }];
+  const ids = Array.from(value as ArrayLike<unknown>, (id, index) => {
+    const number = typeof id === "bigint" ? Number(id) : id;
+    if (typeof number === "number" && Number.isInteger(number) && number >= 0 && number < 2 ** 31) {
+      return number;
+    }
+    throw rowError(`${where}: input_ids[${index}] must be a token id, got ${String(id)}`);
+  });
+  return ids.length === 0 ? undefined : { kind: "tokens", ids: Int32Array.from(ids) };
 }
 
 function describe(value: unknown): string {

@@ -5,7 +5,8 @@ export type CalibrationErrorCode =
   | "CALIBRATION_ROW"
   | "CALIBRATION_ROLE"
   | "CALIBRATION_EMPTY"
-  | "CALIBRATION_OPTION";
+  | "CALIBRATION_OPTION"
+  | "CALIBRATION_SPILL";
 
 /** Every failure of the calibration layer; `code` is stable, the message is for people. */
 export class CalibrationError extends Error {

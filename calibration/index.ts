@@ -1,3 +1,4 @@
+export { type ActivationOptions, ActivationStore } from "./activations.ts";
 export {
   type CalibrationConversation,
   conversationIds,
@@ -5,8 +6,18 @@ export {
 export {
   type CalibrationDocument,
   type CalibrationText,
+  type CalibrationTokens,
+  type Documents,
   readDocuments,
 } from "./dataset.ts";
 export { CalibrationError, type CalibrationErrorCode } from "./errors.ts";
-export { type SegmentOptions, type Segments, sampleSegments } from "./segments.ts";
+export {
+  type CalibrationSource,
+  type SegmentOptions,
+  type Segments,
+  type SourceUse,
+  sampleSegments,
+  sampleSources,
+} from "./segments.ts";
 export { readSegmentsFile } from "./segments-file.ts";
+export { type TokenScope, tokenScopes } from "./tokenize.ts";

@@ -30,7 +30,8 @@ export function readSegmentsFile(path: string): Segments {
       return id;
     }),
   );
-  return { ids, tokens: count * length, documentsUsed: count };
+  const tokens = count * length;
+  return { ids, tokens, counted: tokens, documentsUsed: count, sources: [] };
 }
 
 type InputIds = {

@@ -2,9 +2,17 @@
 // a padding token would count in the Hessian like any other.
 
 import { createRandom, type Tokenizer } from "../runtime/index.ts";
-import { conversationIds } from "./conversation.ts";
 import type { CalibrationDocument } from "./dataset.ts";
 import { CalibrationError } from "./errors.ts";
+import {
+  type Candidate,
+  cutPieces,
+  cutStream,
+  cutWindows,
+  packConversations,
+  shuffle,
+} from "./packing.ts";
+import { type Tokenized, type TokenScope, tokenize } from "./tokenize.ts";
 
 export type SegmentOptions = {
   /** Segments wanted. */
@@ -12,22 +20,50 @@ export type SegmentOptions = {
   /** Tokens per segment, at most. */
   readonly length: number;
   readonly seed: number;
+  /** Which tokens count; default "all". */
+  readonly scope?: TokenScope | undefined;
+};
+
+/** Documents that share a weight. */
+export type CalibrationSource = {
+  readonly name: string;
+  readonly documents: readonly CalibrationDocument[];
+  /** Share of the segments, relative to the other sources' weights; above 0. */
+  readonly weight: number;
+};
+
+/** What became of a source. */
+export type SourceUse = {
+  readonly name: string;
+  readonly weight: number;
+  /** Documents by kind. */
+  readonly documents: Readonly<Record<CalibrationDocument["kind"], number>>;
+  /** Documents with at least one token in a segment. */
+  readonly documentsUsed: number;
+  /** Conversations longer than a segment, of which only the beginning is used. */
+  readonly documentsCut: number;
+  readonly segments: number;
+  readonly tokens: number;
+  /** Of these, how many count. */
+  readonly counted: number;
 };
 
 export type Segments = {
   /** [segments] of [tokens] i32, each of 2 … length tokens */
   readonly ids: readonly Int32Array[];
+  /** Per segment [tokens] u8, 1 where a token counts; absent where all do. */
+  readonly masks?: readonly Uint8Array[];
   /** Tokens in all segments together. */
   readonly tokens: number;
+  /** Of these, how many count in a Hessian. */
+  readonly counted: number;
   /** Documents with at least one token in a segment. */
   readonly documentsUsed: number;
+  /** In the order of the segments, which are grouped by source; none if the segments were ready-made. */
+  readonly sources: readonly SourceUse[];
   /** Present when the data gave less than was asked for; says what and why. */
   readonly note?: string;
 };
-
-/** A segment and the documents (by index) it was made of. */
-type Candidate = { readonly ids: Int32Array; readonly documents: readonly number[] };
-type Tokenized = { readonly ids: Int32Array; readonly document: number };
 
 /** A segment needs a next token to be of use in any loss, and one token alone attends to nothing. */
 const minTokens = 2;
@@ -40,60 +76,179 @@ const minTokens = 2;
  *   (a text may go on in the next window; only the last window may be shorter);
  * - a conversation is cut to its first `length` tokens and never split; consecutive short ones share a
  *   segment while they fit, with `<|endoftext|>` between them, since hundreds of short segments would cost
- *   as many forward passes as full ones.
+ *   as many forward passes as full ones;
+ * - ready-made ids are a segment as they stand, or several where they are longer.
  *
- * All of these are shuffled and the first `count` taken; the same seed gives the same segments. Control
- * tokens spelled in a document are read as such, the reference's default.
+ * All of these are shuffled and the first `count` taken; the same seed gives the same segments. Several sources each give
+ * segments in proportion to their weights; where one runs out, the others give more.
  *
- * @throws CalibrationError CALIBRATION_OPTION on a bad option, CALIBRATION_EMPTY if the data gives no segment
+ * @throws CalibrationError CALIBRATION_OPTION on a bad option, CALIBRATION_EMPTY if the data gives no segment,
+ *   CALIBRATION_ROW if a ready-made id is none of the tokenizer's
  */
+export function sampleSources(
+  sources: readonly CalibrationSource[],
+  tokenizer: Tokenizer,
+  options: SegmentOptions,
+): Segments {
+  checkOptions(options);
+  const { count, length, seed, scope = "all" } = options;
+  // One stream of numbers for all: the first source's segments do not depend on whether others follow.
+  const random = createRandom(seed);
+  const packing = {
+    ...{ length, separator: tokenizer.specials.endOfText },
+    separatorCounts: scope === "all" ? 1 : 0,
+  };
+  const offers = sources.map((source) => {
+    const tokenized = source.documents.map((content, index) =>
+      tokenize(content, index, { tokenizer, scope }),
+    );
+    return { source, tokenized, candidates: candidatesOf(tokenized, packing, random) };
+  });
+  const shares = divide(
+    count,
+    offers.map(({ source, candidates }) => ({
+      weight: source.weight,
+      available: candidates.length,
+    })),
+  );
+  const taken = offers.map(({ candidates }, i) => candidates.slice(0, shares[i]));
+  const uses = offers.map(({ source, tokenized }, i) =>
+    describeUse(source, tokenized, taken[i] ?? [], length),
+  );
+  const masks = taken.flat().map(({ mask }) => mask);
+  const segments = {
+    ids: taken.flat().map(({ ids }) => ids),
+    ...(scope === "all" ? {} : { masks }),
+    tokens: total(uses, "tokens"),
+    counted: total(uses, "counted"),
+    documentsUsed: total(uses, "documentsUsed"),
+    sources: uses,
+  };
+  if (segments.counted === 0) throw noSegment(total(uses, "segments"), sources);
+  const notes = notesOn(segments, options);
+  return notes.length === 0 ? segments : { ...segments, note: notes.join("; ") };
+}
+
+/** Segments of one source. */
 export function sampleSegments(
   documents: readonly CalibrationDocument[],
   tokenizer: Tokenizer,
   options: SegmentOptions,
 ): Segments {
-  checkOptions(options);
-  const { count, length } = options;
-  const random = createRandom(options.seed);
-  const { texts, conversations } = tokenize(documents, tokenizer);
-  const isLong = ({ ids }: Tokenized): boolean => ids.length >= length;
-  const separator = tokenizer.specials.endOfText;
-  const packed = cutStream(
-    shuffle(
-      texts.filter((text) => !isLong(text)),
-      random,
-    ),
-    { length, separator },
-  );
-  const candidates = [
-    ...texts.filter(isLong).flatMap((text) => cutWindows(text, length, random)),
-    ...packed.full,
-    ...packConversations(conversations, { length, separator }),
-  ].filter(({ ids }) => ids.length >= minTokens);
-  // The short rest of the packed texts comes last: it is taken only when there is nothing better.
-  const chosen = [...shuffle(candidates, random), ...packed.rest].slice(0, count);
-  if (chosen.length === 0) {
-    throw new CalibrationError(
-      "CALIBRATION_EMPTY",
-      `the calibration data (${documents.length} documents) does not give one segment of ${minTokens} tokens`,
-    );
-  }
-  return summarise(chosen, options);
+  return sampleSources([{ name: "", documents, weight: 1 }], tokenizer, options);
 }
 
-function summarise(chosen: readonly Candidate[], { count, length }: SegmentOptions): Segments {
-  const ids = chosen.map((segment) => segment.ids);
-  const tokens = ids.reduce((sum, segment) => sum + segment.length, 0);
-  const segments = {
-    ids,
-    tokens,
-    documentsUsed: new Set(chosen.flatMap((segment) => segment.documents)).size,
-  };
-  if (chosen.length === count) {
-    return segments;
+function candidatesOf(
+  tokenized: readonly Tokenized[],
+  packing: Parameters<typeof packConversations>[1],
+  random: () => number,
+): readonly Candidate[] {
+  const { length } = packing;
+  const ofKind = (kind: Tokenized["kind"]) => tokenized.filter((one) => one.kind === kind);
+  const texts = ofKind("text");
+  const isLong = ({ ids }: Tokenized): boolean => ids.length >= length;
+  const shortTexts = shuffle(
+    texts.filter((one) => !isLong(one)),
+    random,
+  );
+  const packed = cutStream(shortTexts, packing);
+  const candidates = [
+    ...texts.filter(isLong).flatMap((one) => cutWindows(one, length, random)),
+    ...packed.full,
+    ...packConversations(ofKind("conversation"), packing),
+    ...ofKind("tokens").flatMap((one) => cutPieces(one, length)),
+  ];
+  // The short rest of the packed texts comes last: it is taken only when there is nothing better.
+  const usable = ({ ids }: Candidate): boolean => ids.length >= minTokens;
+  return [...shuffle(candidates.filter(usable), random), ...[packed.rest].filter(usable)];
+}
+
+/** Webster's method: each segment goes to the source that is furthest behind its weight and still has one. */
+function divide(
+  count: number,
+  sources: readonly { readonly weight: number; readonly available: number }[],
+): readonly number[] {
+  const shares = sources.map(() => 0);
+  for (let given = 0; given < count; given++) {
+    let next = -1;
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const [i, { weight, available }] of sources.entries()) {
+      const share = shares[i] ?? 0;
+      const progress = (share + 0.5) / weight;
+      if (share >= available || progress >= lowest) continue;
+      next = i;
+      lowest = progress;
+    }
+    if (next < 0) break;
+    shares[next] = (shares[next] ?? 0) + 1;
   }
-  const note = `the data gives ${chosen.length} segments of up to ${length} tokens (${tokens} tokens), ${count} were asked for`;
-  return { ...segments, note };
+  return shares;
+}
+
+function describeUse(
+  { name, weight }: CalibrationSource,
+  tokenized: readonly Tokenized[],
+  taken: readonly Candidate[],
+  length: number,
+): SourceUse {
+  const documents = { text: 0, conversation: 0, tokens: 0 };
+  for (const { kind } of tokenized) documents[kind]++;
+  return {
+    ...{ name, weight, documents, segments: taken.length },
+    documentsUsed: new Set(taken.flatMap((one) => one.documents)).size,
+    documentsCut: tokenized.filter(
+      ({ kind, ids }) => kind === "conversation" && ids.length > length,
+    ).length,
+    tokens: taken.reduce((sum, { ids }) => sum + ids.length, 0),
+    counted: taken.reduce((sum, { mask }) => sum + countOnes(mask), 0),
+  };
+}
+
+function notesOn(
+  { ids, tokens, sources }: Segments,
+  { count, length, scope }: SegmentOptions,
+): readonly string[] {
+  const notes: string[] = [];
+  if (ids.length < count) {
+    notes.push(
+      `the data gives ${ids.length} segments of up to ${length} tokens (${tokens} tokens), ${count} were asked for`,
+    );
+  } else {
+    const weights = total(sources, "weight");
+    for (const { name, weight, segments } of sources) {
+      const share = Math.floor((count * weight) / weights);
+      if (segments >= share) continue;
+      notes.push(
+        `${name} gives ${segments} segments, fewer than its share of ${share}; the others give more`,
+      );
+    }
+  }
+  const roleless = sources.filter(({ documents }) => documents.text + documents.tokens > 0);
+  if (scope === "assistant" && roleless.length > 0) {
+    notes.push("texts and ready-made ids have no roles: all their tokens count");
+  }
+  return notes;
+}
+
+function countOnes(mask: Uint8Array): number {
+  return mask.reduce((sum, counts) => sum + counts, 0);
+}
+
+function total(
+  uses: readonly SourceUse[],
+  field: "tokens" | "counted" | "documentsUsed" | "segments" | "weight",
+): number {
+  return uses.reduce((sum, use) => sum + use[field], 0);
+}
+
+function noSegment(segments: number, sources: readonly CalibrationSource[]): CalibrationError {
+  const documents = sources.reduce((sum, source) => sum + source.documents.length, 0);
+  return new CalibrationError(
+    "CALIBRATION_EMPTY",
+    segments > 0
+      ? `none of the tokens in the calibration data (${documents} documents) is an assistant's`
+      : `the calibration data (${documents} documents) does not give one segment of ${minTokens} tokens`,
+  );
 }
 
 function checkOptions(options: SegmentOptions): void {
@@ -107,111 +262,4 @@ function checkOptions(options: SegmentOptions): void {
       );
     }
   }
-}
-
-function tokenize(
-  documents: readonly CalibrationDocument[],
-  tokenizer: Tokenizer,
-): { texts: Tokenized[]; conversations: Tokenized[] } {
-  const texts: Tokenized[] = [];
-  const conversations: Tokenized[] = [];
-  for (const [document, content] of documents.entries()) {
-    if (content.kind === "text") {
-      texts.push({ ids: tokenizer.encode(content.text), document });
-    } else {
-      conversations.push({ ids: conversationIds(tokenizer, content).ids, document });
-    }
-  }
-  return { texts, conversations };
-}
-
-function cutWindows(
-  { ids, document }: Tokenized,
-  length: number,
-  random: () => number,
-): Candidate[] {
-  const windows = Math.floor(ids.length / length);
-  const start = Math.floor(random() * (ids.length - windows * length + 1));
-  return Array.from({ length: windows }, (_, i) => ({
-    ids: ids.slice(start + i * length, start + (i + 1) * length),
-    documents: [document],
-  }));
-}
-
-type Packing = { readonly length: number; readonly separator: number };
-
-function cutStream(
-  texts: readonly Tokenized[],
-  { length, separator }: Packing,
-): { full: Candidate[]; rest: Candidate[] } {
-  const full: Candidate[] = [];
-  let ids: number[] = [];
-  let documents: number[] = [];
-  const append = (id: number, document: number): void => {
-    ids.push(id);
-    if (documents.at(-1) !== document) {
-      documents.push(document);
-    }
-    if (ids.length === length) {
-      full.push({ ids: Int32Array.from(ids), documents });
-      ids = [];
-      documents = [];
-    }
-  };
-  for (const [index, text] of texts.entries()) {
-    for (const id of text.ids) {
-      append(id, text.document);
-    }
-    if (index < texts.length - 1) {
-      append(separator, text.document);
-    }
-  }
-  const rest = ids.length < minTokens ? [] : [{ ids: Int32Array.from(ids), documents }];
-  return { full, rest };
-}
-
-function packConversations(
-  conversations: readonly Tokenized[],
-  { length, separator }: Packing,
-): Candidate[] {
-  const candidates: Candidate[] = [];
-  let ids: number[] = [];
-  let documents: number[] = [];
-  const close = (): void => {
-    if (ids.length > 0) {
-      candidates.push({ ids: Int32Array.from(ids), documents });
-    }
-    ids = [];
-    documents = [];
-  };
-  for (const conversation of conversations) {
-    const whole = conversation.ids.subarray(0, length);
-    if (ids.length + 1 + whole.length > length) {
-      close();
-    }
-    if (ids.length > 0) {
-      ids.push(separator);
-    }
-    for (const id of whole) {
-      ids.push(id);
-    }
-    documents.push(conversation.document);
-  }
-  close();
-  return candidates;
-}
-
-/** Fisher and Yates; a new array. */
-function shuffle<T>(items: readonly T[], random: () => number): T[] {
-  const shuffled: T[] = [];
-  for (const item of items) {
-    const at = Math.floor(random() * (shuffled.length + 1));
-    shuffled.push(item);
-    const displaced = shuffled[at];
-    if (displaced !== undefined) {
-      shuffled[shuffled.length - 1] = displaced;
-      shuffled[at] = item;
-    }
-  }
-  return shuffled;
 }

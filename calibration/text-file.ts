@@ -1,4 +1,4 @@
-// Text files read strictly: UTF-8 or an error that names the file, never replacement characters.
+// Files read strictly: text is UTF-8 or an error that names the file, never replacement characters.
 
 import { constants } from "node:buffer";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
@@ -64,7 +64,13 @@ function* readParts(path: string): Generator<string> {
   }
 }
 
-function openFile(path: string): number {
+/**
+ * Whether there is a file with something in it.
+ *
+ * @returns its size in bytes
+ * @throws CalibrationError CALIBRATION_NOT_FOUND, CALIBRATION_EMPTY
+ */
+export function requireFile(path: string): number {
   const found = reading(path, () => statSync(path, { throwIfNoEntry: false }));
   if (found === undefined || !found.isFile()) {
     const why = found === undefined ? "no such file" : "not a file";
@@ -73,6 +79,11 @@ function openFile(path: string): number {
   if (found.size === 0) {
     throw new CalibrationError("CALIBRATION_EMPTY", `${path}: the file is empty`);
   }
+  return found.size;
+}
+
+function openFile(path: string): number {
+  requireFile(path);
   return reading(path, () => openSync(path, "r"));
 }
 

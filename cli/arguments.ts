@@ -51,15 +51,22 @@ export function path(text: string): string {
   throw new InvalidArgumentError("Expected a path.");
 }
 
-/** One more path of an argument that takes several. */
-export function paths(text: string, earlier: readonly string[] | undefined): readonly string[] {
-  return [...(earlier ?? []), path(text)];
-}
-
 /** A text that may be given several times. */
 export function repeated(text: string, earlier: readonly string[] | undefined): readonly string[] {
   if (text === "") throw new InvalidArgumentError("Expected a text that is not empty.");
   return [...(earlier ?? []), text];
+}
+
+export type AllowedSpecial = "all" | "none" | ReadonlySet<string>;
+
+/** Which control tokens a text may hold: "all", "none", or forms such as <|im_start|> with commas between. */
+export function allowedSpecial(text: string): AllowedSpecial {
+  if (text === "all" || text === "none") return text;
+  const forms = text.split(",").map((form) => form.trim());
+  if (forms.every((form) => /^<\|\w+\|>$/.test(form))) return new Set(forms);
+  throw new InvalidArgumentError(
+    'Expected "all", "none" or a list such as "<|im_start|>,<|im_end|>".',
+  );
 }
 
 export type CommonFlags = {

@@ -5,6 +5,10 @@ export type CommandContext = {
   readonly output: Output;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Aborts the signal, as Ctrl-C does. */
+  interrupt(): void;
+  /** Lets Ctrl-C call a handler instead, until the result is disposed. */
+  onInterrupt(handler: () => void): Disposable;
 };
 
 /** One command of the program: a file exporting one of these, and a row in main.ts. */

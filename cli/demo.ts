@@ -35,7 +35,6 @@ export const demo: CommandSpec = {
 };
 
 const source = join(packageRoot, "examples", "qwen-mini");
-const calibration = join(packageRoot, "examples", "calibration.jsonl");
 const text = join(packageRoot, "examples", "evaluation.txt");
 const defaultDir = join("out", "demo");
 const window = 512;
@@ -100,7 +99,7 @@ type Computed = {
 
 /** Everything that runs in this process. Each part has a device of its own, so that no memory is carried over. */
 async function compute(dir: string, context: CommandContext, threads: Threads): Promise<Computed> {
-  const segments = loadDemoSegments(threads);
+  const segments = await loadDemoSegments(threads);
   const reports: QuantizationReport[] = [];
   const models = [source];
   for (const bits of [8, 4] as const) {
@@ -111,16 +110,16 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
   }
   using device = openDevice(threads);
   const evaluation = await evaluateModels(
-    { models, data: text, window, stride: window, maxTokens: undefined },
+    { models, data: text, window, stride: window, maxTokens: undefined, longContext: {} },
     { ...context, device },
   );
   return { reports, evaluation, models };
 }
 
-function loadDemoSegments(threads: Threads): Segments {
+async function loadDemoSegments(threads: Threads): Promise<Segments> {
   using device = openDevice(threads);
-  const request = { model: source, data: calibration, samples: 128, length: window, seed: 0 };
-  return loadSegments(request, device);
+  const request = { model: source, data: ["example"], samples: 128, length: window, seed: 0 };
+  return await loadSegments({ ...request, tokens: "all" }, device);
 }
 
 async function quantizeTo(

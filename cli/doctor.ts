@@ -11,6 +11,7 @@ import {
 import { openModel } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { NegativeOutcome } from "./errors.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { formatField } from "./terminal/field.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
@@ -25,7 +26,7 @@ export const doctor: CommandSpec = {
         "Tells what this machine has and what would run on it: versions, processor, the implementation of each " +
           "operation, and whether a model opens. With --json, what to attach to a bug report.",
       )
-      .argument("[model]", "model directory to try to open")
+      .argument("[model]", "model directory to try to open, or model id", modelDirectory)
       .addHelpText("after", examples);
   },
   run: runDoctor,

@@ -56,11 +56,14 @@ const usageCodes: ReadonlySet<string> = new Set([
   "GENERATION_OPTION",
   "GENERATION_PROMPT",
   "GENERATION_LENGTH",
+  "QUANTIZE_MEMORY",
   "QUANTIZE_OUTPUT",
+  "QUANTIZE_IN_USE",
   "QUANTIZE_RESUME",
 ]);
 
 const failureCodes: ReadonlySet<string> = new Set([
+  "CALIBRATION_SPILL",
   "CHECKPOINT_WRITE",
   "KERNEL_UNSUPPORTED",
   "KERNEL_OUT_OF_MEMORY",

@@ -1,9 +1,12 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
-import { type CommonFlags, integer, path, paths } from "./arguments.ts";
+import type { LongContext } from "../runtime/index.ts";
+import { type CommonFlags, integer, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
+import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
+import { modelDirectories } from "./model-directory.ts";
 import { formatDifference, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
@@ -13,7 +16,13 @@ type EvaluateFlags = CommonFlags & {
   readonly window: number;
   readonly stride?: number;
   readonly maxTokens?: number;
+  readonly lengths?: readonly number[];
+  readonly ntk?: SwitchName;
+  readonly logn?: SwitchName;
 };
+
+const switches = { on: [true], off: [false], both: [false, true] } as const;
+type SwitchName = keyof typeof switches;
 
 export const evaluate: CommandSpec = {
   name: "evaluate",
@@ -23,7 +32,11 @@ export const evaluate: CommandSpec = {
         "Perplexity of models on a text; with several, how far each is from the first: difference of perplexity, " +
           "KL divergence and how often the most likely token is the same.",
       )
-      .argument("<model...>", "model directories, the original first", paths)
+      .argument(
+        "<model...>",
+        "model directories or model ids, the original first",
+        modelDirectories,
+      )
       .requiredOption("--data <file>", "text to score, UTF-8", path)
       .option("--window <tokens>", "tokens per pass", integer(2), 512)
       .option(
@@ -32,6 +45,13 @@ export const evaluate: CommandSpec = {
         integer(1),
       )
       .option("--max-tokens <n>", "only the first tokens of the text", integer(2))
+      .option(
+        "--lengths <list>",
+        "perplexity at each of these context lengths, such as 1024,2048,4096",
+        lengthList,
+      )
+      .addOption(switchOption("--ntk", "dynamic NTK"))
+      .addOption(switchOption("--logn", "LogN attention"))
       .addHelpText("after", examples);
   },
   run: runEvaluate,
@@ -42,28 +62,78 @@ The text is tokenized whole and cut into windows. The first window scores all
 but its first token, later ones what no window before them scored; a tail that
 fills no window is dropped.
 
+--lengths cuts the text anew for each length, without overlap, and compares the
+model with dynamic NTK and LogN attention on and off, also beyond the length it
+is meant for. Up to the trained length neither changes anything.
+
+Models take turns: neither has to fit in memory whole.
+
 Examples:
   nibble evaluate qwen-mini --data evaluation.txt
   nibble evaluate qwen-mini qwen-mini-int4 --data evaluation.txt --json
   nibble evaluate qwen-mini --data evaluation.txt --window 1024 --stride 512
+  nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
 `;
+
+function switchOption(flag: string, what: string): Option {
+  return new Option(
+    `${flag} <setting>`,
+    `${what} (default: as config.json has it; both with --lengths)`,
+  ).choices(Object.keys(switches));
+}
+
+function lengthList(text: string): readonly number[] {
+  const parse = integer(2, 1_048_576);
+  return [...new Set(text.split(",").map((part) => parse(part)))];
+}
 
 async function runEvaluate(command: Command, context: CommandContext): Promise<void> {
   const [models = []] = command.processedArgs as string[][];
-  const { data, window, stride = window, maxTokens, threads } = command.opts<EvaluateFlags>();
-  if (stride > window) {
-    throw new UsageError(
-      `--stride ${stride} is more than --window ${window}: tokens would be left out`,
-    );
-  }
+  const flags = command.opts<EvaluateFlags>();
+  checkFlags(flags, command);
+  const { data, window, stride = window, maxTokens, lengths, threads } = flags;
   using device = openDevice(threads === undefined ? {} : { threads });
+  if (lengths !== undefined) {
+    const { ntk = "both", logn = "both" } = flags;
+    const compared = { dynamicNtk: switches[ntk], logn: switches[logn] };
+    const byLength = await evaluateLengths(
+      { models, data, lengths, maxTokens, ...compared },
+      { ...context, device },
+    );
+    context.output.result(byLength, () => renderLengths(byLength, context.output));
+    return;
+  }
   const evaluation = await evaluateModels(
-    { models, data, window, stride, maxTokens },
+    { models, data, window, stride, maxTokens, longContext: longContextOf(flags) },
     { ...context, device },
   );
   context.output.result(evaluationJson(models, evaluation), () =>
     renderEvaluation(models, evaluation, context.output),
   );
+}
+
+function checkFlags(flags: EvaluateFlags, command: Command): void {
+  const { window, stride = window, lengths, ntk, logn } = flags;
+  if (stride > window) {
+    throw new UsageError(
+      `--stride ${stride} is more than --window ${window}: tokens would be left out`,
+    );
+  }
+  if (lengths === undefined && (ntk === "both" || logn === "both")) {
+    const flag = ntk === "both" ? "--ntk" : "--logn";
+    throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
+  }
+  const given = ["window", "stride"].filter((name) => command.getOptionValueSource(name) === "cli");
+  if (lengths !== undefined && given.length > 0) {
+    throw new UsageError(`--${given[0]}: with --lengths the windows are as long as each length`);
+  }
+}
+
+function longContextOf({ ntk, logn }: EvaluateFlags): Partial<LongContext> {
+  return {
+    ...(ntk === undefined ? {} : { dynamicNtk: ntk === "on" }),
+    ...(logn === undefined ? {} : { logn: logn === "on" }),
+  };
 }
 
 /** The object that --json prints; differences are against the first model. */

@@ -3,7 +3,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Device } from "../kernels/index.ts";
-import { cutWindows, type Model, openModel, type Score, scoreModels } from "../runtime/index.ts";
+import {
+  cutWindows,
+  type LongContext,
+  type Model,
+  openModel,
+  type Score,
+  scoreModels,
+} from "../runtime/index.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount } from "./terminal/format.ts";
@@ -17,6 +24,8 @@ export type EvaluationRequest = {
   readonly stride: number;
   /** Only the text's first tokens. */
   readonly maxTokens: number | undefined;
+  /** In the place of what the config.json files say. */
+  readonly longContext: Partial<LongContext>;
 };
 
 export type Protocol = {
@@ -37,14 +46,16 @@ export async function evaluateModels(
   context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
 ): Promise<Evaluation> {
   const { models: dirs, window, stride } = request;
-  using models = new OpenModels(dirs, context.device);
+  using models = new OpenModels(dirs, context.device, request.longContext);
   checkSameTokenizer(dirs);
   for (const model of models.all) {
     checkWindow(model, window);
     const unused = describeUnused(model);
     if (unused !== undefined) context.output.note(unused);
   }
-  const tokens = readTokens(request, models.all);
+  const [original] = models.all;
+  if (original === undefined) throw new RangeError("no model to evaluate");
+  const tokens = readTokens(request, original);
   const windows = cutWindows(tokens, { length: window, stride });
   if (windows.length === 0) {
     throw new InputError(
@@ -55,7 +66,7 @@ export async function evaluateModels(
   using progress = context.output.progress(scored * dirs.length);
   const scores = await scoreModels(models.all, windows, {
     signal: context.signal,
-    onProgress: (done, all) => progress.update("evaluating", done / all),
+    onProgress: (fraction) => progress.update("evaluating", fraction),
   });
   const covered = window + (windows.length - 1) * stride;
   return {
@@ -84,9 +95,9 @@ export function describeProtocol(protocol: Protocol): string {
 class OpenModels implements Disposable {
   readonly all: Model[] = [];
 
-  constructor(dirs: readonly string[], device: Device) {
+  constructor(dirs: readonly string[], device: Device, longContext: Partial<LongContext>) {
     try {
-      for (const dir of dirs) this.all.push(openModel(dir, device));
+      for (const dir of dirs) this.all.push(openModel(dir, device, { longContext }));
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -99,7 +110,7 @@ class OpenModels implements Disposable {
 }
 
 /** Perplexities over different tokens cannot be compared. */
-function checkSameTokenizer(dirs: readonly string[]): void {
+export function checkSameTokenizer(dirs: readonly string[]): void {
   const files = dirs.map((dir) => join(dir, "qwen.tiktoken"));
   const [first = "", ...others] = files;
   const expected = readInput(first);
@@ -119,11 +130,11 @@ function checkWindow(model: Model, window: number): void {
   );
 }
 
-function readTokens(
-  { data, maxTokens }: EvaluationRequest,
-  [original]: readonly Model[],
+/** @param original  whose tokenizer it is */
+export function readTokens(
+  { data, maxTokens }: Pick<EvaluationRequest, "data" | "maxTokens">,
+  original: Model,
 ): Int32Array {
-  if (original === undefined) throw new RangeError("no model to evaluate");
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(readInput(data));

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
   chatPrompt,
@@ -8,33 +8,29 @@ import {
   generateText,
   type Model,
   openModel,
-  parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type CommonFlags, decimal, integer, path, ranges, repeated } from "./arguments.ts";
+import { type AllowedSpecial, allowedSpecial, type CommonFlags, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
-import { describeUnused, openTokenizer } from "./model-files.ts";
+import { modelDirectory } from "./model-directory.ts";
+import { describeUnused, openTokenizer, requireChatModel } from "./model-files.ts";
+import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
-type GenerateFlags = CommonFlags & {
-  readonly prompt: string;
-  readonly chat?: boolean;
-  readonly system?: string;
-  readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly repetitionPenalty?: number;
-  readonly seed?: number;
-  readonly greedy?: boolean;
-  readonly stop?: readonly string[];
-};
+type GenerateFlags = CommonFlags &
+  SamplingFlags & {
+    readonly prompt: string;
+    readonly chat?: boolean;
+    readonly system?: string;
+    readonly allowedSpecial?: AllowedSpecial;
+    readonly stop?: readonly string[];
+  };
 
 /** What `nibble generate --json` prints. */
 export type GenerationResult = {
@@ -74,25 +70,16 @@ Examples:
 function defineGenerate(command: Command): void {
   command
     .description("Continue a prompt, or answer it as a chat model.")
-    .argument("<model>", "model directory, float or quantized", path)
+    .argument("<model>", "model directory or model id, float or quantized", modelDirectory)
     .requiredOption("-p, --prompt <text>", "what to continue or to answer")
     .option("--chat", "ask the prompt as a user would")
-    .option("--system <text>", `system text of a chat (default: "${defaultSystem}")`)
-    .option("--max-new-tokens <n>", "tokens to generate at most", integer(1))
-    .option("--temperature <x>", "0 takes the most likely token", decimal(ranges.fromZero))
-    .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
-    .option("--top-k <n>", "number of tokens to draw from, 0 for all", integer(0))
+    .option("--system <text>", `system text of a chat (default: "${defaultSystem}")`);
+  addSamplingFlags(command);
+  command
     .option(
-      "--repetition-penalty <x>",
-      "above 1 discourages tokens already seen",
-      decimal(ranges.aboveZero),
-    )
-    .option("--seed <n>", "seed of the draws", integer(0))
-    .addOption(
-      new Option(
-        "--greedy",
-        "the most likely token every time, without repetition penalty unless given",
-      ).conflicts(["temperature", "topP", "topK", "seed"]),
+      "--allowed-special <forms>",
+      "control tokens to read as such in the prompt: all, none, or a list (default: all; with --chat none)",
+      allowedSpecial,
     )
     .option("--stop <text>", "end before this text; may be repeated", repeated)
     .addHelpText("after", examples);
@@ -160,35 +147,22 @@ async function consume(
   };
 }
 
-function samplingOf(flags: GenerateFlags, config: GenerationConfig): SamplingOptions {
-  const isGreedy = flags.greedy ?? false;
-  return parseSamplingOptions({
-    temperature: isGreedy ? 0 : (flags.temperature ?? config.sampling.temperature),
-    topP: flags.topP ?? config.sampling.topP,
-    topK: flags.topK ?? config.sampling.topK,
-    repetitionPenalty:
-      flags.repetitionPenalty ?? (isGreedy ? 1 : config.sampling.repetitionPenalty),
-    seed: flags.seed ?? config.sampling.seed,
-  });
-}
-
 function encodePrompt(
   flags: GenerateFlags,
   config: GenerationConfig,
   { dir, tokenizer }: { readonly dir: string; readonly tokenizer: Tokenizer },
 ): Int32Array {
-  if (flags.chat !== true) return tokenizer.encode(flags.prompt);
-  if (config.chatFormat !== "chatml") {
-    throw new UsageError(
-      `--chat: ${dir}/generation_config.json has chat_format ${JSON.stringify(config.chatFormat ?? null)}, not "chatml"; ` +
-        "this is probably a base model, whose prompts are continued (leave --chat out)",
-    );
+  const { allowedSpecial: allowed } = flags;
+  if (flags.chat !== true) {
+    return tokenizer.encode(flags.prompt, allowed === undefined ? {} : { allowedSpecial: allowed });
   }
+  requireChatModel(dir, config, "leave --chat out");
   return chatPrompt(tokenizer, {
     system: flags.system ?? defaultSystem,
     history: [],
     query: flags.prompt,
     maxWindow: config.maxWindow,
+    allowedSpecial: allowed ?? "none",
   });
 }
 

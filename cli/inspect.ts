@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { type Inspection, inspectCheckpoint } from "../runtime/index.ts";
 import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { formatField } from "./terminal/field.ts";
 import { formatBytes, formatCount, plural, printable } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
@@ -18,7 +19,7 @@ export const inspect: CommandSpec = {
         "Shows what a model directory holds: architecture, sizes, quantization, files, and what is missing. Reads " +
           "headers only, so that it answers at once.",
       )
-      .argument("<model>", "model directory")
+      .argument("<model>", "model directory or model id", modelDirectory)
       .option("--tensors", "also list every tensor with dtype, shape, size and file")
       .addHelpText("after", examples);
   },

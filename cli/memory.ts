@@ -1,4 +1,11 @@
 import { readFileSync } from "node:fs";
+import { freemem } from "node:os";
+
+/** Bytes that this process can take without pushing others out; a container's limit counts where it has one. */
+export function availableMemory(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(freemem(), constrained) : freemem();
+}
 
 /**
  * Largest resident memory of this process, in bytes. Linux hands getrusage's figure on from the process that started this

@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import { defaultRecipe, type MergeReport, mergeModel } from "../quantizer/index.ts";
-import { bytes, type CommonFlags } from "./arguments.ts";
+import { bytes, type CommonFlags, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { modelDirectory } from "./model-directory.ts";
 import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
 
 type MergeFlags = CommonFlags & {
@@ -18,9 +19,10 @@ export const merge: CommandSpec = {
 };
 
 const examples = `
-Reads what PEFT saved: adapter_config.json and adapter_model.safetensors. Only
-LoRA can be merged: no Q-LoRA, DoRA or other kinds. To quantize the result,
-quantize --adapter does both at once, with the same outcome.
+Reads what PEFT saved: adapter_config.json and adapter_model.safetensors, or
+adapter_model.bin, of which nothing is run. Only LoRA can be merged: no Q-LoRA,
+DoRA or other kinds. To quantize the result, quantize --adapter does both at
+once, with the same outcome.
 
 Examples:
   nibble merge Qwen-7B --adapter output_qwen -o Qwen-7B-finetuned
@@ -29,9 +31,9 @@ Examples:
 function defineMerge(command: Command): void {
   command
     .description("Merge a LoRA adapter into a float model, as a checkpoint of its own.")
-    .argument("<model>", "directory of the float model")
-    .requiredOption("--adapter <dir>", "directory of the LoRA adapter (PEFT)")
-    .requiredOption("-o, --output <dir>", "directory for the result, empty or new")
+    .argument("<model>", "directory or model id: the float model", modelDirectory)
+    .requiredOption("--adapter <dir>", "directory or id of the LoRA adapter (PEFT)", modelDirectory)
+    .requiredOption("-o, --output <dir>", "directory for the result, empty or new", path)
     .addOption(
       new Option("--max-shard-size <size>", "largest weight file")
         .argParser(bytes)

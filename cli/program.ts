@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { addCommonFlags, type CommonFlags, normalizeFlags } from "./arguments.ts";
 import type { CommandSpec } from "./command.ts";
 import { describeFailure, exitCodes } from "./errors.ts";
+import { Interruption } from "./interruption.ts";
 import { Output } from "./terminal/output.ts";
 import { version } from "./version.ts";
 
@@ -21,16 +22,15 @@ export async function runProgram(
   commands: readonly CommandSpec[],
   argv: readonly string[],
 ): Promise<number> {
-  const interruption = new AbortController();
+  using interruption = new Interruption();
   // Until a command's flags are parsed, only these two matter.
   const flags: CommonFlags = {
     color: !argv.includes("--no-color"),
     debug: argv.includes("--debug"),
   };
   handleStreamErrors();
-  const stop = handleSignals(interruption);
   try {
-    const program = buildProgram(commands, flags, interruption.signal);
+    const program = buildProgram(commands, flags, interruption);
     await program.parseAsync(normalizeFlags(argv, program), { from: "user" });
     return exitCodes.ok;
   } catch (error) {
@@ -40,15 +40,13 @@ export async function runProgram(
       process.stderr.write(`${error.stack}\n${describeCause(error.cause)}`);
     }
     return exitCode;
-  } finally {
-    stop();
   }
 }
 
 function buildProgram(
   commands: readonly CommandSpec[],
   flags: CommonFlags,
-  signal: AbortSignal,
+  interruption: Interruption,
 ): Command {
   const program = new Command("nibble")
     .description("Quantizes, evaluates and runs language models of the Qwen family.")
@@ -74,22 +72,14 @@ function buildProgram(
     command.helpOption("-h, --help", "print this help");
     command.action(() => {
       const output = new Output(command.opts<CommonFlags>());
-      return spec.run(command, { output, signal });
+      return spec.run(command, {
+        ...{ output, signal: interruption.signal },
+        interrupt: () => interruption.interrupt(),
+        onInterrupt: (handler) => interruption.takeOver(handler),
+      });
     });
   }
   return program;
-}
-
-/** The first Ctrl-C lets the command clean up; the second does not wait for it. */
-function handleSignals(interruption: AbortController): () => void {
-  const onSignal = () => {
-    if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
-    interruption.abort(new DOMException("interrupted", "AbortError"));
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
-  return () => {
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
-  };
 }
 
 /** Results that cannot be written end the program; progress that cannot be written (`2>&1 | head`) does not. */

@@ -18,8 +18,9 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
   const { colors, dir } = context;
   const field = (name: string, lines: readonly string[]): string =>
     lines.map((line, i) => `  ${colors.dim((i === 0 ? name : "").padEnd(12))} ${line}`).join("\n");
-  const { segments, tokens } = report.calibration;
-  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}`;
+  const { segments, tokens, counted } = report.calibration;
+  const some = counted < tokens ? `, ${counted} counted` : "";
+  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}${some}`;
   const linears = plural(report.linears.length, "linear");
   return [
     colors.bold(describeRecipe(report.recipe)),
@@ -33,7 +34,8 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     ...optional("conversions", conversions(report), field),
     ...optional("left out", shortened(report.unused.map(unusedLine)), field),
     ...optional("not copied", report.files.skipped, field),
-    field("time", [formatSeconds(report.seconds)]),
+    ...optional("on disk", spilled(report), field),
+    field("time", [formatSeconds(report.seconds), ...phases(report)]),
     field("result", [dir]),
     "",
     ...nextSteps(report, dir),
@@ -97,6 +99,24 @@ export function describeRecipe(recipe: Recipe): string {
     ...(compat === "none" ? [] : [`as ${compat}`]),
   ];
   return parts.join(", ");
+}
+
+function spilled({ spilledBytes }: QuantizationReport): readonly string[] {
+  return spilledBytes === 0
+    ? []
+    : [`${formatBytes(spilledBytes)} of hidden states, for want of memory`];
+}
+
+/** Where the time of a long run went. */
+function phases({
+  phases: { convert, forward, hessian, solve },
+  seconds,
+}: QuantizationReport): readonly string[] {
+  if (seconds < 10) return [];
+  return [
+    `${formatSeconds(solve)} choosing codes, ${formatSeconds(hessian)} Hessians`,
+    `${formatSeconds(forward)} running blocks, ${formatSeconds(convert)} other tensors`,
+  ];
 }
 
 function worstLinears(linears: readonly LinearReport[]): readonly string[] {

@@ -1,5 +1,6 @@
 // What `nibble verify` prints for people.
 
+import type { LoaderCheck } from "../runtime/index.ts";
 import { formatField } from "./terminal/field.ts";
 import { plural, printable, wrapText } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
@@ -55,11 +56,16 @@ function renderParallel(
 ): string[] {
   const isRefused = verdicts.some((each) => each.loader === "vllm" && each.outcome === "refuses");
   if (isRefused || tensorParallel.length === 0) return [];
+  return [formatField("GPUs in vLLM", describeTensorParallel(tensorParallel), 13, tableStyle)];
+}
+
+/** The sizes that work, and what is in the way of the first that does not. */
+export function describeTensorParallel(tensorParallel: LoaderCheck["tensorParallel"]): string {
   const works = tensorParallel.filter(({ problem }) => problem === undefined);
   const sizes = works.map(({ size }) => size).join(", ") || "none";
   const first = tensorParallel.find(({ problem }) => problem !== undefined);
   const reason = first === undefined ? "" : `; not ${first.size}: ${first.problem}`;
-  return [formatField("GPUs in vLLM", `${sizes}${reason}`, 13, tableStyle)];
+  return `${sizes}${reason}`;
 }
 
 function renderComparison({ comparison }: Verification, { tableStyle }: Output): string[] {

@@ -4,6 +4,7 @@ import {
   CheckpointError,
   checkLoaders,
   compareWithSource,
+  findNonFinite,
   type LinearComparison,
   type LoaderCheck,
   loadEveryBlock,
@@ -13,6 +14,8 @@ import {
 import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { NegativeOutcome } from "./errors.ts";
+import { modelDirectory } from "./model-directory.ts";
+import { plural } from "./terminal/format.ts";
 import { renderVerification } from "./verify-text.ts";
 import { version } from "./version.ts";
 
@@ -37,8 +40,8 @@ export const verify: CommandSpec = {
         "Checks a quantized model: loads it, and judges by the rules of vLLM, transformers with GPTQModel and " +
           "AutoGPTQ whether they would. With --source, compares dequantized weights with the float model's.",
       )
-      .argument("<model>", "directory of the quantized model")
-      .option("--source <dir>", "the float model it was made of")
+      .argument("<model>", "directory or model id: the quantized model", modelDirectory)
+      .option("--source <dir>", "the float model it was made of", modelDirectory)
       .option(
         "--require <loader>",
         `fail also if this one refuses for want of support: ${loaderNames.join(", ")}; may be repeated`,
@@ -74,7 +77,7 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
   const { source, require: required = [], threads } = command.opts<VerifyFlags>();
   const check = checkLoaders(model);
   using device = openDevice(threads === undefined ? {} : { threads });
-  const own = judgeOwn(model, device);
+  const own = await judgeOwn(model, device);
   const comparison =
     source === undefined || own.outcome === "refuses"
       ? undefined
@@ -89,20 +92,32 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
 }
 
 /** This program needs no simulation. */
-function judgeOwn(model: string, device: Device): Verdict {
-  const identity = { loader: "nibble", title: `Nibble ${version}` };
+async function judgeOwn(model: string, device: Device): Promise<Verdict> {
+  const finding = await firstFinding(model, device);
+  return {
+    ...{ loader: "nibble", title: `Nibble ${version}` },
+    outcome: finding === undefined ? "accepts" : "refuses",
+    findings: finding === undefined ? [] : [finding],
+  };
+}
+
+async function firstFinding(
+  model: string,
+  device: Device,
+): Promise<Verdict["findings"][number] | undefined> {
   try {
     loadEveryBlock(model, device);
-    return { ...identity, outcome: "accepts", findings: [] };
+    const violations = (await findNonFinite(model, device)).map(
+      ({ name, count }) => `${name} holds ${plural(count, "value")} that are NaN or infinite`,
+    );
+    const reason = "weights, scales and biases have to be finite numbers";
+    return violations.length === 0
+      ? undefined
+      : { id: "finite", kind: "defect", reason, violations };
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;
     const kind = error.code === "CHECKPOINT_UNSUPPORTED" ? "limit" : "defect";
-    const finding = { id: "loads", kind, reason: "has to load" } as const;
-    return {
-      ...identity,
-      outcome: "refuses",
-      findings: [{ ...finding, violations: [error.message] }],
-    };
+    return { id: "loads", kind, reason: "has to load", violations: [error.message] };
   }
 }
 

@@ -13,7 +13,7 @@ type D = NativeDevice;
 type T = NativeTensor;
 type Optional = NativeTensor | null;
 /** bits, symmetric, keepsPositiveRange, scale dtype */
-export type NativeGrid = readonly [number, boolean, boolean, DType];
+export type NativeGrid = readonly [number, boolean, boolean, DType, boolean];
 
 export type Native = {
   openDevice(threads: number, isa: string): D;
@@ -75,7 +75,12 @@ export type Native = {
   accumulateGram(d: D, x: T, gram: T): void;
   finishHessian(d: D, gram: T, scale: number, diagonal: T): void;
   inverseCholesky(d: D, hessian: T, damping: number, factor: T, status: T): void;
-  findGrid(...args: [D, w: T, ...NativeGrid, groupSize: number, scales: T, zeros: T]): void;
+  findGrid(
+    ...args: [
+      ...[D, w: T, ...NativeGrid, groupSize: number],
+      ...[importance: Optional, scales: T, zeros: T],
+    ]
+  ): void;
   roundToGrid(
     ...args: [d: D, w: T, columnGroup: T, bits: number, scales: T, zeros: T, codes: T]
   ): void;
@@ -83,7 +88,7 @@ export type Native = {
     ...args: [
       ...[d: D, w: T, factor: T, begin: number, end: number, columnGroup: T],
       ...NativeGrid,
-      ...[range: number, scales: T, zeros: T, codes: T, error: T],
+      ...[range: number, importance: Optional, scales: T, zeros: T, codes: T, error: T],
     ]
   ): void;
   trailingUpdate(d: D, w: T, error: T, factor: T, begin: number): void;

@@ -39,7 +39,7 @@ const foreign: Readonly<Record<string, string>> = {
 /**
  * Assigns every tensor of an adapter.
  *
- * @param entries  of adapter_model.safetensors
+ * @param entries  of the adapter file
  * @param shapes   of the model's tensors
  * @throws QuantizeError QUANTIZE_ADAPTER or QUANTIZE_ADAPTER_KIND naming the tensor that is unknown, missing or of
  *   another shape, or the module that lacks its tensors

@@ -1,15 +1,17 @@
 // A LoRA adapter merged into a model's weights as they are read: W + s·B·A in f32, rounded once to the dtype that W is
 // stored as. See Hu et al., LoRA (arXiv:2106.09685), and the PEFT library for the files.
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type Device, type F32, type FloatTensor, MappedFile, ops } from "../kernels/index.ts";
 import {
   type JsonObject,
   openModel,
   readJsonFile,
   readSafetensorsHeader,
+  readTorchFile,
   shown,
   type TensorEntry,
+  type TensorFile,
   type WeightOverlay,
 } from "../runtime/index.ts";
 import { parseAdapterConfig } from "./adapter-config.ts";
@@ -21,7 +23,6 @@ import {
 } from "./adapter-tensors.ts";
 import { QuantizeError } from "./errors.ts";
 
-const weightsName = "adapter_model.safetensors";
 const dtypes: Readonly<Record<string, FloatTensor["dtype"]>> = {
   F32: "f32",
   F16: "f16",
@@ -35,11 +36,11 @@ export class Adapter implements WeightOverlay, Disposable {
   readonly #file: MappedFile;
   readonly #tensors: AdapterTensors;
 
-  constructor(dir: string, device: Device, tensors: AdapterTensors) {
-    this.dir = dir;
+  constructor(file: string, device: Device, tensors: AdapterTensors) {
+    this.dir = dirname(file);
     this.#device = device;
     this.#tensors = tensors;
-    this.#file = new MappedFile(join(dir, weightsName));
+    this.#file = new MappedFile(file);
   }
 
   /** Full names of the tensors it changes. */
@@ -116,7 +117,7 @@ export class Adapter implements WeightOverlay, Disposable {
 /**
  * Opens a LoRA adapter that PEFT saved, and checks that all of it can be merged into a model.
  *
- * @param dir     directory with adapter_config.json and adapter_model.safetensors
+ * @param dir     directory with adapter_config.json and adapter_model.safetensors, or else adapter_model.bin
  * @param source  directory of the float model
  * @returns an overlay for openModel, to be disposed after the model
  * @throws QuantizeError QUANTIZE_ADAPTER for what is broken or does not fit the model, QUANTIZE_ADAPTER_KIND for what
@@ -136,10 +137,10 @@ export async function openAdapter(dir: string, source: string, device: Device): 
     );
   }
   const shapes = model.tensorShapes();
-  const file = weightsFile(directory);
-  const tensors = assignTensors(readSafetensorsHeader(file).tensors, shapes, config);
-  requireComplete(tensors, { shapes, config, file });
-  const adapter = new Adapter(directory, device, tensors);
+  const file = readWeights(directory);
+  const tensors = assignTensors(file.tensors, shapes, config);
+  requireComplete(tensors, { shapes, config, file: file.path });
+  const adapter = new Adapter(file.path, device, tensors);
   try {
     await adapter.requireFinite();
     return adapter;
@@ -149,14 +150,11 @@ export async function openAdapter(dir: string, source: string, device: Device): 
   }
 }
 
-function weightsFile(dir: string): string {
-  const file = join(dir, weightsName);
-  if (!existsSync(file) && existsSync(join(dir, "adapter_model.bin"))) {
-    throw new QuantizeError(
-      "QUANTIZE_ADAPTER_KIND",
-      `${join(dir, "adapter_model.bin")}: is a PyTorch pickle, which can run code when read; convert it to ` +
-        `${weightsName} (save_pretrained of PEFT 0.7 or later does so)`,
-    );
-  }
-  return file;
+/** PEFT saves safetensors since 0.7, and a PyTorch file before. */
+function readWeights(dir: string): TensorFile {
+  const current = join(dir, "adapter_model.safetensors");
+  const old = join(dir, "adapter_model.bin");
+  return !existsSync(current) && existsSync(old)
+    ? readTorchFile(old)
+    : readSafetensorsHeader(current);
 }

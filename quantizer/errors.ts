@@ -1,3 +1,5 @@
+import { CheckpointError } from "../runtime/index.ts";
+
 export type RecipeErrorCode = "RECIPE_OPTION";
 
 /** An option of a recipe is wrong. The message names it. */
@@ -20,7 +22,11 @@ export type QuantizeErrorCode =
   /** An adapter of a kind that cannot be merged. */
   | "QUANTIZE_ADAPTER_KIND"
   | "QUANTIZE_OUTPUT"
+  /** Another run writes to the output directory. */
+  | "QUANTIZE_IN_USE"
   | "QUANTIZE_RESUME"
+  /** The memory allowed is too little for the model. */
+  | "QUANTIZE_MEMORY"
   | "QUANTIZE_NOT_FINITE"
   | "QUANTIZE_OVERFLOW";
 
@@ -35,4 +41,10 @@ export class QuantizeError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** Whether the same call may succeed later, so that what it did is worth keeping. */
+export function mayGoAway(error: unknown): boolean {
+  if (error instanceof CheckpointError) return error.code !== "CHECKPOINT_CHANGED";
+  return !(error instanceof QuantizeError);
 }

@@ -1,13 +1,28 @@
 export { type Adapter, openAdapter } from "./adapter.ts";
+export {
+  type ConversionTarget,
+  type ConvertOptions,
+  type ConvertReport,
+  convertModel,
+  floatDtypes,
+} from "./convert.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
+export {
+  activationBudget,
+  type CalibrationExtent,
+  calibrationExtent,
+  peakBytes,
+} from "./memory.ts";
 export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
 export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
+export { planQuantization, type QuantizationPlan } from "./plan.ts";
 export type { QuantizeProgress } from "./progress.ts";
 export {
   compatModes,
   defaultRecipe,
+  grids,
   groupSizes,
   orders,
   parseRecipe,

@@ -15,6 +15,7 @@ import {
 import { basename, join, resolve } from "node:path";
 import type { Checkpoint } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
+import { type Recorded, requireSame } from "./journal-differences.ts";
 import type { Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport } from "./report.ts";
 
@@ -48,17 +49,25 @@ export function fingerprintOf(
   checkpoint: Checkpoint,
   recipe: Recipe,
   segments: readonly Int32Array[],
-  options: { readonly version: string; readonly adapter?: string | undefined },
+  options: {
+    readonly version: string;
+    readonly adapter?: string | undefined;
+    readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
+  },
 ): Fingerprint {
   const hash = createHash("sha256");
-  for (const ids of segments) hash.update(`${ids.length} `).update(ids);
+  for (const [i, ids] of segments.entries()) {
+    hash.update(`${ids.length} `).update(ids);
+    const mask = options.masks?.[i];
+    if (mask !== undefined) hash.update("mask").update(mask);
+  }
   return {
     program: options.version,
     source: checkpoint.dir,
     "source files": `${checkpoint.weightFiles.map(describeFile)} ${JSON.stringify(checkpoint.config)}`,
     recipe: JSON.stringify(recipe),
     "calibration data": hash.digest("hex"),
-    adapter: options.adapter === undefined ? "" : describeFiles(options.adapter),
+    adapter: options.adapter === undefined ? "" : describeAdapter(options.adapter),
   };
 }
 
@@ -67,21 +76,26 @@ function describeFile(path: string): string {
   return `${basename(path)} ${size} ${mtimeMs}`;
 }
 
-function describeFiles(dir: string): string {
-  const names = readdirSync(dir).sort();
-  return [resolve(dir), ...names.map((name) => describeFile(join(dir, name)))].join(", ");
+/** Its own files only: a trainer may go on writing checkpoints beside them, or this run its result. */
+function describeAdapter(dir: string): string {
+  const names = readdirSync(dir).filter((name) => /^adapter_(config|model)\./.test(name));
+  return [resolve(dir), ...names.sort().map((name) => describeFile(join(dir, name)))].join(", ");
 }
 
-function parseLine(line: string, dir: string): unknown {
+function parseLine(line: string, dir: string): object {
+  let value: unknown;
+  let cause: unknown;
   try {
-    return JSON.parse(line);
-  } catch (cause) {
-    throw new QuantizeError(
-      "QUANTIZE_RESUME",
-      `${join(dir, fileName)} is damaged; start over with --restart, or choose another directory`,
-      { cause },
-    );
+    value = JSON.parse(line);
+  } catch (error) {
+    cause = error;
   }
+  if (typeof value === "object" && value !== null) return value;
+  throw new QuantizeError(
+    "QUANTIZE_RESUME",
+    `${join(dir, fileName)} is damaged; start over with --restart, or choose another directory`,
+    { cause },
+  );
 }
 
 /** An append-only file: a fingerprint, then one line per completed piece. */
@@ -119,17 +133,8 @@ export class Journal implements Disposable {
     const lines = complete.split("\n").slice(0, -1);
     const [first, ...rest] = lines;
     if (first === undefined || rest.length === 0) return undefined;
-    const recorded = parseLine(first, dir) as Partial<Fingerprint>;
-    const differing = (Object.keys(fingerprint) as (keyof Fingerprint)[]).filter(
-      (part) => recorded[part] !== fingerprint[part],
-    );
-    if (differing.length > 0) {
-      throw new QuantizeError(
-        "QUANTIZE_RESUME",
-        `${dir}: an interrupted run is waiting there, made with another ${differing.join(" and another ")}; ` +
-          "repeat its command to continue it, start over with --restart, or choose another directory",
-      );
-    }
+    const recorded = parseLine(first, dir) as Recorded;
+    requireSame(dir, recorded, fingerprint);
     const entries = rest.map((line) => parseLine(line, dir) as JournalEntry);
     truncateSync(path, Buffer.byteLength(complete));
     return new Journal(

@@ -14,7 +14,7 @@ import {
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { requireFinite } from "./measure.ts";
-import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import { OutputDirectory } from "./output-directory.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
 
@@ -59,20 +59,16 @@ export async function mergeModel(options: MergeOptions): Promise<MergeReport> {
   using model = openModel(source, device, { overlay });
   const plan = planShards(tensorSpecs(model), options.maxShardBytes);
   const output = resolve(options.output);
-  const created = prepareDirectory(output, source, { mayBeFull: false, keepsPartials: false });
-  try {
-    using writer = createCheckpointWriter(output, plan, new Map());
-    await writeTensors(model, writer, options);
-    const files = finish(model, writer, output);
-    return {
-      ...{ source, adapter: options.adapter, changed: overlay.names, files },
-      tensorBytes: totalTensorBytes(plan),
-      seconds: (performance.now() - started) / 1000,
-    };
-  } catch (error) {
-    removeCreated(output, created);
-    throw error;
-  }
+  using directory = new OutputDirectory(output, source);
+  directory.prepare({ mayBeFull: undefined, keepsPartials: false });
+  using writer = createCheckpointWriter(output, plan, new Map());
+  await writeTensors(model, writer, options);
+  const files = finish(model, writer, output);
+  return {
+    ...{ source, adapter: options.adapter, changed: overlay.names, files },
+    tensorBytes: totalTensorBytes(plan),
+    seconds: (performance.now() - started) / 1000,
+  };
 }
 
 function tensorSpecs(model: Model): readonly TensorSpec[] {

@@ -17,11 +17,13 @@ import {
   totalTensorBytes,
   writeFileAtomic,
 } from "../runtime/index.ts";
+import { mayGoAway } from "./errors.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
-import { prepareDirectory, removeCreated } from "./output-directory.ts";
+import { OutputDirectory } from "./output-directory.ts";
 import { bytesOf, publish, rowParts } from "./publish.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
+import { reportMarkdown } from "./report-markdown.ts";
 
 /** Extents of the linears of a model by their full names, such as transformer.h.0.attn.c_attn. */
 export type LinearExtents = ReadonlyMap<string, Pick<Linear, "inFeatures" | "outFeatures">>;
@@ -69,15 +71,15 @@ export class Output implements Disposable {
   readonly #writer: CheckpointWriter;
   readonly #planned: ReadonlySet<string>;
   readonly #files: ReadonlySet<string>;
-  readonly #created: string | undefined;
+  readonly #directory: OutputDirectory;
   readonly #journal: Journal | undefined;
   #committed = 0;
   #isSuspended = false;
   #finished = false;
 
   /**
-   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, in use or not writable;
-   *   QUANTIZE_RESUME if another run was interrupted there
+   * @throws QuantizeError QUANTIZE_OUTPUT if the directory is the source, inside it, not empty or not writable;
+   *   QUANTIZE_IN_USE if another run writes there; QUANTIZE_RESUME if another run was interrupted there
    */
   constructor(dir: string, source: string, entries: readonly TensorSpec[], options: OutputOptions) {
     this.dir = resolve(dir);
@@ -85,26 +87,30 @@ export class Output implements Disposable {
     this.#planned = new Set(entries.map(({ name }) => name));
     this.#files = new Set(plan.map(({ file }) => file));
     this.tensorBytes = totalTensorBytes(plan);
-    const isWaiting = hasInterruptedRun(this.dir);
-    const { fingerprint, onExisting } = options;
-    const resumed =
-      isWaiting && onExisting === "resume" ? Journal.resume(this.dir, fingerprint) : undefined;
-    this.#created = prepareDirectory(this.dir, source, {
-      mayBeFull: options.overwrite || (isWaiting && onExisting !== "refuse"),
-      keepsPartials: resumed !== undefined,
-    });
+    this.#directory = new OutputDirectory(this.dir, source);
     try {
-      // The journal goes first: a directory with partial files and without one would belong to nobody.
-      const isKept = onExisting !== "refuse";
-      this.#journal = resumed ?? (isKept ? Journal.start(this.dir, fingerprint) : undefined);
-      const resume = resumed !== undefined;
+      this.#journal = this.#openJournal(options);
+      const resume = this.#journal !== undefined && !this.#journal.isEmpty;
       this.#writer = createCheckpointWriter(this.dir, plan, new Map(), { resume });
     } catch (error) {
       if (this.#journal?.isEmpty) this.#journal.remove();
       else this.#journal?.[Symbol.dispose]();
-      removeCreated(this.dir, this.#created);
+      this.#directory[Symbol.dispose]();
       throw error;
     }
+  }
+
+  // A new journal goes first: a directory with partial files and without one would belong to nobody.
+  #openJournal({ overwrite, onExisting, fingerprint }: OutputOptions): Journal | undefined {
+    const isWaiting = hasInterruptedRun(this.dir);
+    const resumed =
+      isWaiting && onExisting === "resume" ? Journal.resume(this.dir, fingerprint) : undefined;
+    this.#directory.prepare({
+      mayBeFull: overwrite || (isWaiting && onExisting !== "refuse"),
+      keepsPartials: resumed !== undefined,
+    });
+    if (resumed !== undefined || onExisting === "refuse") return resumed;
+    return Journal.start(this.dir, fingerprint);
   }
 
   /** Pieces of work that an interrupted run had completed. */
@@ -167,15 +173,25 @@ export class Output implements Disposable {
     if (overflowed + flushed > 0) this.conversions.push({ name, overflowed, flushed });
   }
 
-  /** Makes the result visible, whole or not at all. */
+  /**
+   * Makes the result visible, whole or not at all.
+   *
+   * @param linearTable  the report's linears, from `linearsArrow`
+   */
   finish(
     model: Model,
-    recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
+    linearTable: Uint8Array,
   ): QuantizationReport {
     const complete = publish(this.#writer, this.dir, () => {
       this.#removeOldWeights();
-      return this.#writeSmallFiles(model, recipe, report);
+      try {
+        return this.#writeSmallFiles(model, report, linearTable);
+      } catch (error) {
+        // Hours of work are not lost for want of room for a config.
+        if (mayGoAway(error)) this.suspend();
+        throw error;
+      }
     });
     this.#finished = true;
     this.#journal?.remove();
@@ -184,9 +200,10 @@ export class Output implements Disposable {
 
   #writeSmallFiles(
     model: Model,
-    recipe: Recipe,
     report: Omit<QuantizationReport, "files">,
+    linearTable: Uint8Array,
   ): QuantizationReport {
+    const { recipe } = report;
     const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
     const quantization = quantizationConfigJson(quantizationOf(recipe), {
       version: report.nibble,
@@ -202,6 +219,8 @@ export class Output implements Disposable {
     writeFileAtomic(join(this.dir, "config.json"), json(config));
     writeFileAtomic(join(this.dir, "quantize_config.json"), json(quantization));
     writeFileAtomic(join(this.dir, "report.json"), json(complete));
+    writeFileAtomic(join(this.dir, "report.arrow"), linearTable);
+    writeFileAtomic(join(this.dir, "report.md"), reportMarkdown(complete));
     return complete;
   }
 
@@ -217,10 +236,10 @@ export class Output implements Disposable {
     if (this.#isSuspended && !this.#finished) {
       this.#writer.suspend();
       this.#journal?.[Symbol.dispose]();
-      return;
+    } else {
+      this.#writer[Symbol.dispose]();
+      this.#journal?.remove();
     }
-    this.#writer[Symbol.dispose]();
-    this.#journal?.remove();
-    if (!this.#finished) removeCreated(this.dir, this.#created);
+    this.#directory[Symbol.dispose]();
   }
 }

@@ -12,17 +12,20 @@ import {
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
-import { QuantizeError } from "./errors.ts";
+import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import { fingerprintOf } from "./journal.ts";
 import { measure, requireFinite } from "./measure.ts";
+import { activationBudget, calibrationExtent, memoryNeed, peakBytes } from "./memory.ts";
 import { type MethodResult, methods, type Solver } from "./methods/index.ts";
 import { bitsPerWeight, type LinearExtents, Output, quantizedEntries } from "./output.ts";
+import { PhaseTimes } from "./phases.ts";
 import type { QuantizeProgress } from "./progress.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
 import type { LinearReport, QuantizationReport } from "./report.ts";
+import { linearsArrow } from "./report-arrow.ts";
 import { restoreLinear } from "./restore.ts";
-import { checkSource } from "./source.ts";
+import { checkSource, linearExtents } from "./source.ts";
 
 export type QuantizeOptions = {
   /** Directory of the float model. */
@@ -33,11 +36,20 @@ export type QuantizeOptions = {
   readonly output: string;
   /** Calibration tokens, never padded. */
   readonly segments: readonly Int32Array[];
+  /** Which tokens of each segment the Hessians are made of, 1 or 0; undefined where all are. All run through the model. */
+  readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
   readonly recipe: Recipe;
   readonly device: Device;
   /** Of this program, for the result's metadata. */
   readonly version: string;
+  /** How the run was started, for the report. */
+  readonly command?: string;
   readonly overwrite?: boolean;
+  /**
+   * Resident memory for the whole program; hidden states beyond it go to a temporary file in the output directory. With
+   * `isRequired`, a run that cannot keep to it is refused. Without `memory`, all stay in memory. No result depends on it.
+   */
+  readonly memory?: { readonly bytes: number; readonly isRequired: boolean } | undefined;
   /**
    * Whether an interrupted run of the same kind is continued ("resume"), or forgotten ("restart"), and whether this one can be
    * ("refuse": it cannot, and leaves nothing behind). Default: "resume".
@@ -63,7 +75,8 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       ? undefined
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
-  checkSource(model, segments, recipe);
+  checkSource(model, options);
+  const budgetBytes = activationRoom(options, model);
   requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -73,36 +86,47 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     onExisting: options.onExisting ?? "resume",
     fingerprint: fingerprintOf(model.checkpoint, recipe, segments, options),
   });
+  const phases = new PhaseTimes();
   if (output.resumed > 0) options.onResume?.(output.resumed);
-  const run = new Run(options, model, output);
+  const run = new Run(options, { model, output, phases, budgetBytes });
   const reports = await run.complete(linears);
-  const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
-  return output.finish(model, recipe, {
+  const { tokens } = calibrationExtent(segments);
+  const report = {
     nibble: options.version,
+    ...(options.command === undefined ? {} : { command: options.command }),
     source: options.source,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     recipe,
-    calibration: { segments: segments.length, tokens },
+    calibration: { segments: segments.length, tokens, counted: countedTokens(options) },
     linears: reports,
     unused: unusedTensors(model),
     conversions: output.conversions,
     bitsPerWeight: bitsPerWeight(entries, linears),
     tensorBytes: output.tensorBytes,
+    spilledBytes: run.spilledBytes,
+    phases: phases.seconds,
     seconds: (performance.now() - started) / 1000,
-  });
+  };
+  return output.finish(model, report, await linearsArrow(reports));
 }
 
-/** Read without an adapter: extents need no merged weights. */
-function linearExtents(source: string, device: Device): LinearExtents {
-  using model = openModel(source, device);
-  const extents = new Map<string, Linear>();
-  for (let i = 0; i < model.shape.layers; i++) {
-    using block = model.loadBlock(i);
-    for (const name of block.stages.flatMap(({ linears }) => linears)) {
-      extents.set(`${block.name}.${name}`, block.linear(name));
-    }
-  }
-  return extents;
+function countedTokens({ segments, masks }: QuantizeOptions): number {
+  const ones = (mask: Uint8Array) => mask.reduce((sum, counts) => sum + (counts === 0 ? 0 : 1), 0);
+  return segments.reduce((sum, ids, i) => {
+    const mask = masks?.[i];
+    return sum + (mask === undefined ? ids.length : ones(mask));
+  }, 0);
+}
+
+/** Bytes of hidden states that may stay in memory; undefined for all. */
+function activationRoom(
+  { memory, recipe, segments }: QuantizeOptions,
+  model: Model,
+): number | undefined {
+  if (memory === undefined || segments.length === 0) return undefined;
+  const need = memoryNeed(model, recipe, calibrationExtent(segments));
+  const limit = memory.isRequired ? memory.bytes : Math.max(memory.bytes, peakBytes(need, 0));
+  return activationBudget(need, limit);
 }
 
 /** One run's state, so that its steps read as steps. */
@@ -110,21 +134,35 @@ class Run {
   readonly #options: QuantizeOptions;
   readonly #model: Model;
   readonly #output: Output;
+  readonly #phases: PhaseTimes;
+  readonly #budgetBytes: number | undefined;
   readonly #reports: LinearReport[] = [];
+  /** The most hidden states that were on the disk. */
+  spilledBytes = 0;
 
-  constructor(options: QuantizeOptions, model: Model, output: Output) {
+  constructor(
+    options: QuantizeOptions,
+    parts: {
+      readonly model: Model;
+      readonly output: Output;
+      readonly phases: PhaseTimes;
+      readonly budgetBytes: number | undefined;
+    },
+  ) {
     this.#options = options;
-    this.#model = model;
-    this.#output = output;
+    this.#model = parts.model;
+    this.#output = parts.output;
+    this.#phases = parts.phases;
+    this.#budgetBytes = parts.budgetBytes;
   }
 
   /** Does what is left to do; what is done is kept if the cause of a failure may go away. */
   async complete(linears: LinearExtents): Promise<readonly LinearReport[]> {
     try {
-      await this.#writeOthers(linears);
+      await this.#phases.time("convert", () => this.#writeOthers(linears));
       return await this.#quantizeBlocks();
     } catch (error) {
-      if (!(error instanceof QuantizeError)) this.#output.suspend();
+      if (mayGoAway(error)) this.#output.suspend();
       throw error;
     }
   }
@@ -144,12 +182,16 @@ class Run {
   }
 
   async #quantizeBlocks(): Promise<readonly LinearReport[]> {
-    const { segments } = this.#options;
+    const { segments, masks } = this.#options;
     const { layers } = this.#model.shape;
-    using calibrated = new CalibratedBlocks(this.#model, segments);
+    await using calibrated = await this.#phases.time("forward", () =>
+      CalibratedBlocks.open(this.#model, {
+        ...{ segments, masks, budgetBytes: this.#budgetBytes, directory: this.#output.dir },
+      }),
+    );
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
-      calibrated.begin(block);
+      await this.#forward(() => calibrated.begin(block));
       const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
       const before = this.#reports.length;
       for (const [stage, { linears }] of block.stages.entries()) {
@@ -159,14 +201,23 @@ class Run {
         );
         if (recalled) this.#restoreStage(block, linears);
         else await this.#quantizeStage(block, linears, calibrated);
-        calibrated.advance(block, stage);
+        await this.#forward(() => calibrated.advance(block, stage));
       }
       if (recalled) this.#reports.push(...recalled.linears);
       else this.#output.commit(block.name, this.#reports.slice(before));
       this.#model.evict(`${block.name}.`);
       await this.#model.device.sync();
     }
+    this.spilledBytes = calibrated.spilledBytes;
     return this.#reports;
+  }
+
+  /** Waits for the device, so that the time goes where it belongs. */
+  async #forward(action: () => Promise<void>): Promise<void> {
+    await this.#phases.time("forward", async () => {
+      await action();
+      await this.#model.device.sync();
+    });
   }
 
   #restoreStage(block: Block, linears: readonly string[]): void {
@@ -187,20 +238,26 @@ class Run {
     const { inFeatures } = block.linear(first);
     const started = performance.now();
     using sum = new HessianSum(device, inFeatures);
-    let seen = false;
-    for (const x of calibrated.inputs()) {
-      this.#options.signal?.throwIfAborted();
-      sum.add(x);
-      seen = true;
-    }
     const layer = `${block.name} ${linears.join(", ")}`;
-    using hessian = seen ? await sum.finish(layer) : undefined;
+    using hessian = await this.#phases.time("hessian", async () => {
+      let seen = false;
+      for await (const x of calibrated.inputs()) {
+        this.#options.signal?.throwIfAborted();
+        sum.add(x);
+        seen = true;
+      }
+      return seen ? await sum.finish(layer) : undefined;
+    });
     const { recipe } = this.#options;
-    using solver = await methods[recipe.method].prepare(hessian, recipe);
+    using solver = await this.#phases.time("solve", () =>
+      methods[recipe.method].prepare(hessian, recipe),
+    );
     const shared = (performance.now() - started) / 1000 / linears.length;
     for (const name of linears) {
       this.#options.signal?.throwIfAborted();
-      await this.#quantizeLinear(block, name, { solver, hessian, shared });
+      await this.#phases.time("solve", () =>
+        this.#quantizeLinear(block, name, { solver, hessian, shared }),
+      );
     }
   }
 

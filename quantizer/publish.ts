@@ -5,7 +5,7 @@ import type { FloatTensor } from "../kernels/index.ts";
 import type { CheckpointWriter } from "../runtime/index.ts";
 
 /** Elements of a large tensor that are read and written together. */
-const partElements = 2 ** 24;
+export const partElements: number = 2 ** 24;
 
 /** Views of consecutive rows that together are the tensor; each is the caller's to dispose. */
 export function* rowParts(tensor: FloatTensor): Generator<FloatTensor> {

@@ -1,3 +1,4 @@
+import type { PhaseSeconds } from "./phases.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What happened to one linear. */
@@ -21,14 +22,24 @@ export type LinearReport = {
   readonly fallback: string | undefined;
 };
 
-/** What a quantization run did; written as report.json beside the checkpoint. */
+/**
+ * What a quantization run did; written beside the checkpoint as report.json, its linears also as report.arrow, and for people
+ * as report.md.
+ */
 export type QuantizationReport = {
   readonly nibble: string;
+  /** The command line that made it. */
+  readonly command?: string;
   readonly source: string;
   /** The LoRA adapter that was merged into the source's weights. */
   readonly adapter?: string;
   readonly recipe: Recipe;
-  readonly calibration: { readonly segments: number; readonly tokens: number };
+  readonly calibration: {
+    readonly segments: number;
+    readonly tokens: number;
+    /** Of these, how many the Hessians are made of. */
+    readonly counted: number;
+  };
   readonly linears: readonly LinearReport[];
   /** Tensors of the source that the model makes no use of, left out. */
   readonly unused: readonly string[];
@@ -38,6 +49,9 @@ export type QuantizationReport = {
   readonly bitsPerWeight: number;
   /** Bytes of all tensors of the checkpoint. */
   readonly tensorBytes: number;
+  /** The most bytes of hidden states that lay on the disk for want of memory. */
+  readonly spilledBytes: number;
+  readonly phases: PhaseSeconds;
   readonly seconds: number;
   readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
 };

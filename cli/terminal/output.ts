@@ -50,6 +50,17 @@ export class Output {
     this.#environment.stdout.write(`${text}\n`);
   }
 
+  /** One of several results: an object on a line of its own, for --json. */
+  line(value: object): void {
+    this.#environment.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /** A control sequence; nothing where there is no terminal. */
+  control(sequence: string): void {
+    const { stdout } = this.#environment;
+    if (stdout.isTTY === true) stdout.write(sequence);
+  }
+
   /** A piece of a streamed result. */
   stream(text: string): void {
     const { stdout } = this.#environment;

@@ -10,6 +10,8 @@ export type GridOptions = {
   readonly keepsPositiveRange: boolean;
   /** What scales are stored as: they are rounded to it before they are used */
   readonly scaleDtype: "f32" | "f16" | "bf16";
+  /** Whether a group's range is shrunk to what gives the least squared rounding error */
+  readonly minimizesError: boolean;
 };
 
 /** Where gptqBlock takes the range of a group from: `stale` is AutoGPTQ's order. */
@@ -29,19 +31,22 @@ export type RoundedWeight = {
 };
 
 function positional(grid: GridOptions): NativeGrid {
-  return [grid.bits, grid.symmetric, grid.keepsPositiveRange, grid.scaleDtype];
+  const { bits, symmetric, keepsPositiveRange, scaleDtype, minimizesError } = grid;
+  return [bits, symmetric, keepsPositiveRange, scaleDtype, minimizesError];
 }
 
 /**
  * Scales and zeros of all groups of consecutive columns.
  *
- * @param w  [out, in]
+ * @param w           [out, in]
+ * @param importance  [in], what a column's squared error counts where the grid minimizes it; by default all the same
  * @returns scales and zeros, [out, ceil(in / groupSize)]
  */
 export function findGrid(
   w: F32,
   grid: GridOptions,
   groupSize: number,
+  importance?: F32,
 ): { scales: F32; zeros: I32 } {
   const shape = [w.size(0), Math.ceil(w.size(1) / groupSize)];
   const scales = w.device.empty("f32", shape);
@@ -52,6 +57,7 @@ export function findGrid(
       w.handle,
       ...positional(grid),
       groupSize,
+      importance?.handle ?? null,
       scales.handle,
       zeros.handle,
     ),
@@ -85,7 +91,12 @@ export function gptqBlock(
   weight: RoundedWeight,
   factor: F32,
   block: { readonly begin: number; readonly end: number },
-  options: { readonly grid: GridOptions; readonly range: RangeSource },
+  options: {
+    readonly grid: GridOptions;
+    readonly range: RangeSource;
+    /** [in], see findGrid */
+    readonly importance?: F32 | undefined;
+  },
 ): F32 {
   const error = weight.w.device.empty("f32", [weight.w.size(0), block.end - block.begin]);
   call((addon) =>
@@ -98,6 +109,7 @@ export function gptqBlock(
       weight.columnGroup.handle,
       ...positional(options.grid),
       rangeSources.indexOf(options.range),
+      options.importance?.handle ?? null,
       weight.scales.handle,
       weight.zeros.handle,
       weight.codes.handle,

@@ -22,7 +22,7 @@ export const gptq: Method = {
       orderTensor?.[Symbol.dispose]();
       return roundingSolver(recipe);
     }
-    return new GptqSolver(recipe, damped, order, orderTensor);
+    return new GptqSolver(recipe, damped, { order, orderTensor, diagonal: hessian.diagonal });
   },
 };
 
@@ -34,22 +34,28 @@ function roundingSolver(recipe: Recipe): Solver {
   };
 }
 
+/** What a solver knows of a stage besides the factor. */
+type StageFacts = {
+  /** Order of processing; undefined for the stored one. */
+  readonly order: Int32Array<ArrayBuffer> | undefined;
+  readonly orderTensor: I32 | undefined;
+  /** [in], of the Hessian in stored order; outlives the solver. */
+  readonly diagonal: F32;
+};
+
 class GptqSolver implements Solver {
   readonly #recipe: Recipe;
   readonly #damped: DampedFactor;
   readonly #order: Int32Array<ArrayBuffer> | undefined;
   readonly #orderTensor: I32 | undefined;
+  readonly #diagonal: F32;
 
-  constructor(
-    recipe: Recipe,
-    damped: DampedFactor,
-    order: Int32Array<ArrayBuffer> | undefined,
-    orderTensor: I32 | undefined,
-  ) {
+  constructor(recipe: Recipe, damped: DampedFactor, stage: StageFacts) {
     this.#recipe = recipe;
     this.#damped = damped;
-    this.#order = order;
-    this.#orderTensor = orderTensor;
+    this.#order = stage.order;
+    this.#orderTensor = stage.orderTensor;
+    this.#diagonal = stage.diagonal;
   }
 
   quantize(weight: F32): MethodResult {
@@ -92,6 +98,7 @@ class GptqSolver implements Solver {
       weight,
       gridOf(this.#recipe),
       groupSize === -1 ? weight.size(1) : groupSize,
+      this.#diagonal,
     );
   }
 
@@ -102,7 +109,12 @@ class GptqSolver implements Solver {
 
   #solve(weight: Parameters<typeof ops.gptqBlock>[0], given: boolean): void {
     const dynamic: RangeSource = this.#recipe.compat === "autogptq" ? "stale" : "updated";
-    const options = { grid: gridOf(this.#recipe), range: given ? ("given" as const) : dynamic };
+    using importance = this.#orderTensor && permutedVector(this.#diagonal, this.#orderTensor);
+    const options = {
+      grid: gridOf(this.#recipe),
+      range: given ? ("given" as const) : dynamic,
+      importance: importance ?? this.#diagonal,
+    };
     const { factor } = this.#damped;
     const columns = weight.w.size(1);
     for (let begin = 0; begin < columns; begin += blockColumns) {
@@ -116,6 +128,12 @@ class GptqSolver implements Solver {
     this.#damped.factor[Symbol.dispose]();
     this.#orderTensor?.[Symbol.dispose]();
   }
+}
+
+function permutedVector(vector: F32, order: I32): F32 {
+  using row = vector.reshape([1, vector.size(0)]);
+  using gathered = ops.gatherColumns(row, order);
+  return gathered.reshape([vector.size(0)]);
 }
 
 function permuted(weight: F32, order: I32): F32 {

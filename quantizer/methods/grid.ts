@@ -8,6 +8,7 @@ export function gridOf(recipe: Recipe): GridOptions {
     bits: recipe.bits,
     symmetric: recipe.symmetric,
     keepsPositiveRange: compatible,
+    minimizesError: recipe.grid === "mse",
     scaleDtype: compatible ? "f32" : recipe.dtype,
   };
 }

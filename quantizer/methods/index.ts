@@ -8,4 +8,5 @@ export type MethodName = "gptq" | "rtn";
 export const methods: Readonly<Record<MethodName, Method>> = { gptq, rtn };
 export const methodNames: readonly MethodName[] = ["gptq", "rtn"];
 
+export { gridOf } from "./grid.ts";
 export type { MethodResult, Solver } from "./method.ts";

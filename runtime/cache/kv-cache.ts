@@ -79,6 +79,17 @@ export class KvCache implements Disposable {
     state.length = length;
   }
 
+  /** Forgets the positions from `length` on. */
+  truncate(sequence: CacheSequence, length: number): void {
+    const state = this.#open.get(sequence);
+    if (state === undefined || length > state.length) {
+      throw new KernelError("KERNEL_VALUE", `a sequence cannot be cut to ${length} tokens`);
+    }
+    const kept = Math.ceil(length / this.blockSize);
+    this.#free.push(...state.blocks.splice(kept).reverse());
+    state.length = length;
+  }
+
   /** Gives the blocks back; later steps may overwrite them. */
   close(sequence: CacheSequence): void {
     const state = this.#open.get(sequence);

@@ -3,9 +3,11 @@ export type CheckpointErrorCode =
   | "CHECKPOINT_NOT_FOUND"
   /** The operating system refused to read a file that exists. */
   | "CHECKPOINT_READ"
+  /** A weight file is not the one that was opened any more. */
+  | "CHECKPOINT_CHANGED"
   /** A weight file ends before the bytes its header promises. */
   | "CHECKPOINT_TRUNCATED"
-  /** A safetensors header or a shard index breaks the format. */
+  /** A safetensors header, a PyTorch file or a shard index breaks the format. */
   | "CHECKPOINT_HEADER"
   /** A tensor is missing, or has another dtype or shape than the model needs. */
   | "CHECKPOINT_TENSOR"

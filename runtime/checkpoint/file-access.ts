@@ -30,6 +30,12 @@ export function statPath(path: string): Stats | undefined {
   }
 }
 
+/** Tells a file that was written to or replaced from what it was, without reading it; undefined when it is gone. */
+export function fileVersion(path: string): string | undefined {
+  const stats = statPath(path);
+  return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
+}
+
 /** Opens a regular file for the duration of `use`, turning operating system errors into CHECKPOINT_READ. */
 export function withFile<Result>(path: string, use: (fd: number, size: number) => Result): Result {
   const size = requireRegularFile(path);

@@ -4,7 +4,9 @@ export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
 export { dtypeBytes, type StoredDtype, type TensorSpec } from "./dtype.ts";
 export { CheckpointError, shown } from "./errors.ts";
+export { fileVersion } from "./file-access.ts";
 export { quantizedCheckpointEntries, quantizedTensorEntries } from "./gptq-layout.ts";
+export { findInHubCache, type ModelId, parseModelId } from "./hub-cache.ts";
 export { type Inspection, inspectCheckpoint } from "./inspection.ts";
 export { type JsonObject, readJsonFile } from "./json.ts";
 export {
@@ -12,14 +14,22 @@ export {
   type Finding,
   type LoaderCheck,
   loaderNames,
+  plannedTensorParallelSizes,
   type RuleKind,
   type TensorParallelSize,
   type Verdict,
 } from "./loader-rules/index.ts";
+export { readTorchFile } from "./pickle/torch-file.ts";
 export { type QuantizationConfig, readQuantizationConfig } from "./quantization-config.ts";
-export { quantizationConfigJson, quantizedConfigJson } from "./quantized-config.ts";
+export {
+  floatConfigJson,
+  quantizationConfigJson,
+  quantizedConfigJson,
+  rewrittenConfigsJson,
+} from "./quantized-config.ts";
 export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";
-export { readSafetensorsHeader, readTensorBytes, type TensorEntry } from "./safetensors.ts";
+export { readSafetensorsHeader } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";
+export { readTensorBytes, type TensorEntry, type TensorFile } from "./tensor-file.ts";
 export { type CheckpointWriter, createCheckpointWriter } from "./writer.ts";

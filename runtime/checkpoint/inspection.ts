@@ -14,8 +14,8 @@ import {
   qwenParameterCount,
   qwenTensorShapes,
 } from "./qwen-tensors.ts";
-import type { TensorEntry } from "./safetensors.ts";
 import { type Checkpoint, openCheckpoint } from "./shards.ts";
+import type { TensorEntry } from "./tensor-file.ts";
 
 export type DtypeUse = {
   readonly dtype: StoredDtype;

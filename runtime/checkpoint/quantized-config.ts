@@ -1,8 +1,10 @@
 // What is written beside quantized weights, so that AutoGPTQ, GPTQModel, transformers and vLLM all load them.
 
+import { join } from "node:path";
 import type { FloatDtypeName } from "./config.ts";
 import { CheckpointError } from "./errors.ts";
-import type { JsonObject } from "./json.ts";
+import { statPath } from "./file-access.ts";
+import { isJsonObject, type JsonObject, readJsonFile } from "./json.ts";
 import type { QuantizationConfig } from "./quantization-config.ts";
 
 export type QuantizationProvenance = {
@@ -69,14 +71,45 @@ export function quantizedConfigJson(
       "config.json: quantization_config is there already; quantize the original model instead",
     );
   }
+  return { ...floatConfigJson(source, dtype), quantization_config: quantization };
+}
+
+/** config.json of a float model: the source's with precision flags set, without quantization_config. */
+export function floatConfigJson(source: JsonObject, dtype: FloatDtypeName): JsonObject {
+  const { quantization_config: _removed, ...kept } = source;
   return {
-    ...source,
+    ...kept,
     bf16: dtype === "bfloat16",
     fp16: dtype === "float16",
-    fp32: false,
+    fp32: dtype === "float32",
     torch_dtype: dtype,
     // Newer transformers write "dtype" and would believe it over torch_dtype.
     ...("dtype" in source ? { dtype } : {}),
-    quantization_config: quantization,
   };
+}
+
+/**
+ * The configs of a quantized checkpoint that is written again, its zeros perhaps in another format: every other field stays as
+ * it is. Loaders differ in where they look, so both files get what the source has in either.
+ *
+ * @throws CheckpointError CHECKPOINT_CONFIG for a file that is no JSON object
+ */
+export function rewrittenConfigsJson(
+  source: { readonly dir: string; readonly config: JsonObject },
+  format: QuantizationConfig["checkpointFormat"],
+): { readonly config: JsonObject; readonly quantization: JsonObject } {
+  const { quantization_config: embedded, ...config } = source.config;
+  const names = ["quantize_config.json", "quant_config.json"];
+  const file = names.map((name) => join(source.dir, name)).find((path) => statPath(path));
+  const separate = file === undefined ? {} : readJsonFile(file, "CHECKPOINT_CONFIG");
+  const quantization: JsonObject = {
+    ...separate,
+    ...(isJsonObject(embedded) ? embedded : {}),
+    // A null is a gap that the other file may fill.
+    ...Object.fromEntries(Object.entries(separate).filter(([, value]) => value !== null)),
+    model_file_base_name: "model",
+    checkpoint_format: format,
+    format,
+  };
+  return { config: { ...config, quantization_config: quantization }, quantization };
 }

@@ -6,7 +6,6 @@ import { resolve } from "node:path";
 import {
   isFileSize,
   isStoredDtype,
-  type StoredDtype,
   supportedDtypes,
   type TensorSpec,
   tensorBytes,
@@ -14,23 +13,7 @@ import {
 import { CheckpointError, shown } from "./errors.ts";
 import { readExactly, refuseLfsPointer, withFile } from "./file-access.ts";
 import { decodeUtf8, isJsonObject, type JsonValue, parseJsonObject } from "./json.ts";
-
-export type TensorEntry = {
-  readonly name: string;
-  readonly dtype: StoredDtype;
-  readonly shape: readonly number[];
-  /** Absolute path. */
-  readonly file: string;
-  /** Byte offsets in the file, not in its data section. Nothing promises that `begin` is aligned to the dtype. */
-  readonly begin: number;
-  readonly end: number;
-};
-
-export type SafetensorsFile = {
-  readonly path: string;
-  readonly metadata: ReadonlyMap<string, string>;
-  readonly tensors: ReadonlyMap<string, TensorEntry>;
-};
+import type { TensorEntry, TensorFile } from "./tensor-file.ts";
 
 export type EncodedHeader = {
   /** Length prefix and JSON, padded with spaces so that tensor data starts 8-aligned. */
@@ -51,7 +34,7 @@ const metadataKey = "__metadata__";
  * @throws CheckpointError CHECKPOINT_NOT_FOUND, CHECKPOINT_READ, CHECKPOINT_LFS_POINTER, CHECKPOINT_TRUNCATED,
  *   CHECKPOINT_HEADER for a broken header, CHECKPOINT_UNSUPPORTED for a dtype outside StoredDtype
  */
-export function readSafetensorsHeader(path: string): SafetensorsFile {
+export function readSafetensorsHeader(path: string): TensorFile {
   const file = resolve(path);
   const { text, dataBegin, fileBytes } = readHeaderText(file);
   const header = parseJsonObject(text, file, "CHECKPOINT_HEADER");
@@ -63,21 +46,6 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
   }
   requireGapless([...tensors.values()], { file, dataBegin, fileBytes });
   return { path: file, metadata, tensors };
-}
-
-/** Reads one tensor whole: for small tensors and tests; large ones are memory-mapped elsewhere. */
-export function readTensorBytes(entry: TensorEntry): Uint8Array {
-  return withFile(entry.file, (fd, size) => {
-    if (entry.end > size) {
-      throw new CheckpointError(
-        "CHECKPOINT_TRUNCATED",
-        `${entry.file}: tensor ${shown(entry.name)} ends at byte ${entry.end} but the file has ${size}; was it replaced while in use?`,
-      );
-    }
-    const bytes = new Uint8Array(entry.end - entry.begin);
-    readExactly(fd, bytes, entry.begin, entry.file);
-    return bytes;
-  });
 }
 
 /**

@@ -7,7 +7,9 @@ import type { StoredDtype } from "./dtype.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { statPath, unlistable } from "./file-access.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "./json.ts";
-import { readSafetensorsHeader, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+import { readTorchFile } from "./pickle/torch-file.ts";
+import { readSafetensorsHeader } from "./safetensors.ts";
+import type { TensorEntry, TensorFile } from "./tensor-file.ts";
 
 export type Checkpoint = {
   /** Absolute path. */
@@ -28,13 +30,18 @@ export type TensorExpectation = {
 
 type Weights = Pick<Checkpoint, "tensors" | "metadata" | "weightFiles">;
 
+/** How weight files of one kind are named and read. */
+type Format = { readonly suffix: string; readonly read: (path: string) => TensorFile };
+
+const safetensors: Format = { suffix: ".safetensors", read: readSafetensorsHeader };
+const torch: Format = { suffix: ".bin", read: readTorchFile };
+
 /**
  * Opens a model directory: config.json and all tensor headers, no tensor data. With a shard index, the index alone
- * says which tensors there are.
+ * says which tensors there are. PyTorch files are read where there are no safetensors.
  *
  * @throws CheckpointError CHECKPOINT_NOT_FOUND if the directory, config.json or the weights are missing,
- *   CHECKPOINT_UNSUPPORTED if there are only PyTorch pickles, CHECKPOINT_HEADER if index and shards disagree,
- *   and everything `readSafetensorsHeader` throws
+ *   CHECKPOINT_HEADER if index and shards disagree, and everything `readSafetensorsHeader` and `readTorchFile` throw
  */
 export function openCheckpoint(dir: string): Checkpoint {
   const absolute = resolve(dir);
@@ -48,13 +55,18 @@ export function openCheckpoint(dir: string): Checkpoint {
   }
   const names = listNames(absolute);
   if (!names.includes("config.json")) {
-    throw new CheckpointError(
-      "CHECKPOINT_NOT_FOUND",
-      `${absolute}: config.json is missing; this is not a model directory`,
-    );
+    const problem = names.some(isPartial)
+      ? "the run that writes this model has not finished; wait for it, or repeat its command"
+      : "config.json is missing; this is not a model directory";
+    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${absolute}: ${problem}`);
   }
   const config = readJsonFile(join(absolute, "config.json"), "CHECKPOINT_CONFIG");
   return { dir: absolute, config, ...openWeights(absolute, names) };
+}
+
+/** Reads one of a checkpoint's `weightFiles` again. */
+export function readWeightFile(path: string): TensorFile {
+  return (path.endsWith(torch.suffix) ? torch : safetensors).read(path);
 }
 
 /**
@@ -102,15 +114,28 @@ function listNames(dir: string): readonly string[] {
 
 /** The order in which loaders of Qwen and AutoGPTQ checkpoints look: current names first, old ones after. */
 function openWeights(dir: string, names: readonly string[]): Weights {
-  const has = (name: string) => names.includes(name);
-  if (has("model.safetensors.index.json")) return openIndexed(dir, "model.safetensors.index.json");
-  if (has("model.safetensors")) return openSingle(dir, "model.safetensors");
+  const current = openNamed(dir, names, { base: "model", format: safetensors });
+  if (current !== undefined) return current;
   const index = onlyMatch(dir, names, /^gptq_model-.*\.safetensors\.index\.json$/);
-  if (index !== undefined) return openIndexed(dir, index);
+  if (index !== undefined) return openIndexed(dir, index, safetensors);
   const single = onlyMatch(dir, names, /^gptq_model-.*\.safetensors$/);
-  if (single !== undefined) return openSingle(dir, single);
-  if (has("gptq.safetensors")) return openSingle(dir, "gptq.safetensors");
+  if (single !== undefined) return openSingle(dir, single, safetensors);
+  const old =
+    openNamed(dir, names, { base: "gptq", format: safetensors }) ??
+    openNamed(dir, names, { base: "pytorch_model", format: torch });
+  if (old !== undefined) return old;
   throw missingWeights(dir, names);
+}
+
+function openNamed(
+  dir: string,
+  names: readonly string[],
+  { base, format }: { readonly base: string; readonly format: Format },
+): Weights | undefined {
+  const single = `${base}${format.suffix}`;
+  const index = `${single}.index.json`;
+  if (names.includes(index)) return openIndexed(dir, index, format);
+  return names.includes(single) ? openSingle(dir, single, format) : undefined;
 }
 
 function onlyMatch(dir: string, names: readonly string[], pattern: RegExp): string | undefined {
@@ -124,17 +149,18 @@ function onlyMatch(dir: string, names: readonly string[], pattern: RegExp): stri
   return matches[0];
 }
 
-function openSingle(dir: string, name: string): Weights {
-  const file = readSafetensorsHeader(join(dir, name));
+function openSingle(dir: string, name: string, { read }: Format): Weights {
+  const file = read(join(dir, name));
   return { tensors: file.tensors, metadata: file.metadata, weightFiles: [file.path] };
 }
 
-function openIndexed(dir: string, indexName: string): Weights {
+function openIndexed(dir: string, indexName: string, format: Format): Weights {
   const indexPath = join(dir, indexName);
-  const weightMap = readWeightMap(indexPath);
-  const files = new Map<string, SafetensorsFile>();
+  const weightMap = readWeightMap(indexPath, format);
+  const files = new Map<string, TensorFile>();
   for (const shard of [...new Set(weightMap.values())].sort()) {
-    files.set(shard, openShard(dir, shard, indexPath));
+    requireShard(dir, shard, indexPath);
+    files.set(shard, format.read(join(dir, shard)));
   }
   const tensors = new Map<string, TensorEntry>();
   for (const [name, shard] of weightMap) {
@@ -151,7 +177,7 @@ function openIndexed(dir: string, indexName: string): Weights {
   return { tensors, metadata, weightFiles: [...files.values()].map((file) => file.path) };
 }
 
-function readWeightMap(indexPath: string): ReadonlyMap<string, string> {
+function readWeightMap(indexPath: string, { suffix }: Format): ReadonlyMap<string, string> {
   const { weight_map: weightMap } = readJsonFile(indexPath, "CHECKPOINT_HEADER");
   if (!isJsonObject(weightMap) || Object.keys(weightMap).length === 0) {
     throw new CheckpointError(
@@ -161,10 +187,10 @@ function readWeightMap(indexPath: string): ReadonlyMap<string, string> {
   }
   const map = new Map<string, string>();
   for (const [name, shard] of Object.entries(weightMap)) {
-    if (typeof shard !== "string" || !isPlainFileName(shard)) {
+    if (typeof shard !== "string" || !isPlainFileName(shard, suffix)) {
       throw new CheckpointError(
         "CHECKPOINT_HEADER",
-        `${indexPath}: weight_map[${shown(name)}] must be a *.safetensors file name in the same directory, got ${shown(shard)}`,
+        `${indexPath}: weight_map[${shown(name)}] must be a *${suffix} file name in the same directory, got ${shown(shard)}`,
       );
     }
     map.set(name, shard);
@@ -173,40 +199,41 @@ function readWeightMap(indexPath: string): ReadonlyMap<string, string> {
 }
 
 /** An index may not make us read outside the model directory. Links are followed: the Hugging Face cache is made of them. */
-function isPlainFileName(name: string): boolean {
-  return basename(name) === name && /^[^/\\\0]+\.safetensors$/.test(name);
+function isPlainFileName(name: string, suffix: string): boolean {
+  const isPlain = basename(name) === name && /^[^/\\\0]+$/.test(name);
+  return isPlain && name.endsWith(suffix) && name !== suffix;
 }
 
-function openShard(dir: string, shard: string, indexPath: string): SafetensorsFile {
-  const path = join(dir, shard);
-  if (statPath(path) === undefined) {
-    throw new CheckpointError(
-      "CHECKPOINT_NOT_FOUND",
-      `${indexPath}: shard ${shown(shard)} does not exist; download it into ${dir}`,
-    );
-  }
-  return readSafetensorsHeader(path);
+function requireShard(dir: string, shard: string, indexPath: string): void {
+  if (statPath(join(dir, shard)) !== undefined) return;
+  throw new CheckpointError(
+    "CHECKPOINT_NOT_FOUND",
+    `${indexPath}: shard ${shown(shard)} does not exist; download it into ${dir}`,
+  );
 }
 
 function missingWeights(dir: string, names: readonly string[]): CheckpointError {
-  const pickle = names.find((name) => /^(pytorch_)?model.*\.bin$/.test(name));
-  if (pickle !== undefined) {
-    return new CheckpointError(
-      "CHECKPOINT_UNSUPPORTED",
-      `${dir}: weights are only there as a PyTorch pickle (${shown(pickle)}), which can run code when read; convert them to safetensors, or download the safetensors release`,
-    );
-  }
-  const shard = names.find((name) => /^model-\d+-of-\d+\.safetensors$/.test(name));
+  const shard = names.find((name) => /^(pytorch_)?model-\d+-of-\d+\.(safetensors|bin)$/.test(name));
   if (shard !== undefined) {
+    const index = shard.replace(/-\d+-of-\d+(\.\w+)$/, "$1.index.json");
     return new CheckpointError(
       "CHECKPOINT_NOT_FOUND",
-      `${dir}: there are shards (${shown(shard)}) but no model.safetensors.index.json; download the index too`,
+      `${dir}: there are shards (${shown(shard)}) but no ${index}; download the index too`,
+    );
+  }
+  const other = names.find((name) =>
+    /^(?!training_args|optimizer|scheduler).*\.(bin|pt|pth|ckpt)$/.test(name),
+  );
+  if (other !== undefined) {
+    return new CheckpointError(
+      "CHECKPOINT_UNSUPPORTED",
+      `${dir}: no weights under a known name, but there is ${shown(other)}; if it is a state dict of torch.save, rename it to pytorch_model.bin`,
     );
   }
   const partial = names.find(isPartial);
   const hint = partial === undefined ? "" : `; ${shown(partial)} is left from an interrupted run`;
   return new CheckpointError(
     "CHECKPOINT_NOT_FOUND",
-    `${dir}: no weights; expected model.safetensors, or model.safetensors.index.json with its shards${hint}`,
+    `${dir}: no weights; expected model.safetensors or pytorch_model.bin, or an index (*.index.json) with its shards${hint}`,
   );
 }

@@ -1,8 +1,8 @@
 // Perplexity of one or several models on the same windows and, against the first, KL divergence and top-1 agreement.
 import { type F32, type I32, ops } from "../../kernels/index.ts";
-import { KvCache } from "../cache/kv-cache.ts";
-import { forward, type Model, Step } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { EvaluationError } from "./errors.ts";
+import { type Pass, planPasses, runPasses } from "./window-passes.ts";
 import type { Window } from "./windows.ts";
 
 export type Score = {
@@ -29,13 +29,18 @@ export type Divergence = {
 export type ScoreOptions = {
   /** Rows computed together; bounds memory, changes no result. */
   readonly batchRows?: number;
-  readonly signal?: AbortSignal;
-  onProgress?(windowsDone: number, windows: number): void;
+  /** Tokens for which a model's weights are read once; bounds memory too, and changes no result either. */
+  readonly roundTokens?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** @param fraction  of the work, from 0 to 1 */
+  onProgress?(fraction: number): void;
 };
 
 /** Logit rows at a time: at a vocabulary of 152k a row takes 0.6 MB per model and kind. */
 const chunkRows = 128;
 const defaultBatchRows = 2048;
+/** Hidden states of a round: 134 MB per model at a width of 4096. */
+const defaultRoundTokens = 8192;
 
 class Tally {
   readonly losses: Float32Array[] = [];
@@ -44,7 +49,8 @@ class Tally {
 }
 
 /**
- * Scores every model on every window, window by window, so that all of them see the same positions.
+ * Scores every model on every window. Models take turns, some thousands of tokens at a time, and each goes through them block
+ * by block: of the weights, one block and the output heads are in use at a time.
  *
  * @param models  the original first
  * @throws EvaluationError EVALUATION_MISMATCH for models with different vocabularies, EVALUATION_TOO_SHORT without a window,
@@ -56,26 +62,85 @@ export async function scoreModels(
   options: ScoreOptions = {},
 ): Promise<readonly Score[]> {
   checkComparable(models, windows);
-  const length = windows[0]?.tokens.length ?? 1;
-  const perBatch = Math.max(1, Math.floor((options.batchRows ?? defaultBatchRows) / length));
   const tallies = models.map(() => new Tally());
-  for (let start = 0; start < windows.length; start += perBatch) {
-    options.signal?.throwIfAborted();
-    const batch = windows.slice(start, start + perBatch);
-    const hiddens = models.map((model) => scoredRows(model, batch));
-    const targets = Int32Array.from(
-      batch.flatMap((window) => [...window.tokens.subarray(window.firstScored)]),
-    );
-    try {
-      for (let row = 0; row < targets.length; row += chunkRows) {
-        await scoreChunk(models, hiddens, targets.slice(row, row + chunkRows), { row, tallies });
-      }
-    } finally {
-      for (const hidden of hiddens) hidden[Symbol.dispose]();
-    }
-    options.onProgress?.(start + batch.length, windows.length);
+  const work = new Work(models, windows, (fraction) => options.onProgress?.(fraction));
+  for (const round of roundsOf(windows, options.roundTokens ?? defaultRoundTokens)) {
+    await scoreRound(models, planPasses(round, options.batchRows ?? defaultBatchRows), {
+      ...{ signal: options.signal, tallies, work },
+    });
   }
   return tallies.map((tally, i) => summarize(tally, models[i]?.checkpoint.dir ?? "", i > 0));
+}
+
+function roundsOf(windows: readonly Window[], roundTokens: number): readonly (readonly Window[])[] {
+  const rounds: Window[][] = [];
+  let tokens = Number.POSITIVE_INFINITY;
+  for (const window of windows) {
+    const { length } = window.tokens;
+    if (tokens + length > roundTokens) {
+      rounds.push([]);
+      tokens = 0;
+    }
+    rounds.at(-1)?.push(window);
+    tokens += length;
+  }
+  return rounds;
+}
+
+/** How much is done: a token through a block or the output head counts one. */
+class Work {
+  readonly #all: number;
+  readonly #onProgress: (fraction: number) => void;
+  #done = 0;
+
+  constructor(
+    models: readonly Model[],
+    windows: readonly Window[],
+    onProgress: (fraction: number) => void,
+  ) {
+    const tokens = windows.reduce((sum, window) => sum + window.tokens.length, 0);
+    const scored = windows.reduce((sum, { firstScored, tokens: all }) => {
+      return sum + all.length - firstScored;
+    }, 0);
+    this.#all = models.reduce((sum, { shape }) => sum + tokens * shape.layers + scored, 0);
+    this.#onProgress = onProgress;
+  }
+
+  add(rows: number): void {
+    this.#done += rows;
+    this.#onProgress(this.#done / this.#all);
+  }
+}
+
+type Round = {
+  readonly signal: AbortSignal | undefined;
+  readonly tallies: readonly Tally[];
+  readonly work: Work;
+};
+
+async function scoreRound(
+  models: readonly Model[],
+  passes: readonly Pass[],
+  { signal, tallies, work }: Round,
+): Promise<void> {
+  const hiddens: (readonly (F32 | undefined)[])[] = [];
+  try {
+    for (const model of models) {
+      hiddens.push(await runPasses(model, passes, { signal, onRows: (rows) => work.add(rows) }));
+    }
+    for (const [i, { targets }] of passes.entries()) {
+      const ofPass = hiddens.flatMap((hidden) => hidden[i] ?? []);
+      for (let row = 0; row < targets.length; row += chunkRows) {
+        signal?.throwIfAborted();
+        const chunk = targets.slice(row, row + chunkRows);
+        await scoreChunk(models, ofPass, chunk, { row, tallies });
+        work.add(chunk.length * models.length);
+      }
+    }
+    for (const model of models) model.evict("lm_head.");
+  } finally {
+    for (const tensor of hiddens.flat()) tensor?.[Symbol.dispose]();
+  }
 }
 
 function checkComparable(models: readonly Model[], windows: readonly Window[]): void {
@@ -92,37 +157,6 @@ function checkComparable(models: readonly Model[], windows: readonly Window[]): 
       );
     }
   }
-}
-
-/** Residual stream [scored positions, width] of a batch: the rows whose next token counts. */
-function scoredRows(model: Model, batch: readonly Window[]): F32 {
-  const { device, shape } = model;
-  const tokens = batch.reduce((sum, window) => sum + window.tokens.length, 0);
-  // Nothing is decoded afterwards, so one layer's room serves all layers.
-  const blockSize = 64;
-  using cache = new KvCache(device, {
-    ...shape,
-    layers: 1,
-    blockSize,
-    tokens: tokens + batch.length * blockSize,
-  });
-  const parts = batch.map((window) => {
-    const sequence = cache.open();
-    cache.extend(sequence, window.tokens.length);
-    const ropeBase = model.ropeBase(window.tokens.length);
-    return { tokens: window.tokens, start: 0, blocks: sequence.blocks, ropeBase };
-  });
-  using step = new Step(device, parts, shape.headDim, (position) => model.queryScale(position));
-  using hidden = forward(model, step, cache);
-  let offset = 0;
-  const rows = batch.flatMap((window) => {
-    const scored = window.tokens.length - window.firstScored;
-    const first = offset + window.firstScored - 1;
-    offset += window.tokens.length;
-    return Array.from({ length: scored }, (_, i) => first + i);
-  });
-  using index = device.from("i32", Int32Array.from(rows));
-  return ops.gatherRows(hidden, index);
 }
 
 async function scoreChunk(

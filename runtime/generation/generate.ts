@@ -1,9 +1,9 @@
 // One sequence from prompt to new tokens: the prompt in chunks, then one row at a time.
 
 import { type F32, ops } from "../../kernels/index.ts";
-import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
-import { forward, type Model, Step } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { GenerationError } from "./errors.ts";
+import { PrefixCache, type Sequence } from "./prefix-cache.ts";
 import { createSampler, type SamplingOptions } from "./sampler.ts";
 import { createStopMatcher } from "./stop.ts";
 
@@ -16,6 +16,8 @@ export type GenerateRequest = {
   readonly allowed: number;
   /** Generation ends after any of these sequences; their ids are yielded like others. */
   readonly stopIds?: readonly (readonly number[])[];
+  /** Keeps keys and values for the next request; this one computes only what it does not begin with. Changes no result. */
+  readonly cache?: PrefixCache | undefined;
   /** Rows of the prompt computed together; bounds memory, changes no result. */
   readonly chunkRows?: number;
   readonly signal?: AbortSignal | undefined;
@@ -40,7 +42,8 @@ async function* run(model: Model, request: GenerateRequest): AsyncGenerator<numb
   const history = Array.from(request.prompt);
   const stops = createStopMatcher({ ids: request.stopIds ?? [] });
   const choose = createChooser(request);
-  using sequence = new Sequence(model, history.length, maxNewTokens);
+  using own = new PrefixCache();
+  const sequence = (request.cache ?? own).sequence(model, history, maxNewTokens);
   let logits = await prefill(sequence, history, request);
   for (let made = 1; ; made++) {
     const id = await choose(logits, history);
@@ -58,7 +61,7 @@ async function prefill(
   prompt: readonly number[],
   { chunkRows = defaultChunkRows, signal }: GenerateRequest,
 ): Promise<F32> {
-  let start = 0;
+  let start = sequence.length;
   for (; start + chunkRows < prompt.length; start += chunkRows) {
     signal?.throwIfAborted();
     sequence.append(prompt.slice(start, start + chunkRows));
@@ -67,52 +70,6 @@ async function prefill(
   }
   signal?.throwIfAborted();
   return sequence.advance(prompt.slice(start));
-}
-
-/** A sequence's place in a cache of its own. */
-class Sequence implements Disposable {
-  readonly device: Model["device"];
-  readonly #model: Model;
-  readonly #ropeBase: number;
-  readonly #cache: KvCache;
-  readonly #place: CacheSequence;
-
-  constructor(model: Model, promptLength: number, maxNewTokens: number) {
-    this.device = model.device;
-    this.#model = model;
-    this.#ropeBase = model.ropeBase(promptLength);
-    this.#cache = new KvCache(model.device, {
-      ...model.shape,
-      tokens: promptLength + maxNewTokens,
-    });
-    this.#place = this.#cache.open();
-  }
-
-  /** Adds tokens of which no logits are wanted. */
-  append(tokens: readonly number[]): void {
-    this.#run(tokens)[Symbol.dispose]();
-  }
-
-  /** Adds tokens; returns the logits [1, vocabulary] after the last, the caller's to dispose. */
-  advance(tokens: readonly number[]): F32 {
-    using hidden = this.#run(tokens);
-    using last = hidden.narrow(0, tokens.length - 1, 1);
-    return this.#model.logits(last);
-  }
-
-  #run(tokens: readonly number[]): F32 {
-    const start = this.#place.length;
-    this.#cache.extend(this.#place, tokens.length);
-    const part = { tokens, start, blocks: this.#place.blocks, ropeBase: this.#ropeBase };
-    using step = new Step(this.device, [part], this.#model.shape.headDim, (position) =>
-      this.#model.queryScale(position),
-    );
-    return forward(this.#model, step, this.#cache);
-  }
-
-  [Symbol.dispose](): void {
-    this.#cache[Symbol.dispose]();
-  }
 }
 
 type Choose = (logits: F32, history: ArrayLike<number>) => Promise<number>;

@@ -8,6 +8,7 @@ export {
   type TextRequest,
 } from "./generate-text.ts";
 export { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+export { PrefixCache } from "./prefix-cache.ts";
 export { createRandom } from "./random.ts";
 export {
   createSampler,

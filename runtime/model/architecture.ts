@@ -53,11 +53,27 @@ export type ModelShape = {
   readonly maxLength: number;
 };
 
+/** What attention does beyond the trained length. */
+export type LongContext = {
+  /** Whether the rotary base grows with a sequence (config.json: use_dynamic_ntk). */
+  readonly dynamicNtk: boolean;
+  /** Whether queries are scaled by the logarithm of their position (config.json: use_logn_attn). */
+  readonly logn: boolean;
+};
+
+export type OpenModelOptions = {
+  /** Must outlive the model. */
+  readonly overlay?: WeightOverlay | undefined;
+  /** In the place of what config.json says. */
+  readonly longContext?: Partial<LongContext> | undefined;
+};
+
 /** A decoder of token ids. Everything it computes is enqueued on its device. */
 export interface Model extends Disposable {
   readonly device: Device;
   readonly checkpoint: Checkpoint;
   readonly shape: ModelShape;
+  readonly longContext: LongContext;
   /** How its linears are quantized; undefined for a float checkpoint. */
   readonly quantization: QuantizationConfig | undefined;
   /** A new instance of one block, to be disposed by the caller. */
@@ -84,5 +100,5 @@ export interface Model extends Disposable {
 export type Architecture = {
   /** As in config.json's `architectures`. */
   readonly name: string;
-  load(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined): Model;
+  load(checkpoint: Checkpoint, device: Device, options: OpenModelOptions): Model;
 };

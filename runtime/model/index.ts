@@ -1,4 +1,14 @@
-export type { Block, BlockState, Model, ModelShape, Stage, StageContext } from "./architecture.ts";
+export type {
+  Block,
+  BlockState,
+  LongContext,
+  Model,
+  ModelShape,
+  OpenModelOptions,
+  Stage,
+  StageContext,
+} from "./architecture.ts";
+export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { forward, runBlock } from "./forward.ts";
 export {
   type EncodedLinear,
@@ -7,7 +17,7 @@ export {
   zeroOffsetOf,
 } from "./gptq-format.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
-export { loadEveryBlock, type OpenModelOptions, openModel } from "./load.ts";
+export { loadEveryBlock, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
 export { compareWithSource, type LinearComparison } from "./source-comparison.ts";
 export { Step, type StepPart } from "./step.ts";

@@ -9,6 +9,8 @@ export interface Linear extends Disposable {
   readonly outFeatures: number;
   /** The weight as floats [out, in], where that is how it is stored. */
   readonly weight: FloatTensor | undefined;
+  /** The weight as it is packed, where it is. */
+  readonly packed: GptqWeight | undefined;
   readonly bias: FloatTensor | undefined;
   /** x [rows, in] to a new [rows, out]. */
   apply(x: F32): F32;
@@ -20,6 +22,7 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
     inFeatures: weight.size(1),
     outFeatures: weight.size(0),
     weight,
+    packed: undefined,
     bias,
     apply: (x) => ops.linear(x, weight, bias),
     [Symbol.dispose]() {
@@ -35,6 +38,7 @@ export function gptqLinear(weight: GptqWeight, bias: FloatTensor | undefined): L
     inFeatures: (weight.qweight.size(0) * 32) / weight.bits,
     outFeatures: weight.qweight.size(1),
     weight: undefined,
+    packed: weight,
     bias,
     apply: (x) => ops.linearGptq(x, weight, bias),
     [Symbol.dispose]() {

@@ -1,16 +1,10 @@
 import type { Device } from "../../kernels/index.ts";
 import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
-import type { Architecture, Model } from "./architecture.ts";
+import type { Architecture, Model, OpenModelOptions } from "./architecture.ts";
 import { qwen } from "./qwen.ts";
-import type { WeightOverlay } from "./weights.ts";
 
 /** Every model family that can be run; a new one is a file beside this and an entry here. */
 const architectures: readonly Architecture[] = [qwen];
-
-export type OpenModelOptions = {
-  /** Must outlive the model. */
-  readonly overlay?: WeightOverlay | undefined;
-};
 
 /**
  * Opens a model directory. Weights are mapped, not read.
@@ -31,7 +25,7 @@ export function openModel(dir: string, device: Device, options: OpenModelOptions
         `supported: ${architectures.map(({ name }) => name).join(", ")}`,
     );
   }
-  return architecture.load(checkpoint, device, options.overlay);
+  return architecture.load(checkpoint, device, options);
 }
 
 /**

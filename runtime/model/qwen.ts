@@ -14,18 +14,20 @@ import type {
   Architecture,
   Block,
   BlockState,
+  LongContext,
   Model,
   ModelShape,
+  OpenModelOptions,
   Stage,
   StageContext,
 } from "./architecture.ts";
 import { type Linear, loadLinear } from "./linear.ts";
 import type { Step } from "./step.ts";
-import { type WeightOverlay, Weights } from "./weights.ts";
+import { Weights } from "./weights.ts";
 
 export const qwen: Architecture = {
   name: "QWenLMHeadModel",
-  load: (checkpoint, device, overlay) => new QwenModel(checkpoint, device, overlay),
+  load: (checkpoint, device, options) => new QwenModel(checkpoint, device, options),
 };
 
 /** alpha(L) = max(2^ceil(log2(L / seq_length) + 1) − 1, 1), the factor of the rotary base. */
@@ -42,6 +44,7 @@ class QwenModel implements Model {
   readonly device: Device;
   readonly checkpoint: Checkpoint;
   readonly shape: ModelShape;
+  readonly longContext: LongContext;
   readonly quantization: QuantizationConfig | undefined;
   readonly #config: QwenConfig;
   readonly #weights: Weights;
@@ -50,12 +53,16 @@ class QwenModel implements Model {
   readonly #head: FloatTensor;
   readonly #blocks: (Block | undefined)[] = [];
 
-  constructor(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined) {
+  constructor(checkpoint: Checkpoint, device: Device, options: OpenModelOptions) {
     const config = parseQwenConfig(checkpoint.config, `${checkpoint.dir}/config.json`);
     this.device = device;
     this.checkpoint = checkpoint;
     this.quantization = readQuantizationConfig(checkpoint.dir, checkpoint.config);
     this.#config = config;
+    this.longContext = {
+      dynamicNtk: options.longContext?.dynamicNtk ?? config.useDynamicNtk,
+      logn: options.longContext?.logn ?? config.useLogn,
+    };
     this.shape = {
       layers: config.layers,
       width: config.hiddenSize,
@@ -66,7 +73,7 @@ class QwenModel implements Model {
       trainedLength: config.seqLength,
       maxLength: config.maxPositions,
     };
-    this.#weights = new Weights(checkpoint, device, overlay);
+    this.#weights = new Weights(checkpoint, device, options.overlay);
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);
@@ -87,14 +94,14 @@ class QwenModel implements Model {
   }
 
   ropeBase(promptLength: number): number {
-    const { ropeBase, headDim, seqLength, useDynamicNtk } = this.#config;
-    if (!useDynamicNtk) return ropeBase;
+    const { ropeBase, headDim, seqLength } = this.#config;
+    if (!this.longContext.dynamicNtk) return ropeBase;
     return ropeBase * ntkAlpha(promptLength, seqLength) ** (headDim / (headDim - 2));
   }
 
   queryScale(position: number): number {
-    const { headDim, seqLength, useLogn } = this.#config;
-    return (useLogn ? lognFactor(position, seqLength) : 1) / Math.sqrt(headDim);
+    const { headDim, seqLength } = this.#config;
+    return (this.longContext.logn ? lognFactor(position, seqLength) : 1) / Math.sqrt(headDim);
   }
 
   embed(step: Step): F32 {

@@ -33,8 +33,7 @@ const plausibleSteps = 0.9;
 const sampledRows = 64;
 
 /**
- * Dequantizes the linears of the first, middle and last block and compares them with the float model's, on a sample of
- * outputs each. Linears that stayed float are left out.
+ * Dequantizes the linears of every block and compares them with the float model's, on a sample of outputs each. Linears that stayed float are left out.
  *
  * @throws CheckpointError CHECKPOINT_CONFIG if the two are not of the same shape, CHECKPOINT_UNSUPPORTED if the first
  *   is not quantized or the second is, and everything that opening either throws
@@ -53,9 +52,8 @@ export async function compareWithSource(
   const shape = requireSameShape(checkpoint, source);
   using weights = new Weights(checkpoint, device, undefined);
   using sourceWeights = new Weights(source, device, undefined);
-  const middle = Math.floor(shape.layers / 2);
   const comparisons: LinearComparison[] = [];
-  for (const layer of new Set([0, middle, shape.layers - 1])) {
+  for (let layer = 0; layer < shape.layers; layer++) {
     for (const linear of qwenBlockLinears(shape)) {
       const name = `transformer.h.${layer}.${linear.part}`;
       if (weights.has(`${name}.weight`)) continue;
@@ -75,6 +73,8 @@ export async function compareWithSource(
       ]) {
         tensor?.[Symbol.dispose]();
       }
+      weights.evict(`${name}.`);
+      sourceWeights.evict(`${name}.`);
     }
   }
   return comparisons;

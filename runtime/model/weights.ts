@@ -2,6 +2,7 @@ import { type Device, type FloatTensor, type I32, MappedFile } from "../../kerne
 import {
   type Checkpoint,
   CheckpointError,
+  fileVersion,
   requireTensor,
   type StoredDtype,
   type TensorEntry,
@@ -29,18 +30,23 @@ export class Weights implements Disposable {
   readonly device: Device;
   readonly #overlay: WeightOverlay | undefined;
   readonly #files = new Map<string, MappedFile>();
+  readonly #versions: ReadonlyMap<string, string | undefined>;
 
   constructor(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined) {
     this.checkpoint = checkpoint;
     this.device = device;
     this.#overlay = overlay;
+    this.#versions = new Map(checkpoint.weightFiles.map((file) => [file, fileVersion(file)]));
   }
 
   has(name: string): boolean {
     return this.checkpoint.tensors.has(name);
   }
 
-  /** @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype */
+  /**
+   * @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype, CHECKPOINT_CHANGED if its file is
+   *   not what it was
+   */
   float(name: string, shape: readonly number[]): FloatTensor {
     const entry = requireTensor(this.checkpoint, name, { dtypes: floatNames, shape });
     const dtype = floatNames.find((stored) => stored === entry.dtype);
@@ -53,13 +59,20 @@ export class Weights implements Disposable {
     return replacement;
   }
 
-  /** @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype */
+  /**
+   * @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype, CHECKPOINT_CHANGED if its file is
+   *   not what it was
+   */
   int32(name: string, shape: readonly number[]): I32 {
     const entry = requireTensor(this.checkpoint, name, { dtypes: ["I32"], shape });
     return this.#file(entry).tensor(this.device, entry.begin, "i32", entry.shape);
   }
 
-  /** Lets the pages of every tensor whose name starts with `prefix` go from memory; they load again when used. */
+  /**
+   * Lets the pages of every tensor whose name starts with `prefix` go from memory; they load again when used.
+   *
+   * @throws CheckpointError CHECKPOINT_CHANGED if what was read meanwhile may be something else
+   */
   evict(prefix: string): void {
     for (const entry of this.checkpoint.tensors.values()) {
       if (!entry.name.startsWith(prefix)) continue;
@@ -68,6 +81,8 @@ export class Weights implements Disposable {
   }
 
   #file(entry: TensorEntry): MappedFile {
+    // Reading a mapping beyond the end of a file that became shorter would kill the process.
+    requireUnchanged(entry.file, this.#versions.get(entry.file));
     let file = this.#files.get(entry.file);
     if (file === undefined) {
       file = new MappedFile(entry.file);
@@ -79,6 +94,19 @@ export class Weights implements Disposable {
   [Symbol.dispose](): void {
     for (const file of this.#files.values()) file[Symbol.dispose]();
     this.#files.clear();
+  }
+}
+
+function requireUnchanged(file: string, version: string | undefined): void {
+  const current = fileVersion(file);
+  if (current === undefined) {
+    throw new CheckpointError("CHECKPOINT_NOT_FOUND", `${file}: was removed while it was in use`);
+  }
+  if (current !== version) {
+    throw new CheckpointError(
+      "CHECKPOINT_CHANGED",
+      `${file}: was changed while it was in use; start over when nothing writes to it`,
+    );
   }
 }
 

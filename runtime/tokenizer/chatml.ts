@@ -1,7 +1,7 @@
 // ChatML as token ids. Built block by block, never by encoding the whole text: a content that begins with
 // newlines must not merge with the newline before it.
 
-import type { Tokenizer } from "./tokenizer.ts";
+import type { EncodeOptions, Tokenizer } from "./tokenizer.ts";
 
 export type ChatTurn = { readonly query: string; readonly response: string };
 
@@ -12,6 +12,15 @@ export type ChatPrompt = {
   readonly query: string;
   /** Limit in tokens for system block and history (`max_window_size`); the query does not count. */
   readonly maxWindow: number;
+  /** Surface forms that are control tokens in contents. Default: none, as in the original. */
+  readonly allowedSpecial?: EncodeOptions["allowedSpecial"];
+};
+
+export type LaidOutChat = {
+  /** [tokens] i32 */
+  readonly ids: Int32Array;
+  /** How many of the newest turns are part of it. */
+  readonly turns: number;
 };
 
 export type ChatMessage = { readonly role: "user" | "assistant"; readonly content: string };
@@ -34,33 +43,37 @@ export const defaultSystem = "You are a helpful assistant.";
  * @see QwenLM/Qwen `make_context` with chat_format "chatml"
  */
 export function chatPrompt(tokenizer: Tokenizer, prompt: ChatPrompt): Int32Array {
+  return layOutChat(tokenizer, prompt).ids;
+}
+
+/** `chatPrompt`, and how much of the history it holds. */
+export function layOutChat(tokenizer: Tokenizer, prompt: ChatPrompt): LaidOutChat {
+  const { allowedSpecial = "none" } = prompt;
+  const block = (role: string, content: string) =>
+    chatBlock(tokenizer, role, tokenizer.encode(content, { allowedSpecial }));
   const newline = encodeText(tokenizer, "\n");
-  const system = chatBlock(tokenizer, "system", prompt.system);
+  const system = block("system", prompt.system);
   const kept: number[][] = [];
   let size = system.length;
   for (const { query, response } of prompt.history.toReversed()) {
-    const turn = [
-      ...newline,
-      ...chatBlock(tokenizer, "user", query),
-      ...newline,
-      ...chatBlock(tokenizer, "assistant", response),
-    ];
+    const turn = [...newline, ...block("user", query), ...newline, ...block("assistant", response)];
     if (size + turn.length >= prompt.maxWindow) {
       break;
     }
     size += turn.length;
     kept.unshift(turn);
   }
-  return Int32Array.from([
+  const ids = Int32Array.from([
     ...system,
     ...kept.flat(),
     ...newline,
-    ...chatBlock(tokenizer, "user", prompt.query),
+    ...block("user", prompt.query),
     ...newline,
     tokenizer.specials.imStart,
     ...encodeText(tokenizer, "assistant"),
     ...newline,
   ]);
+  return { ids, turns: kept.length };
 }
 
 /**
@@ -100,13 +113,13 @@ export function trainingConversation(
   return { ids: Int32Array.from(ids), lossMask: Uint8Array.from(lossMask) };
 }
 
-function chatBlock(tokenizer: Tokenizer, role: string, content: string): number[] {
+function chatBlock(tokenizer: Tokenizer, role: string, content: Int32Array): number[] {
   const { imStart, imEnd } = tokenizer.specials;
   return [
     imStart,
     ...encodeText(tokenizer, role),
     ...encodeText(tokenizer, "\n"),
-    ...encodeText(tokenizer, content),
+    ...content,
     imEnd,
   ];
 }

@@ -4,6 +4,8 @@ export {
   type ChatTurn,
   chatPrompt,
   defaultSystem,
+  type LaidOutChat,
+  layOutChat,
   type TrainingConversation,
   trainingConversation,
 } from "./chatml.ts";

@@ -33,6 +33,8 @@ describe("readSegmentsFile", () => {
     const expected = {
       ids: [Int32Array.of(1, 2, 3), Int32Array.of(40, 50, 60)],
       tokens: 6,
+      counted: 6,
+      sources: [],
       documentsUsed: 2,
     };
     expect(readSegmentsFile(small)).toEqual(expected);

@@ -161,6 +161,39 @@ describe("nibble evaluate", () => {
     expect(rows[0]).toMatch(/qwen-mini +\d+\.\d{4}/);
     expect(rows[1]).toMatch(/int4 +\d+\.\d{4} +[+-]/);
   });
+
+  test("--lengths compares NTK and LogN, which tell only beyond the trained length", async () => {
+    const flags = ["--data", evaluationText, "--max-tokens", "1024", "--lengths", "512,1024"];
+    const result = object(await nibble(["evaluate", mini, ...flags, "--json"]));
+    expect(result["protocol"]).toMatchObject({
+      lengths: [
+        { length: 512, windows: 2, scoredTokens: 1022, droppedTokens: 0 },
+        { length: 1024, windows: 1, scoredTokens: 1023, droppedTokens: 0 },
+      ],
+    });
+    type Scored = { isConfigured: boolean; scores: { perplexity: number }[] };
+    const [model] = result["models"] as [{ variants: Scored[] }];
+    expect(model.variants.map(({ isConfigured }) => isConfigured)).toEqual([
+      ...[false, false, false, true],
+    ]);
+    const [short, long] = [0, 1].map((i) =>
+      model.variants.map(({ scores }) => scores[i]!.perplexity),
+    );
+    expect(new Set(short).size).toBe(1);
+    expect(new Set(long).size).toBe(4);
+    expect(long![3]).toBeLessThan(long![0]!);
+  });
+
+  test("--ntk and --logn override config.json for ordinary windows too", async () => {
+    const long = ["evaluate", mini, "--data", evaluationText, "--max-tokens", "1024", "--json"];
+    const perplexity = async (flags: readonly string[]) => {
+      const result = object(await nibble([...long, "--window", "1024", ...flags]));
+      return (result["models"] as { perplexity: number }[])[0]!.perplexity;
+    };
+    const on = await perplexity(["--ntk", "on", "--logn", "on"]);
+    expect(await perplexity([])).toBe(on);
+    expect(await perplexity(["--ntk", "off"])).toBeGreaterThan(on);
+  });
 });
 
 describe("nibble generate", () => {

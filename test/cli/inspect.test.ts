@@ -1,4 +1,8 @@
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
+import { code, dict, global, pickle, text, torchFileOf, tuple } from "../support/torch-file.ts";
 import { mini, nibble } from "./support.ts";
 
 describe("nibble inspect", () => {
@@ -22,5 +26,18 @@ describe("nibble inspect", () => {
     const inspection = JSON.parse(stdout) as { tensors: unknown[] };
     expect(inspection).toMatchObject({ isComplete: true, quantization: null, tensorCount: 67 });
     expect(inspection.tensors).toHaveLength(67);
+  });
+
+  test("names what a pickle would run, in one line, and does not run it", async () => {
+    const { path: dir, remove } = temporaryDirectory();
+    const trace = join(dir, "was-run");
+    const call = code(global("os", "system"), tuple(text(`touch ${trace}`)), "R");
+    copyFileSync(join(mini, "config.json"), join(dir, "config.json"));
+    writeFileSync(join(dir, "pytorch_model.bin"), torchFileOf(pickle(dict([["a", call]]))));
+    const { status, stdout, stderr } = await nibble(["inspect", dir]);
+    expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
+    expect(stderr).toMatch(/^error: [^\n]*pytorch_model\.bin[^\n]*"os\.system"[^\n]*\n$/);
+    expect(existsSync(trace)).toBe(false);
+    remove();
   });
 });

@@ -31,6 +31,7 @@ variant("large-tokenizer", "qwen.tiktoken", (text) => {
 const quantize = ["quantize", mini, "--data", calibrationText];
 const evaluate = ["evaluate", mini, "--data", evaluationText];
 const generate = ["generate", mini, "--prompt", "Once"];
+const convert = ["convert", mini, "-o", path("out")];
 const out = ["-o", path("out")];
 
 describe("a wrong command line ends with 2 and one line that names", () => {
@@ -63,6 +64,10 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a window of one token", [...evaluate, "--window", "1"], "--window"],
     ["a window longer than the model takes", [...evaluate, "--window", "4096"], "--window"],
     ["a stride that leaves tokens out", [...evaluate, "--stride", "513"], "--stride"],
+    ["a length of one token", [...evaluate, "--lengths", "512,1"], "--lengths"],
+    ["lengths with windows", [...evaluate, "--lengths", "512", "--window", "512"], "--window"],
+    ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
+    ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
     ["missing text", ["evaluate", mini], "--data"],
     ["a missing prompt", ["generate", mini], "--prompt"],
     ["an empty prompt", ["generate", mini, "--prompt", ""], "--prompt"],
@@ -80,6 +85,10 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["no thread", [...generate, "--threads", "0"], "--threads"],
     ["a seed beyond 2^53", [...generate, "--seed", "9007199254740993"], "9007199254740991"],
     ["a file for the demo", ["demo", "--keep", path("short.txt")], "--keep"],
+    ["a format of a float result", [...convert, "--format", "gptq", "--dequantize"], "--format"],
+    ["a format nobody knows", [...convert, "--format", "marlin"], "--format"],
+    ["a converted model without a place", ["convert", mini], "--output"],
+    ["the source as place of a converted model", ["convert", mini, "-o", mini], mini],
     ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
@@ -114,6 +123,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing text", ["evaluate", mini, "--data", nowhere], nowhere],
     ["a text that is none", ["evaluate", mini, "--data", path("binary.txt")], "binary.txt"],
     ["a text that fills no window", ["evaluate", mini, "--data", path("short.txt")], "short.txt"],
+    ["a text that fills no length", [...evaluate, "--lengths", "512,90000"], "--lengths"],
     [
       "a missing second model",
       ["evaluate", mini, nowhere, "--data", evaluationText],
@@ -126,6 +136,8 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ],
     ["a model to verify that is not quantized", ["verify", mini], mini],
     ["a missing model to inspect", ["inspect", nowhere], nowhere],
+    ["a missing model to convert", ["convert", nowhere, ...out], nowhere],
+    ["a model to dequantize that is float", [...convert, "--dequantize"], mini],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
     expect(stderr).toMatch(/(^|\n)error: [^\n]*\n$/);
@@ -136,7 +148,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
+  test.each(["quantize", "convert", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
     "of %s goes to stdout, ends with 0 and fits 80 columns",
     async (command) => {
       const { status, stdout, stderr } = await nibble([command, "--help"]);

@@ -32,6 +32,15 @@ async function verified(...args: readonly string[]) {
   return { status, verification, outcomes };
 }
 
+function editTensor(dir: string, name: string, edit: (bytes: Buffer) => void): void {
+  const file = join(dir, "model.safetensors");
+  const bytes = readFileSync(file);
+  const headerEnd = 8 + Number(bytes.readBigUInt64LE());
+  const [begin, end] = JSON.parse(bytes.toString("utf8", 8, headerEnd))[name].data_offsets;
+  edit(bytes.subarray(headerEnd + begin, headerEnd + end));
+  writeFileSync(file, bytes);
+}
+
 const few = ["--data", calibrationText, "--samples", "4", "--length", "128"];
 
 describe("what nibble quantize writes passes, and every loader that can takes it:", () => {
@@ -49,7 +58,7 @@ describe("what nibble quantize writes passes, and every loader that can takes it
     const { status, verification, outcomes } = await verified(dir, "--source", mini);
     expect(outcomes).toEqual(expected);
     expect(verification).toMatchObject({ passes: true, faults: [] });
-    expect(verification.comparison).toHaveLength(15);
+    expect(verification.comparison).toHaveLength(40);
     expect(status).toBe(0);
   });
 });
@@ -84,6 +93,27 @@ describe("nibble verify", () => {
     expect(stdout).toContain("does not pass: rule loads is broken; rule readable is broken");
   });
 
+  test("finds scales and norms that are no numbers", async () => {
+    const broken = await quantized("not-finite", "--method", "rtn");
+    const names = ["transformer.h.3.mlp.w1.scales", "transformer.ln_f.weight"];
+    for (const name of names) editTensor(broken, name, (bytes) => bytes.writeUInt16LE(0x7e00));
+    const { status, verification } = await verified(broken);
+    expect({ status, faults: verification.faults }).toEqual({
+      status: 1,
+      faults: ["rule finite is broken"],
+    });
+    for (const name of names) expect(JSON.stringify(verification.verdicts)).toContain(name);
+  });
+
+  test("--source finds a broken block wherever it is", async () => {
+    const broken = await quantized("zeroed", "--method", "rtn");
+    editTensor(broken, "transformer.h.3.mlp.w1.qweight", (bytes) => bytes.fill(0));
+    const { verification } = await verified(broken, "--source", mini);
+    expect(verification.faults).toEqual([
+      "transformer.h.3.mlp.w1 does not hold the source's weights",
+    ]);
+  });
+
   test("--source finds weights under each other's names", async () => {
     const swapped = await quantized("swapped", "--method", "rtn");
     const file = join(swapped, "model.safetensors");
@@ -108,7 +138,7 @@ describe("nibble verify", () => {
       writeFileSync(join(dir, name), text.replaceAll('"gptq_v2"', '"gptq"'));
     }
     const { verification } = await verified(dir, "--source", mini);
-    expect(verification.faults).toHaveLength(15);
+    expect(verification.faults).toHaveLength(40);
   });
 });
 

@@ -37,6 +37,7 @@ function optionsOf(scheme: string, columns: number): LayerOptions {
       symmetric: !scheme.endsWith("-asym"),
       keepsPositiveRange: true,
       scaleDtype: "f32",
+      minimizesError: false,
     },
     groupSize: group === undefined ? columns : Number(group),
     range: given ? "given" : "stale",

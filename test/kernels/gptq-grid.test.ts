@@ -18,6 +18,7 @@ const plain: GridOptions = {
   symmetric: true,
   keepsPositiveRange: false,
   scaleDtype: "f32",
+  minimizesError: false,
 };
 const asymmetric: GridOptions = { ...plain, symmetric: false };
 
@@ -33,11 +34,50 @@ const stored: Record<GridOptions["scaleDtype"], (scale: number) => number> = {
   bf16: (scale) => fromBf16(toBf16(Float32Array.of(scale)))[0] || 2 ** -133,
 };
 
+type TestGrid = { readonly scale: number; readonly zero: number };
+
 /** The formula of gptq.h with every f32 rounding written out. */
-function gridOf(weights: Floats, options: GridOptions): { scale: number; zero: number } {
+function gridOf(weights: Floats, options: GridOptions, importance?: Floats): TestGrid {
+  const range: Range = [Math.min(0, ...weights), Math.max(0, ...weights)];
+  const whole = gridOfRange(range, options);
+  if (!options.minimizesError) return whole;
+  let best = { grid: whole, error: squaredError(weights, whole, options.bits, importance) };
+  for (let percent = 99; percent > 20; percent--) {
+    const share = Math.fround(1 - Math.fround((100 - percent) / 100));
+    const shrunk: Range = [Math.fround(share * range[0]), Math.fround(share * range[1])];
+    const grid = gridOfRange(shrunk, options);
+    const error = squaredError(weights, grid, options.bits, importance);
+    if (error < best.error) best = { grid, error };
+  }
+  return best.grid;
+}
+
+/** Rounded to f32 at each step, added up in sixteen sums and those in pairs. */
+function squaredError(
+  weights: Floats,
+  { scale, zero }: TestGrid,
+  bits: number,
+  importance: Floats | undefined,
+): number {
+  const sums = new Float32Array(16);
+  for (const [j, w] of weights.entries()) {
+    const code = Math.min(2 ** bits - 1, Math.max(0, roundEven(Math.fround(w / scale)) + zero));
+    const error = Math.fround(w - Math.fround(scale * (code - zero)));
+    const square = Math.fround(error * error);
+    const counted = Math.fround((importance?.[j] ?? 1) * square);
+    sums[j % 16] = (sums[j % 16] ?? 0) + counted;
+  }
+  for (let width = 8; width > 0; width /= 2) {
+    for (let i = 0; i < width; i++) sums[i] = (sums[i] ?? 0) + (sums[i + width] ?? 0);
+  }
+  return sums[0] ?? 0;
+}
+
+type Range = readonly [low: number, high: number];
+
+function gridOfRange(range: Range, options: GridOptions): TestGrid {
   const maxCode = 2 ** options.bits - 1;
-  let low = Math.min(0, ...weights);
-  let high = Math.max(0, ...weights);
+  let [low, high] = range;
   if (options.symmetric) {
     const largest = Math.max(-low, high);
     low = options.keepsPositiveRange && low === 0 ? 0 : -largest;
@@ -65,9 +105,11 @@ async function findGrid(
   out: number,
   options: GridOptions,
   size: number,
+  importance?: Floats,
 ) {
   const { view } = strided(device, w, out, w.length / out);
-  const { scales, zeros } = ops.findGrid(view, options, size);
+  const counted = importance && device.from("f32", importance);
+  const { scales, zeros } = ops.findGrid(view, options, size, counted);
   return { scales: await scales.read(), zeros: await zeros.read() };
 }
 
@@ -167,6 +209,85 @@ describe("findGrid", () => {
         expect(actual.zeros[0], isa).toBe(zero);
       });
     }
+  });
+});
+
+describe("findGrid that minimizes the error", () => {
+  const search = { ...plain, minimizesError: true };
+  /** A weight ten times as large as the rest of its group. */
+  const outlier = Float32Array.from({ length: 64 }, (_, i) => (i === 5 ? 1 : Math.sin(i) / 10));
+  const find = async (isa: Isa, w: Floats, options: GridOptions, importance?: Floats) =>
+    await withDevice({ isa }, (device) => findGrid(device, w, 1, options, w.length, importance));
+
+  const sizes = [
+    [1, 1],
+    [5, 2],
+    [33, 8],
+    [31, 31],
+    [65, 17],
+  ] as const;
+
+  test.each(sizes)("follows the formula exactly: %i columns by %i", async (n, size) => {
+    const w = normal(2 * n, seeded(n), { scale: 0.02, heavy: true });
+    const importance = normal(n, seeded(n + 1)).map((x) => x * x);
+    const groups = Math.ceil(n / size);
+    for (const options of [
+      { ...search, bits: 3 },
+      { ...search, scaleDtype: "f16" },
+      { ...search, bits: 8, symmetric: false, scaleDtype: "bf16" },
+    ] as const) {
+      const expected = Array.from({ length: 2 * groups }, (_, i) => {
+        const first = (i % groups) * size;
+        const row = w.slice(Math.floor(i / groups) * n).subarray(0, n);
+        const cut = (x: Floats) => x.slice(first, first + size);
+        return gridOf(cut(row), options, cut(importance));
+      });
+      for (const isa of runnableIsas) {
+        await withDevice({ isa }, async (device) => {
+          const actual = await findGrid(device, w, 2, options, size, importance);
+          const label = `${isa} ${JSON.stringify(options)}`;
+          const scales = Float32Array.from(expected, (g) => g.scale);
+          expectSameBits(actual.scales, scales, label);
+          expect(actual.zeros, label).toEqual(Int32Array.from(expected, (g) => g.zero));
+        });
+      }
+    }
+  });
+
+  test.each(runnableIsas)("counts all columns the same by default on %s", async (isa) => {
+    const actual = await find(isa, outlier, search);
+    const expected = gridOf(outlier, search);
+    expect(actual.scales[0]).toBe(expected.scale);
+    expect(expected.scale).toBeLessThan(gridOf(outlier, plain).scale);
+  });
+
+  test.each(runnableIsas)("follows what columns count on %s", async (isa) => {
+    const ignoring = outlier.map((_, i) => (i === 5 ? 0 : 1));
+    const insisting = outlier.map((_, i) => (i === 5 ? 1e6 : 1));
+    const [clipped] = (await find(isa, outlier, search, ignoring)).scales;
+    const [whole] = (await find(isa, outlier, search, insisting)).scales;
+    expect((clipped ?? 1) * 8).toBeLessThan(0.3);
+    expect((whole ?? 0) * 8).toBeGreaterThan(0.9);
+  });
+
+  test.each(runnableIsas)("keeps the whole range where nothing is better on %s", async (isa) => {
+    for (const w of [
+      [0, 0],
+      [Number.NaN, 1],
+      [Number.POSITIVE_INFINITY, 1],
+      [3e38, -3e38],
+    ]) {
+      const weights = Float32Array.from(w);
+      const [scale] = (await find(isa, weights, search)).scales;
+      expect(scale, `${w}`).toEqual((await find(isa, weights, plain)).scales[0]);
+    }
+  });
+
+  test("refuses an importance of another length", async () => {
+    await expect(find("scalar", outlier, search, new Float32Array(63))).rejects.toMatchObject({
+      name: "KernelError",
+      code: "KERNEL_SHAPE",
+    });
   });
 });
 

@@ -107,6 +107,8 @@ describe("gptqBlock", () => {
     { ...symmetricGrid, bits: 8, scaleDtype: "f16" },
     { ...symmetricGrid, bits: 3, symmetric: false },
     { ...symmetricGrid, bits: 2, keepsPositiveRange: true, scaleDtype: "bf16" },
+    { ...symmetricGrid, bits: 3, scaleDtype: "f16", minimizesError: true },
+    { ...symmetricGrid, symmetric: false, minimizesError: true },
   ];
 
   test.each(shapes)("gives the same bits on every instruction set: %i × %i", async (out, n) => {
@@ -135,10 +137,11 @@ describe("gptqBlock", () => {
         Int32Array.from({ length: n }, (_, i) => i >> 3),
       );
       const codes = device.zeros("u8", [out, n]);
-      const { scales, zeros } = ops.findGrid(w, options.grid, 8);
+      const importance = device.from("f32", factor.slice(0, n).map(Math.abs));
+      const { scales, zeros } = ops.findGrid(w, options.grid, 8, importance);
       const u = device.from("f32", factor, [n, n]);
       const weight = { w, columnGroup, scales, zeros, codes };
-      const error = ops.gptqBlock(weight, u, { begin: 0, end: n }, options);
+      const error = ops.gptqBlock(weight, u, { begin: 0, end: n }, { ...options, importance });
       const results = [w, scales, error].map(async (x) => new Uint32Array((await x.read()).buffer));
       return [await codes.read(), await zeros.read(), ...(await Promise.all(results))];
     });

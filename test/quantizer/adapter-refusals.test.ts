@@ -1,11 +1,12 @@
 // Adapters that cannot be merged, and that are refused with the file, field or tensor that is the reason.
-import { existsSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../kernels/index.ts";
 import { openAdapter } from "../../quantizer/index.ts";
 import { seeded } from "../support/random.ts";
 import { temporaryDirectory, writeTinyQwen } from "../support/tiny-checkpoint.ts";
+import { code, dict, global, pickle, text, torchFileOf, tuple } from "../support/torch-file.ts";
 import { type AdapterTensors, adapterConfig, type Config, pair, writeAdapter } from "./adapters.ts";
 import { quantize, tinySegments } from "./quantized.ts";
 
@@ -279,12 +280,15 @@ describe("a directory is refused", () => {
     await expect(open(dir)).rejects.toMatchObject(missing);
   });
 
-  test("with a pickle only, which has to be converted", async () => {
-    const dir = writeAdapter(fresh(), tensors);
-    renameSync(join(dir, "adapter_model.safetensors"), join(dir, "adapter_model.bin"));
-    await expect(open(dir)).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER_KIND", "adapter_model.bin", "convert"),
-    );
+  test("with a pickle that holds more than tensors", async () => {
+    const dir = writeAdapter(fresh(), tensors, {}, ".bin");
+    const call = code(global("os", "system"), tuple(text("true")), "R");
+    writeFileSync(join(dir, "adapter_model.bin"), torchFileOf(pickle(dict([["a", call]]))));
+    await expect(open(dir)).rejects.toMatchObject({
+      name: "CheckpointError",
+      code: "CHECKPOINT_UNSUPPORTED",
+      message: expect.stringMatching(/adapter_model\.bin.*os\.system/),
+    });
   });
 
   test("with a truncated file", async () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { toBf16 } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { safetensors } from "../support/tiny-checkpoint.ts";
+import { torchFile } from "../support/torch-file.ts";
 
 export type AdapterTensor = {
   readonly shape: readonly number[];
@@ -38,8 +39,13 @@ export const adapterConfig = {
 
 export type Config = Readonly<Record<string, unknown>>;
 
-/** Writes an adapter; `config` replaces single fields. */
-export function writeAdapter(dir: string, tensors: AdapterTensors, config: Config = {}): string {
+/** Writes an adapter; `config` replaces single fields. ".bin" is what PEFT wrote before 0.7. */
+export function writeAdapter(
+  dir: string,
+  tensors: AdapterTensors,
+  config: Config = {},
+  format: ".safetensors" | ".bin" = ".safetensors",
+): string {
   mkdirSync(dir, { recursive: true });
   const json = JSON.stringify({ ...adapterConfig, ...config });
   writeFileSync(join(dir, "adapter_config.json"), json);
@@ -47,7 +53,8 @@ export function writeAdapter(dir: string, tensors: AdapterTensors, config: Confi
     const numbers = dtype === "BF16" ? toBf16(values) : values;
     return { name, dtype, shape, bytes: new Uint8Array(numbers.buffer) };
   });
-  writeFileSync(join(dir, "adapter_model.safetensors"), safetensors(stored));
+  const bytes = format === ".bin" ? torchFile(stored) : safetensors(stored);
+  writeFileSync(join(dir, `adapter_model${format}`), bytes);
   return dir;
 }
 

@@ -62,7 +62,7 @@ describe("the output directory", () => {
       "model.safetensors.index.json",
       "quantize_config.json",
       "qwen.tiktoken",
-      "report.json",
+      ...["report.arrow", "report.json", "report.md"],
       "tokenizer_config.json",
     ]);
     for (const file of ["generation_config.json", "qwen.tiktoken", "tokenizer_config.json"]) {

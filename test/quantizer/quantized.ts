@@ -24,10 +24,11 @@ import { safetensors, tinyQwenTensors, writeTinyQwen } from "../support/tiny-che
 
 export const qwenMini: string = repositoryPath("examples/qwen-mini");
 
+const { documents } = await readDocuments(repositoryPath("examples/calibration.jsonl"));
+
 /** Segments of the bundled calibration texts; a few are enough for tests that do not judge quality. */
 export function bundledSegments(count: number, length: number): readonly Int32Array[] {
   using tokenizer = openQwenTokenizer(qwenMini);
-  const documents = readDocuments(repositoryPath("examples/calibration.jsonl"));
   return sampleSegments(documents, tokenizer, { count, length, seed: 1 }).ids;
 }
 

@@ -54,8 +54,14 @@ describe("the loss of a layer", () => {
     }
     losses["asymmetric"] = await measured("asymmetric", { symmetric: false });
     losses["int8"] = await measured("int8", { bits: 8 });
+    losses["mse"] = await measured("mse", { grid: "mse" });
+    losses["mse, dynamic"] = await measured("mse-dynamic", { grid: "mse", order: "act-order" });
+    losses["mse, rounded"] = await measured("mse-rtn", { grid: "mse", method: "rtn" });
     console.info(`total loss: ${JSON.stringify(losses)}`);
     expect(losses["asymmetric"]).toBeLessThan(rounded);
+    expect(losses["mse"]).toBeLessThan(0.95 * (losses["act-order-static"] ?? 0));
+    expect(losses["mse, dynamic"]).toBeLessThan(losses["act-order"] ?? 0);
+    expect(losses["mse, rounded"]).toBeLessThan(rounded);
     // Steps are 255 / 15 times finer, errors that squared smaller.
     expect((losses["act-order-static"] ?? 0) / (losses["int8"] ?? 0)).toBeGreaterThan(
       0.9 * 17 ** 2,

@@ -14,6 +14,7 @@ export const symmetricGrid: GridOptions = {
   symmetric: true,
   keepsPositiveRange: false,
   scaleDtype: "f32",
+  minimizesError: false,
 };
 /** Groups of 8 in blocks of 16, found as the corrected weights stand. */
 export const smallGroups: LayerOptions = {

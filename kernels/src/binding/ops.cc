@@ -39,6 +39,7 @@ GridOptions ReadGrid(Arguments& in) {
   grid.symmetric = in.Boolean();
   grid.keeps_positive_range = in.Boolean();
   grid.scale_dtype = in.Dtype();
+  grid.minimizes_error = in.Boolean();
   return grid;
 }
 
@@ -234,6 +235,7 @@ Napi::Value FindGridJs(const Napi::CallbackInfo& info) {
         return FindGridArgs{.w = in.Tensor(),
                             .grid = ReadGrid(in),
                             .group_size = in.Integer(),
+                            .importance = in.OptionalTensor(),
                             .scales = in.Output(),
                             .zeros = in.Output()};
       });
@@ -261,6 +263,7 @@ Napi::Value GptqBlockJs(const Napi::CallbackInfo& info) {
                              .column_group = in.Tensor(),
                              .grid = ReadGrid(in),
                              .range = static_cast<RangeSource>(in.Integer(0, 2)),
+                             .importance = in.OptionalTensor(),
                              .scales = in.Output(),
                              .zeros = in.Output(),
                              .codes = in.Output(),

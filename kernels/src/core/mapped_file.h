@@ -6,7 +6,9 @@
 
 namespace kernels {
 
-// A whole file mapped read-only. The mapping has no size limit; pages are read when touched.
+// A whole file mapped read-only. The mapping has no size limit; pages are read when touched. Pages
+// that the file has no more when they are touched, because it was cut or its disk failed, read as
+// zeros and count as lost: the alternative is the end of the process. Streams fault on them.
 class MappedFile {
  public:
   // Throws Error kFile, naming path and reason.
@@ -21,6 +23,11 @@ class MappedFile {
 
   // Lets the pages that lie wholly inside the range go; they are read again when touched.
   void Evict(int64_t offset, int64_t bytes) const;
+
+  // How often pages of any mapping were lost so far in this process.
+  static int64_t Losses();
+  // The file of the latest; empty if it is closed by now.
+  static std::string LatestLoss();
 
  private:
   std::string path_;

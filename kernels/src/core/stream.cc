@@ -3,6 +3,8 @@
 #include <new>
 #include <utility>
 
+#include "core/mapped_file.h"
+
 namespace kernels {
 
 Stream::Stream() : thread_([this] { Loop(); }) {}
@@ -69,8 +71,13 @@ void Stream::Run(Task& task) {
     return;
   }
   if (fault_) return;
+  const int64_t losses = MappedFile::Losses();
   try {
     task.operation();
+    if (MappedFile::Losses() != losses) {
+      fault_ = Error(Code::kFile, MappedFile::LatestLoss() +
+                                      ": became shorter while it was in use, or its disk failed");
+    }
   } catch (const Error& error) {
     fault_ = error;
   } catch (const std::bad_alloc&) {

@@ -82,7 +82,8 @@ export const autogptq: Loader = {
         model_file_base_name: base,
       } = settingsOf(subject, "separate");
       const own = typeof base === "string" ? [base] : [];
-      return [...new Set([...own, `gptq_model-${bits}bit-${groupSize}g`, "model"])];
+      const bases = new Set([...own, `gptq_model-${bits}bit-${groupSize}g`, "model"]);
+      return [...bases].map((base) => `${base}.safetensors`); // use_safetensors is True by default
     }),
     formatMetadata,
     completeTensors,

@@ -7,7 +7,7 @@ import { transformers } from "./transformers.ts";
 import { vllm } from "./vllm.ts";
 
 export type { Finding, RuleKind, Verdict } from "./rule.ts";
-export type { TensorParallelSize } from "./tensor-parallel.ts";
+export { plannedTensorParallelSizes, type TensorParallelSize } from "./tensor-parallel.ts";
 
 const loaders: readonly Loader[] = [vllm, transformers, autogptq];
 

@@ -88,24 +88,23 @@ export const settingsAgree: Rule = {
 export const formatMetadata: Rule = {
   id: "format-metadata",
   kind: "defect",
-  reason: 'each weight file has to say "format": "pt" in its __metadata__',
+  reason: 'each safetensors file has to say "format": "pt" in its __metadata__',
   violations: ({ weightFiles }) =>
     [...weightFiles]
-      .filter(([, metadata]) => metadata.get("format") !== "pt")
+      .filter(
+        ([file, metadata]) => file.endsWith(".safetensors") && metadata.get("format") !== "pt",
+      )
       .map(([file, metadata]) => `${file}: format is ${shown(metadata.get("format") ?? null)}`),
 };
 
-/** @param bases  without ".safetensors", see gptq.md 2.7: loaders try these names, each also with an index */
-export function fileNames(bases: (subject: Subject) => readonly string[]): Rule {
+/** @param names  see gptq.md 2.7: what the loader tries, each also with an index */
+export function fileNames(names: (subject: Subject) => readonly string[]): Rule {
   return {
     id: "file-names",
     kind: "defect",
     reason: "the weights have to be under a name the loader tries",
     violations: (subject) => {
-      const tried = bases(subject).flatMap((base) => [
-        `${base}.safetensors`,
-        `${base}.safetensors.index.json`,
-      ]);
+      const tried = names(subject).flatMap((name) => [name, `${name}.index.json`]);
       if (subject.weightFiles.size === 0 || tried.some((name) => subject.files.includes(name))) {
         return [];
       }

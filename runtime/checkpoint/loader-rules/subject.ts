@@ -6,8 +6,8 @@ import { parseQwenConfig, type QwenConfig } from "../config.ts";
 import { CheckpointError } from "../errors.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "../json.ts";
 import { type LinearShape, qwenLinears } from "../qwen-tensors.ts";
-import { readSafetensorsHeader, type TensorEntry } from "../safetensors.ts";
-import { openCheckpoint } from "../shards.ts";
+import { openCheckpoint, readWeightFile } from "../shards.ts";
+import type { TensorEntry } from "../tensor-file.ts";
 
 export type StoredLinear = LinearShape & {
   /** Such as transformer.h.0.attn.c_attn. */
@@ -26,7 +26,7 @@ export type Subject = {
   /** Every linear of every block; none where the shape is unknown. */
   readonly linears: readonly StoredLinear[];
   readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** Names of the weight files with their `__metadata__`. */
+  /** Names of the weight files with their `__metadata__`, which a PyTorch file has not. */
   readonly weightFiles: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** The shard index, where there is one. */
   readonly index: JsonObject | undefined;
@@ -53,7 +53,9 @@ export function readSubject(dir: string): Subject {
       : undefined;
   const config = read("config.json") ?? {};
   const embedded = config["quantization_config"];
-  const indexName = files.find((name) => name.endsWith(".safetensors.index.json"));
+  const indexName =
+    files.find((name) => name.endsWith(".safetensors.index.json")) ??
+    files.find((name) => name === "pytorch_model.bin.index.json");
   const shapeProblems: string[] = [];
   const shape = noting(shapeProblems, () => parseQwenConfig(config, join(absolute, "config.json")));
   return {
@@ -95,7 +97,7 @@ function readWeights(dir: string, problems: string[]): Pick<Subject, "tensors" |
   const checkpoint = noting(problems, () => openCheckpoint(dir));
   const weightFiles = new Map<string, ReadonlyMap<string, string>>();
   for (const path of checkpoint?.weightFiles ?? []) {
-    weightFiles.set(basename(path), readSafetensorsHeader(path).metadata);
+    weightFiles.set(basename(path), readWeightFile(path).metadata);
   }
   return { tensors: checkpoint?.tensors ?? new Map(), weightFiles };
 }

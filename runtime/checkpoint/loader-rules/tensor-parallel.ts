@@ -1,6 +1,8 @@
 // How many GPUs a quantized Qwen v1 model can be split over by vLLM.
 
-import type { QwenConfig } from "../config.ts";
+import { parseQwenConfig, type QwenConfig } from "../config.ts";
+import type { QuantizationConfig } from "../quantization-config.ts";
+import type { Checkpoint } from "../shards.ts";
 import { type Subject, settingsOf } from "./subject.ts";
 
 export type TensorParallelSize = {
@@ -21,11 +23,28 @@ export function tensorParallelSizes(subject: Subject): readonly TensorParallelSi
   const { shape } = subject;
   const { group_size: groupSize, desc_act: descAct } = settingsOf(subject, "embedded");
   if (shape === undefined || typeof groupSize !== "number" || groupSize === 0) return [];
+  return sizesFor(shape, { groupSize, descAct: descAct === true });
+}
+
+/** The same for a result that is not written yet. */
+export function plannedTensorParallelSizes(
+  { dir, config }: Pick<Checkpoint, "dir" | "config">,
+  scheme: Scheme,
+): readonly TensorParallelSize[] {
+  return sizesFor(parseQwenConfig(config, `${dir}/config.json`), scheme);
+}
+
+type Scheme = Pick<QuantizationConfig, "groupSize" | "descAct">;
+
+function sizesFor(
+  shape: QwenConfig,
+  { groupSize, descAct }: Scheme,
+): readonly TensorParallelSize[] {
   return sizes.map((size) => ({
     size,
     problem:
       splitProblem(shape, groupSize, size) ??
-      (descAct === true ? marlinProblem(subject, size) : undefined),
+      (descAct ? marlinProblem({ shape }, size) : undefined),
   }));
 }
 
@@ -41,7 +60,7 @@ function splitProblem(shape: QwenConfig, groupSize: number, size: number): strin
 }
 
 /** @returns which linear does not fill whole Marlin tiles on each of `size` GPUs */
-export function marlinProblem({ shape }: Subject, size: number): string | undefined {
+export function marlinProblem({ shape }: Pick<Subject, "shape">, size: number): string | undefined {
   if (shape === undefined) return undefined;
   const { hiddenSize, ffnSize } = shape;
   // As fused and split by models/qwen.py: c_attn and w2+w1 by columns, both c_proj by rows.

@@ -3,7 +3,7 @@
 import { shown } from "../errors.ts";
 import type { JsonObject } from "../json.ts";
 import { qwenTensorShapes } from "../qwen-tensors.ts";
-import { readTensorBytes, type TensorEntry } from "../safetensors.ts";
+import { readTensorBytes, type TensorEntry } from "../tensor-file.ts";
 import type { Rule } from "./rule.ts";
 import { type StoredLinear, type Subject, settingsOf } from "./subject.ts";
 

@@ -89,7 +89,7 @@ export const transformers: Loader = {
       reason: 'checkpoint_format has to be "gptq" or "gptq_v2"',
     }),
     asymmetricV2,
-    fileNames(() => ["model"]),
+    fileNames(() => ["model.safetensors", "pytorch_model.bin"]),
     indexMetadata,
     formatMetadata,
     completeTensors,

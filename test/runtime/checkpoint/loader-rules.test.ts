@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { checkLoaders } from "../../../runtime/index.ts";
+import { checkLoaders, openCheckpoint, readTensorBytes } from "../../../runtime/index.ts";
 import {
   int32,
   type QuantizedQwen,
@@ -10,6 +10,7 @@ import {
 } from "../../support/quantized-qwen.ts";
 import { repositoryPath, sharedPath } from "../../support/shared.ts";
 import { temporaryDirectory } from "../../support/tiny-checkpoint.ts";
+import { torchFile } from "../../support/torch-file.ts";
 
 const temporary = temporaryDirectory();
 afterAll(() => temporary.remove());
@@ -33,6 +34,18 @@ const all = (id: string) => ({ vllm: [id], transformers: [id], autogptq: [id] })
 
 test("a directory in the layout of AutoGPTQ is accepted by all", () => {
   expect(broken(build())).toEqual(none);
+});
+
+test("a PyTorch file is judged as such: AutoGPTQ looks for safetensors unless told otherwise", () => {
+  const dir = build();
+  const { tensors, weightFiles } = openCheckpoint(dir);
+  const stored = [...tensors.values()].map((entry) => ({
+    ...entry,
+    bytes: readTensorBytes(entry),
+  }));
+  for (const file of weightFiles) rmSync(file);
+  writeFileSync(join(dir, "pytorch_model.bin"), torchFile(stored));
+  expect(broken(dir)).toEqual({ ...none, autogptq: ["file-names"] });
 });
 
 for (const name of ["qwen-mini-int4-autogptq", "qwen-mini-int8-autogptq"]) {

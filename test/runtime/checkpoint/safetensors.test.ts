@@ -4,11 +4,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { TensorSpec } from "../../../runtime/checkpoint/dtype.ts";
 import { shown } from "../../../runtime/checkpoint/errors.ts";
-import {
-  encodeHeader,
-  readSafetensorsHeader,
-  readTensorBytes,
-} from "../../../runtime/checkpoint/safetensors.ts";
+import { encodeHeader, readSafetensorsHeader } from "../../../runtime/checkpoint/safetensors.ts";
+import { readTensorBytes } from "../../../runtime/checkpoint/tensor-file.ts";
 import { repositoryPath, sharedPath } from "../../support/shared.ts";
 import {
   safetensors,

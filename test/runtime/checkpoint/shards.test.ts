@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { openCheckpoint, requireTensor } from "../../../runtime/checkpoint/index.ts";
 import { repositoryPath, sharedPath } from "../../support/shared.ts";
 import { safetensors, temporaryDirectory, writeTinyQwen } from "../../support/tiny-checkpoint.ts";
+import { torchFile } from "../../support/torch-file.ts";
 import { hostileIndexes } from "./hostile/indexes.ts";
 import { refusal } from "./refusal.ts";
 
@@ -24,6 +25,10 @@ function modelDirectory(
 
 function holding(name: string, metadata?: Readonly<Record<string, string>>): Uint8Array {
   return safetensors([{ name, dtype: "U8", shape: [2], bytes: new Uint8Array(2) }], metadata);
+}
+
+function pickled(name: string): Uint8Array {
+  return torchFile([{ name, dtype: "U8", shape: [2], bytes: new Uint8Array(2) }]);
 }
 
 describe("openCheckpoint", () => {
@@ -82,19 +87,68 @@ describe("openCheckpoint", () => {
     expect(error.message).toContain("model.safetensors.index.json");
   });
 
+  it.each(hostileIndexes)("refuses a PyTorch index that $title", ({ title, json, code }) => {
+    const dir = modelDirectory(`torch-${hostileIndexes.findIndex((one) => one.title === title)}`, {
+      "model-00001-of-00001.bin": pickled("a"),
+      "pytorch_model.bin.index.json": json.replaceAll(".safetensors", ".bin"),
+    });
+    writeFileSync(join(directory.path, "outside.bin"), pickled("a"));
+    const error = refusal(() => openCheckpoint(dir));
+    expect(error.code).toBe(code);
+    expect(error.message).toContain("pytorch_model.bin.index.json");
+  });
+
+  it("opens PyTorch files where there are no safetensors, by their index before the single file", () => {
+    const weights = {
+      "pytorch_model.bin": pickled("single"),
+      "pytorch_model.bin.index.json": JSON.stringify({ weight_map: { sharded: "a.bin" } }),
+      "a.bin": pickled("sharded"),
+      "model.safetensors": holding("safe"),
+      "training_args.bin": "not weights",
+    };
+    for (const [count, tensor] of [
+      [1, "single"],
+      [3, "sharded"],
+      [5, "safe"],
+    ] as const) {
+      const files = Object.fromEntries(Object.entries(weights).slice(0, count));
+      const checkpoint = openCheckpoint(modelDirectory(`torch-order-${count}`, files));
+      expect([...checkpoint.tensors.keys()]).toEqual([tensor]);
+      expect(checkpoint.metadata.size).toBe(tensor === "safe" ? 1 : 0);
+    }
+  });
+
+  it("takes no safetensors shard from a PyTorch index, nor the other way round", () => {
+    const index = (file: string) => JSON.stringify({ weight_map: { a: file } });
+    const dir = modelDirectory("mixed", {
+      "a.safetensors": holding("a"),
+      "a.bin": pickled("a"),
+      "pytorch_model.bin.index.json": index("a.safetensors"),
+    });
+    expect(refusal(() => openCheckpoint(dir)).code).toBe("CHECKPOINT_HEADER");
+    writeFileSync(join(dir, "model.safetensors.index.json"), index("a.bin"));
+    expect(refusal(() => openCheckpoint(dir)).code).toBe("CHECKPOINT_HEADER");
+  });
+
   it.each([
     { title: "no weights", files: {}, code: "CHECKPOINT_NOT_FOUND", names: "model.safetensors" },
     {
-      title: "only a pickle",
+      title: "only a pickle that is not one",
       files: { "pytorch_model.bin": "x" },
-      code: "CHECKPOINT_UNSUPPORTED",
+      code: "CHECKPOINT_TRUNCATED",
       names: "pytorch_model.bin",
     },
     {
-      title: "only sharded pickles",
+      title: "sharded pickles without an index",
       files: { "pytorch_model-00001-of-00008.bin": "x" },
+      code: "CHECKPOINT_NOT_FOUND",
+      names: "pytorch_model.bin.index.json",
+    },
+    {
+      title: "a pickle under a name of its own",
+      files: { "training_args.bin": "x", "gptq_model-4bit-128g.pt": "x" },
       code: "CHECKPOINT_UNSUPPORTED",
-      names: "convert",
+      names: "gptq_model-4bit-128g.pt",
     },
     {
       title: "shards without an index",

@@ -25,6 +25,10 @@ void RequireScales(const char* op, const Tensor& scales, const Tensor& zeros, in
   RequireTensor(op, "zeros", zeros, DType::kI32, {rows, scales.shape[1]});
 }
 
+void RequireImportance(const char* op, const Tensor& importance, int64_t in) {
+  if (!importance.empty()) RequireDense(op, "importance", importance, DType::kF32, {in});
+}
+
 void RequireColumns(const char* op, int64_t begin, int64_t end, int64_t in) {
   Require(begin >= 0 && begin <= end && end <= in, Code::kValue, op,
           "columns " + std::to_string(begin) + " to " + std::to_string(end) +
@@ -40,6 +44,7 @@ void CheckFindGrid(const FindGridArgs& args) {
   Require(args.group_size >= 1, Code::kValue, op,
           "group size is " + std::to_string(args.group_size) + "; expected at least 1");
   const int64_t in = args.w.shape[1];
+  RequireImportance(op, args.importance, in);
   const int64_t groups = in / args.group_size + (in % args.group_size != 0);
   RequireScales(op, args.scales, args.zeros, args.w.shape[0], groups);
 }
@@ -65,6 +70,7 @@ void CheckGptqBlock(const GptqBlockArgs& args) {
   Require(args.range == RangeSource::kGiven || args.range == RangeSource::kUpdated ||
               args.range == RangeSource::kStale,
           Code::kValue, op, "range source is not one of given, updated, stale");
+  RequireImportance(op, args.importance, in);
   RequireScales(op, args.scales, args.zeros, out, kAny);
   RequireTensor(op, "codes", args.codes, DType::kU8, {out, in});
   RequireDense(op, "error", args.error, DType::kF32, {out, args.end - args.begin});

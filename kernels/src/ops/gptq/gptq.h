@@ -20,6 +20,10 @@ struct GridOptions {
   // optimized. A scale that would become zero is raised to the smallest positive number of the
   // dtype.
   DType scale_dtype;
+  // Whether the range is shrunk to the share of it, 1.00, 0.99 ... 0.21, that gives the least sum
+  // of squared rounding errors over the group (AutoGPTQ's `mse` with norm 2); the largest share
+  // counts where several do.
+  bool minimizes_error;
 };
 
 // Scales and zeros of all groups of a weight: group g covers columns [g * group_size, (g + 1) *
@@ -28,8 +32,9 @@ struct FindGridArgs {
   Tensor w;  // [out, in] f32
   GridOptions grid;
   int64_t group_size;
-  Tensor scales;  // [out, groups] f32, out
-  Tensor zeros;   // [out, groups] i32, out
+  Tensor importance;  // [in] f32, what a column's squared error counts; empty: all the same
+  Tensor scales;      // [out, groups] f32, out
+  Tensor zeros;       // [out, groups] i32, out
 };
 void CheckFindGrid(const FindGridArgs& args);
 void FindGrid(const Context& context, const FindGridArgs& args);
@@ -64,10 +69,11 @@ struct GptqBlockArgs {
   Tensor column_group;  // [in] i32
   GridOptions grid;
   RangeSource range;
-  Tensor scales;  // [out, groups] f32, in or out
-  Tensor zeros;   // [out, groups] i32, in or out
-  Tensor codes;   // [out, in] u8, out (columns of the block)
-  Tensor error;   // [out, end - begin] f32, dense, out
+  Tensor importance;  // [in] f32 or empty, as for FindGrid
+  Tensor scales;      // [out, groups] f32, in or out
+  Tensor zeros;       // [out, groups] i32, in or out
+  Tensor codes;       // [out, in] u8, out (columns of the block)
+  Tensor error;       // [out, end - begin] f32, dense, out
 };
 void CheckGptqBlock(const GptqBlockArgs& args);
 void GptqBlock(const Context& context, const GptqBlockArgs& args);

@@ -13,4 +13,36 @@ struct Grid {
 // takes it from here, so they agree to the bit.
 Grid GridOfRange(float low, float high, const GridOptions& options);
 
+// Shares of a range that are tried, the whole of it first.
+constexpr int kShares = 80;
+inline float Share(int index) {
+  return 1.0f - static_cast<float>(index) / 100.0f;
+}
+
+// A group's squared errors are added up in this many sums, column j in sum j % kErrorSums, and
+// those by a tree: the same on every instruction set.
+constexpr int kErrorSums = 16;
+inline float TotalError(float (&sums)[kErrorSums]) {
+  for (int width = kErrorSums / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) sums[i] += sums[i + width];
+  }
+  return sums[0];
+}
+
+// The grid of the share of [low, high] with the least error. `error_of` takes a Grid. An error that
+// is not a number is never the least.
+template <class ErrorOf>
+Grid LeastError(float low, float high, const GridOptions& options, ErrorOf error_of) {
+  Grid best = GridOfRange(low, high, options);
+  float least = error_of(best);
+  for (int i = 1; i < kShares; ++i) {
+    const Grid grid = GridOfRange(Share(i) * low, Share(i) * high, options);
+    const float error = error_of(grid);
+    if (!(error < least)) continue;
+    least = error;
+    best = grid;
+  }
+  return best;
+}
+
 }  // namespace kernels

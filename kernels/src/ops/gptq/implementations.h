@@ -11,9 +11,14 @@
 // takes at most; its scratch has GptqScratchFloats(kGptqRows, end - begin) floats.
 namespace kernels {
 
-// Weights, their copy from when the block began, errors and codes of `rows` rows.
+// Weights, their copy from when the block began, errors and codes of `rows` rows, and one row.
 constexpr int64_t GptqScratchFloats(int rows, int64_t columns) {
-  return 4 * rows * columns;
+  return (4 * rows + 1) * columns;
+}
+
+// Of a vector that may be empty, then null.
+inline const float* From(const Tensor& vector, int64_t index) {
+  return vector.empty() ? nullptr : vector.As<float>() + index;
 }
 
 namespace reference {

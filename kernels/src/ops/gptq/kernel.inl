@@ -21,7 +21,44 @@ inline RoundedLanes RoundLanes(Lanes w, LaneGrid grid, Lanes max_code) {
   return {grid.scale * (code - grid.zero) + Lanes::Zero() * w, code};
 }
 
-inline Grid GridOfColumns(const float* w, int64_t columns, const GridOptions& options) {
+// Columns past the last count as zeros, which every grid has.
+inline Lanes LoadUpTo(const float* p, int64_t count) {
+  if (count >= Lanes::kWidth) return Lanes::Load(p);
+  return count > 0 ? Lanes::LoadPart(p, static_cast<int>(count)) : Lanes::Zero();
+}
+
+inline float RoundingError(const float* w, const float* importance, int64_t columns, Grid grid,
+                           Lanes max_code) {
+  constexpr int kParts = kErrorSums / Lanes::kWidth;
+  const LaneGrid lanes = {Lanes::Set(grid.scale), Lanes::Set(grid.zero)};
+  Lanes totals[kParts];
+  for (Lanes& total : totals) total = Lanes::Zero();
+  for (int64_t j = 0; j < columns; j += kErrorSums) {
+    for (int part = 0; part < kParts; ++part) {
+      const int64_t at = j + part * Lanes::kWidth;
+      const Lanes x = LoadUpTo(w + at, columns - at);
+      const Lanes error = x - RoundLanes(x, lanes, max_code).value;
+      const Lanes square = error * error;
+      totals[part] =
+          totals[part] +
+          (importance == nullptr ? square : LoadUpTo(importance + at, columns - at) * square);
+    }
+  }
+  float sums[kErrorSums];
+  for (int part = 0; part < kParts; ++part) totals[part].Store(sums + part * Lanes::kWidth);
+  return TotalError(sums);
+}
+
+inline Grid LeastErrorGrid(const float* w, const float* importance, int64_t columns, float low,
+                           float high, const GridOptions& options) {
+  const Lanes max_code = Lanes::Set(static_cast<float>((1 << options.bits) - 1));
+  return LeastError(low, high, options, [&](Grid grid) {
+    return RoundingError(w, importance, columns, grid, max_code);
+  });
+}
+
+inline Grid GridOfColumns(const float* w, const float* importance, int64_t columns,
+                          const GridOptions& options) {
   Lanes low = Lanes::Zero();
   Lanes high = Lanes::Zero();
   int64_t j = 0;
@@ -35,7 +72,9 @@ inline Grid GridOfColumns(const float* w, int64_t columns, const GridOptions& op
     low = Lanes::Min(x, low);
     high = Lanes::Max(x, high);
   }
-  return GridOfRange(-(Lanes::Zero() - low).Largest(), high.Largest(), options);
+  const float lowest = -(Lanes::Zero() - low).Largest();
+  if (!options.minimizes_error) return GridOfRange(lowest, high.Largest(), options);
+  return LeastErrorGrid(w, importance, columns, lowest, high.Largest(), options);
 }
 
 // One block of GPTQ for at most kWidth rows. Arrays are [columns][kWidth].
@@ -47,6 +86,7 @@ struct BlockRows {
   float* start;  // w as it was when the block began; only for RangeSource::kStale
   float* error;
   float* codes;
+  float* row_w;  // [columns]
 
   static float* Lane(float* array, int64_t column) { return array + column * Lanes::kWidth; }
 
@@ -80,8 +120,9 @@ struct BlockRows {
     float* source = args.range == RangeSource::kStale ? start : w;
     Lanes low = Lanes::Zero();
     Lanes high = Lanes::Zero();
-    for (int64_t j = column; j < args.end - args.begin && group[j] == group[column]; ++j) {
-      const Lanes x = Lanes::Load(Lane(source, j));
+    int64_t end = column;
+    for (; end < args.end - args.begin && group[end] == group[column]; ++end) {
+      const Lanes x = Lanes::Load(Lane(source, end));
       low = Lanes::Min(x, low);
       high = Lanes::Max(x, high);
     }
@@ -90,10 +131,25 @@ struct BlockRows {
     low.Store(lows);
     high.Store(highs);
     for (int row = 0; row < rows; ++row) {
-      const Grid grid = GridOfRange(lows[row], highs[row], args.grid);
+      const Grid grid = args.grid.minimizes_error
+                            ? SearchGrid(source, {column, end}, row, lows[row], highs[row])
+                            : GridOfRange(lows[row], highs[row], args.grid);
       args.scales.Row<float>(first + row)[group[column]] = grid.scale;
       args.zeros.Row<int32_t>(first + row)[group[column]] = static_cast<int32_t>(grid.zero);
     }
+  }
+
+  struct Columns {
+    int64_t begin, end;
+  };
+
+  // With columns in the lanes, so that its sums are those of FindGridRow.
+  Grid SearchGrid(float* source, Columns columns, int row, float low, float high) const {
+    for (int64_t j = columns.begin; j < columns.end; ++j) {
+      row_w[j - columns.begin] = Lane(source, j)[row];
+    }
+    return LeastErrorGrid(row_w, From(args.importance, args.begin + columns.begin),
+                          columns.end - columns.begin, low, high, args.grid);
   }
 
   LaneGrid LoadGrid(int32_t group) const {
@@ -139,7 +195,7 @@ void FindGridRow(const FindGridArgs& args, int64_t row) {
   for (int64_t g = 0; g < args.scales.shape[1]; ++g) {
     const int64_t first = g * args.group_size;
     const int64_t columns = args.group_size < in - first ? args.group_size : in - first;
-    const Grid grid = GridOfColumns(w + first, columns, args.grid);
+    const Grid grid = GridOfColumns(w + first, From(args.importance, first), columns, args.grid);
     args.scales.Row<float>(row)[g] = grid.scale;
     args.zeros.Row<int32_t>(row)[g] = static_cast<int32_t>(grid.zero);
   }
@@ -176,7 +232,15 @@ void GptqRows(const GptqBlockArgs& args, int64_t first, int rows, float* scratch
   static_assert(kGptqRows == Lanes::kWidth);
   const int64_t size = (args.end - args.begin) * Lanes::kWidth;
   const BlockRows block = {
-      args, first, rows, scratch, scratch + size, scratch + 2 * size, scratch + 3 * size};
+      args,
+      first,
+      rows,
+      scratch,
+      scratch + size,
+      scratch + 2 * size,
+      scratch + 3 * size,
+      scratch + 4 * size,
+  };
   block.Read();
   block.Quantize();
   block.Write();

@@ -22,14 +22,29 @@ Rounded Round(float w, Grid grid, int bits) {
   return {value, static_cast<uint8_t>(code)};
 }
 
-Grid GridOfColumns(const float* w, int64_t columns, const GridOptions& options) {
+// As gptq.h has it; `importance` may be null.
+float RoundingError(const float* w, const float* importance, int64_t columns, Grid grid, int bits) {
+  float sums[kErrorSums] = {};
+  for (int64_t j = 0; j < columns; ++j) {
+    const float error = w[j] - Round(w[j], grid, bits).value;
+    const float square = error * error;
+    sums[j % kErrorSums] += importance == nullptr ? square : importance[j] * square;
+  }
+  return TotalError(sums);
+}
+
+Grid GridOfColumns(const float* w, const float* importance, int64_t columns,
+                   const GridOptions& options) {
   float low = 0.0f;
   float high = 0.0f;
   for (int64_t j = 0; j < columns; ++j) {
     if (w[j] < low) low = w[j];
     if (w[j] > high) high = w[j];
   }
-  return GridOfRange(low, high, options);
+  if (!options.minimizes_error) return GridOfRange(low, high, options);
+  return LeastError(low, high, options, [&](Grid grid) {
+    return RoundingError(w, importance, columns, grid, options.bits);
+  });
 }
 
 int64_t RunLength(const int32_t* group, int64_t column, int64_t end) {
@@ -45,7 +60,8 @@ void FindGridRow(const FindGridArgs& args, int64_t row) {
   for (int64_t g = 0; g < args.scales.shape[1]; ++g) {
     const int64_t first = g * args.group_size;
     const int64_t columns = args.group_size < in - first ? args.group_size : in - first;
-    const Grid grid = GridOfColumns(args.w.Row<float>(row) + first, columns, args.grid);
+    const Grid grid = GridOfColumns(args.w.Row<float>(row) + first, From(args.importance, first),
+                                    columns, args.grid);
     args.scales.Row<float>(row)[g] = grid.scale;
     args.zeros.Row<int32_t>(row)[g] = static_cast<int32_t>(grid.zero);
   }
@@ -77,7 +93,8 @@ void GptqRows(const GptqBlockArgs& args, int64_t first, int, float* scratch) {
     const bool starts = i == args.begin || g != group[i - 1];
     if (starts && args.range != RangeSource::kGiven) {
       const float* source = args.range == RangeSource::kStale ? scratch + (i - args.begin) : w + i;
-      const Grid grid = GridOfColumns(source, RunLength(group, i, args.end), args.grid);
+      const Grid grid =
+          GridOfColumns(source, From(args.importance, i), RunLength(group, i, args.end), args.grid);
       scales[g] = grid.scale;
       zeros[g] = static_cast<int32_t>(grid.zero);
     }

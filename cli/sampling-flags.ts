@@ -1,0 +1,51 @@
+// How tokens are drawn, for every command that generates.
+import { type Command, Option } from "commander";
+import {
+  type GenerationConfig,
+  parseSamplingOptions,
+  type SamplingOptions,
+} from "../runtime/index.ts";
+import { decimal, integer, ranges } from "./arguments.ts";
+
+export type SamplingFlags = {
+  readonly maxNewTokens?: number;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly repetitionPenalty?: number;
+  readonly seed?: number;
+  readonly greedy?: boolean;
+};
+
+export function addSamplingFlags(command: Command): void {
+  command
+    .option("--max-new-tokens <n>", "tokens to generate at most", integer(1))
+    .option("--temperature <x>", "0 takes the most likely token", decimal(ranges.fromZero))
+    .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
+    .option("--top-k <n>", "number of tokens to draw from, 0 for all", integer(0))
+    .option(
+      "--repetition-penalty <x>",
+      "above 1 discourages tokens already seen",
+      decimal(ranges.aboveZero),
+    )
+    .option("--seed <n>", "seed of the draws", integer(0))
+    .addOption(
+      new Option(
+        "--greedy",
+        "the most likely token every time, without repetition penalty unless given",
+      ).conflicts(["temperature", "topP", "topK", "seed"]),
+    );
+}
+
+/** What the flags leave open is as the model's generation_config.json has it. */
+export function samplingOf(flags: SamplingFlags, config: GenerationConfig): SamplingOptions {
+  const isGreedy = flags.greedy ?? false;
+  return parseSamplingOptions({
+    temperature: isGreedy ? 0 : (flags.temperature ?? config.sampling.temperature),
+    topP: flags.topP ?? config.sampling.topP,
+    topK: flags.topK ?? config.sampling.topK,
+    repetitionPenalty:
+      flags.repetitionPenalty ?? (isGreedy ? 1 : config.sampling.repetitionPenalty),
+    seed: flags.seed ?? config.sampling.seed,
+  });
+}

@@ -1,0 +1,110 @@
+// How much memory a run takes, from extents alone: for --memory, and for saying so beforehand.
+
+import type { Model } from "../runtime/index.ts";
+import { batchRows } from "./calibrated-blocks.ts";
+import { QuantizeError } from "./errors.ts";
+import { partElements } from "./publish.ts";
+import type { Recipe } from "./recipe.ts";
+
+/** The program with its code, the calibration tokens and what its collector has not freed yet; measured, in bytes. */
+const programBytes = 250e6;
+
+/** The device keeps up to a quarter of what is live for reuse (kernels/src/core/allocator.cc). */
+const deviceSlack = 1.25;
+
+/** Bytes; what is called "work" is never held all at once: the largest counts. */
+export type MemoryNeed = {
+  readonly program: number;
+  /** Pages of the source that are touched before they are let go: a block, or a tensor that stays float. */
+  readonly mapped: number;
+  /** Tensors of the step that needs most: factoring a Hessian, rounding a weight, running a batch. */
+  readonly work: number;
+  /** Hidden states of all calibration tokens with the widest input of a stage. */
+  readonly activations: number;
+};
+
+export type CalibrationExtent = {
+  readonly tokens: number;
+  /** Tokens of the longest segment. */
+  readonly longest: number;
+};
+
+export function calibrationExtent(segments: readonly Int32Array[]): CalibrationExtent {
+  return {
+    tokens: segments.reduce((sum, { length }) => sum + length, 0),
+    longest: segments.reduce((most, { length }) => Math.max(most, length), 0),
+  };
+}
+
+/** What a run with this data would need, with every hidden state in memory. */
+export function memoryNeed(
+  model: Model,
+  recipe: Recipe,
+  { tokens, longest }: CalibrationExtent,
+): MemoryNeed {
+  using block = model.loadBlock(0);
+  const rows = Math.min(tokens, Math.max(batchRows, longest));
+  const { width } = model.shape;
+  let packed = 0;
+  let widest = 0;
+  let solving = 0;
+  let running = 0;
+  for (const { linears } of block.stages) {
+    const extents = linears.map((name) => block.linear(name));
+    const inFeatures = extents[0]?.inFeatures ?? 0;
+    const outFeatures = extents.map((linear) => linear.outFeatures);
+    const out = outFeatures.reduce((sum, extent) => sum + extent, 0);
+    const hessian = 4 * inFeatures ** 2;
+    // The Hessian, its permuted copy and the factor; then the first and the last with three copies of a weight and codes.
+    const weights = Math.max(...outFeatures) * inFeatures * (3 * 4 + 2);
+    solving = Math.max(solving, 3 * hessian, 2 * hessian + weights);
+    // Input and outputs, the next input, the residual stream before and after, keys and values, and a load's host copy.
+    running = Math.max(running, 4 * rows * (3 * inFeatures + 2 * out + 4 * width), hessian);
+    packed += (out * inFeatures * (recipe.bits + 0.5)) / 8;
+    widest = Math.max(widest, inFeatures);
+  }
+  return {
+    program: programBytes,
+    mapped: Math.max(mappedBlock(model, block.name), mappedOthers(model, block.name)),
+    work: packed + Math.max(solving, running),
+    activations: 4 * tokens * (width + widest),
+  };
+}
+
+/** The largest resident size to expect with so many bytes of hidden states in memory. */
+export function peakBytes(need: MemoryNeed, activations: number = need.activations): number {
+  return need.program + need.mapped + deviceSlack * (need.work + activations);
+}
+
+/**
+ * The hidden states that a limit leaves room for, in bytes.
+ *
+ * @param limit  bytes of resident memory for the whole program
+ * @throws QuantizeError QUANTIZE_MEMORY if there is no room even without any, naming the least that works
+ */
+export function activationBudget(need: MemoryNeed, limit: number): number {
+  const room = (limit - peakBytes(need, 0)) / deviceSlack;
+  if (room >= 0) return Math.floor(room);
+  const least = Math.ceil(peakBytes(need, 0) / 1e7) / 100;
+  throw new QuantizeError(
+    "QUANTIZE_MEMORY",
+    `--memory ${limit} is too little for this model: with every hidden state on the disk it takes ${least} GB; ` +
+      `give --memory ${least}GB or more`,
+  );
+}
+
+function mappedBlock(model: Model, block: string): number {
+  return storedBytes(model, (name) => name.startsWith(`${block}.`)).reduce((a, b) => a + b, 0);
+}
+
+function mappedOthers(model: Model, block: string): number {
+  const blocks = block.replace(/\d+$/, "");
+  const largest = Math.max(0, ...storedBytes(model, (name) => !name.startsWith(blocks)));
+  // A part as it is stored, converted, and on its way to the file, at most as f32.
+  return largest + 3 * 4 * Math.min(partElements, largest / 2);
+}
+
+function storedBytes(model: Model, isMeant: (name: string) => boolean): readonly number[] {
+  const entries = [...model.checkpoint.tensors.values()].filter(({ name }) => isMeant(name));
+  return entries.map(({ begin, end }) => end - begin);
+}

@@ -1,0 +1,98 @@
+// What a run would take and give, said beforehand.
+import type { Device } from "../kernels/index.ts";
+import {
+  type Model,
+  openModel,
+  plannedTensorParallelSizes,
+  planShards,
+  type TensorParallelSize,
+  totalTensorBytes,
+} from "../runtime/index.ts";
+import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
+import { methods } from "./methods/index.ts";
+import { bitsPerWeight, quantizedEntries } from "./output.ts";
+import type { PhaseSeconds } from "./phases.ts";
+import { measureRates, type Rates } from "./rates.ts";
+import { quantizationOf, type Recipe } from "./recipe.ts";
+import { linearExtents } from "./source.ts";
+
+export type QuantizationPlan = {
+  /** Bytes of all tensors of the result, exactly. */
+  readonly tensorBytes: number;
+  readonly weightFiles: number;
+  /** Of the quantized linears, as in the report of a run. */
+  readonly bitsPerWeight: number;
+  readonly linears: number;
+  readonly memory: MemoryNeed;
+  /** Estimated from short trials on this machine; reading and writing of files is not in it. */
+  readonly phases: PhaseSeconds;
+  /** GPUs that vLLM can split the result over. */
+  readonly tensorParallel: readonly TensorParallelSize[];
+};
+
+/**
+ * Plans a run. Reads headers only; measures this machine for some seconds.
+ *
+ * @throws CheckpointError for a model that cannot be opened, or whose extents do not suit the recipe
+ */
+export async function planQuantization(options: {
+  readonly source: string;
+  readonly recipe: Recipe;
+  readonly calibration: CalibrationExtent;
+  readonly device: Device;
+}): Promise<QuantizationPlan> {
+  const { source, recipe, calibration, device } = options;
+  using model = openModel(source, device);
+  const linears = linearExtents(source, device);
+  const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
+  const shards = planShards(entries, recipe.maxShardBytes);
+  const rates = await measureRates(device, model.shape.width);
+  return {
+    tensorBytes: totalTensorBytes(shards),
+    weightFiles: shards.length,
+    bitsPerWeight: bitsPerWeight(entries, linears),
+    linears: linears.size,
+    memory: memoryNeed(model, recipe, calibration),
+    phases: estimatePhases(model, { recipe, calibration, rates }),
+    tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),
+  };
+}
+
+/** Operations of every step by the extents of a block, over the machine's rates. */
+function estimatePhases(
+  model: Model,
+  context: {
+    readonly recipe: Recipe;
+    readonly calibration: CalibrationExtent;
+    readonly rates: Rates;
+  },
+): PhaseSeconds {
+  const { rates, recipe } = context;
+  const { tokens, longest } = context.calibration;
+  const { layers, width, vocabulary } = model.shape;
+  const solves = methods[recipe.method].needsHessian;
+  using block = model.loadBlock(0);
+  // Scores and weighted sums, over half of the positions on average; kernels of attention reach about half of a product's rate.
+  let forward = (2 * tokens * longest * width) / (rates.linear / 2);
+  let hessian = 0;
+  let solve = 0;
+  for (const { linears } of block.stages) {
+    const extents = linears.map((name) => block.linear(name));
+    const n = extents[0]?.inFeatures ?? 0;
+    hessian += (2 * tokens * n * n) / rates.gram;
+    if (solves) solve += n ** 3 / rates.factor;
+    for (const { outFeatures } of extents) {
+      const weights = n * outFeatures;
+      forward += (2 * tokens * weights) / rates.linear;
+      // The trailing updates, and two quadratic forms for the report.
+      const products = (solves ? weights * n : 0) + (tokens === 0 ? 0 : 4 * weights * n);
+      solve += weights / rates.rounded + products / rates.product;
+    }
+  }
+  return {
+    convert: (2 * vocabulary * width) / rates.converted,
+    forward: layers * forward,
+    hessian: layers * hessian,
+    solve: layers * solve,
+  };
+}

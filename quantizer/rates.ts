@@ -1,0 +1,127 @@
+// How fast this machine does the steps of a run, from a few short trials on shapes like the model's.
+import { type Device, type F32, ops } from "../kernels/index.ts";
+import { gridOf } from "./methods/index.ts";
+import { defaultRecipe } from "./recipe.ts";
+
+/** Per second. A product counts two operations, as usual. */
+export type Rates = {
+  /** x·Wᵀ with a BF16 weight, and about the same with a packed one */
+  readonly linear: number;
+  /** xᵀx, counted as a whole square though half of it is computed */
+  readonly gram: number;
+  /** n³ of a damped factorization and inversion */
+  readonly factor: number;
+  /** Weights rounded column by column */
+  readonly rounded: number;
+  /** f32 products of the solver and of its error */
+  readonly product: number;
+  /** Values checked and converted */
+  readonly converted: number;
+};
+
+const trialRows = 512;
+const secondsPerTrial = 0.25;
+
+/**
+ * Takes about three seconds and 200 MB.
+ *
+ * @param inFeatures  of the model's linears: products of small matrices are slower
+ */
+export async function measureRates(device: Device, inFeatures: number): Promise<Rates> {
+  const trials = new Trials(device);
+  const n = Math.min(inFeatures, 2048);
+  using x = trials.random([trialRows, n]);
+  using w = trials.random([n, n]);
+  using counts = device.zeros("i32", [2]);
+  using stored = ops.cast(w, "bf16", counts);
+  using gram = device.zeros("f32", [n, n]);
+  const linear = await trials.rate(2 * trialRows * n * n, () => {
+    using _y = ops.linear(x, stored);
+  });
+  const gramRate = await trials.rate(2 * trialRows * n * n, () => ops.accumulateGram(x, gram));
+  using diagonal = ops.finishHessian(gram, 1 / trialRows);
+  await diagonal.read();
+  const factorSize = Math.min(n, 1024);
+  using small = trials.positiveDefinite(factorSize);
+  const factor = await trials.rate(factorSize ** 3, () => {
+    const { factor: result, status } = ops.inverseCholesky(small, 0.01);
+    result[Symbol.dispose]();
+    status[Symbol.dispose]();
+  });
+  return {
+    ...{ linear, gram: gramRate, factor },
+    rounded: await roundingRate(trials, factorSize),
+    product: await trials.rate(2 * n ** 3, () => {
+      using _form = ops.quadraticForm(w, undefined, gram);
+    }),
+    converted: await trials.rate(n * n, () => {
+      using _bad = ops.countNonFinite(stored);
+      using _cast = ops.cast(stored, "f16", counts);
+    }),
+  };
+}
+
+/** One block of columns, in a weight of as many outputs. */
+async function roundingRate(trials: Trials, size: number): Promise<number> {
+  const { device } = trials;
+  const columns = 128;
+  using small = trials.positiveDefinite(size);
+  const { factor, status } = ops.inverseCholesky(small, 0.01);
+  using _factor = factor;
+  using _status = status;
+  using w = trials.random([size, size]);
+  using columnGroup = device.from(
+    "i32",
+    Int32Array.from({ length: size }, (_, i) => Math.floor(i / columns)),
+  );
+  const grid = gridOf(defaultRecipe);
+  const { scales, zeros } = ops.findGrid(w, grid, columns);
+  using _scales = scales;
+  using _zeros = zeros;
+  using codes = device.empty("u8", [size, size]);
+  const weight = { w, columnGroup, scales, zeros, codes };
+  return await trials.rate(size * columns, () => {
+    const block = { begin: 0, end: columns };
+    using _error = ops.gptqBlock(weight, factor, block, { grid, range: "given" });
+  });
+}
+
+class Trials {
+  readonly device: Device;
+  #seed = 1;
+
+  constructor(device: Device) {
+    this.device = device;
+  }
+
+  random([rows, width]: readonly [number, number]): F32 {
+    const values = Float32Array.from({ length: rows * width }, () => {
+      this.#seed = (Math.imul(this.#seed, 1664525) + 1013904223) >>> 0;
+      return this.#seed / 2 ** 32 - 0.5;
+    });
+    return this.device.from("f32", values, [rows, width]);
+  }
+
+  /** 2 on the diagonal. */
+  positiveDefinite(n: number): F32 {
+    const values = new Float32Array(n * n);
+    for (let i = 0; i < n; i++) values[i * (n + 1)] = 2;
+    return this.device.from("f32", values, [n, n]);
+  }
+
+  /** Operations per second, the first run left out. */
+  async rate(operations: number, action: () => void): Promise<number> {
+    action();
+    await this.device.sync();
+    const started = performance.now();
+    let runs = 0;
+    let seconds = 0;
+    while (seconds < secondsPerTrial) {
+      action();
+      await this.device.sync();
+      runs += 1;
+      seconds = (performance.now() - started) / 1000;
+    }
+    return (operations * runs) / seconds;
+  }
+}

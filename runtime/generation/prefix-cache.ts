@@ -1,0 +1,112 @@
+// Keys and values of a sequence that outlive a request: a chat's next prompt begins with what was computed before.
+import type { F32 } from "../../kernels/index.ts";
+import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
+import { forward, type Model, Step } from "../model/index.ts";
+
+/**
+ * Holds the sequence of the last request. A request that begins with the same tokens computes only the others; a row does not see
+ * how many rows are computed with it, so its results are the same bits.
+ */
+export class PrefixCache implements Disposable {
+  readonly #growth: number;
+  #sequence: Sequence | undefined;
+
+  /** Tokens that the last request did not have to compute. */
+  reused = 0;
+
+  /** @param growth  room to reserve, in multiples of what a request needs; memory is only taken up as it is used */
+  constructor(growth = 1) {
+    this.#growth = growth;
+  }
+
+  /**
+   * A sequence that holds a beginning of the prompt, all but its last token at most, and has room for the rest.
+   *
+   * @throws KernelError KERNEL_OUT_OF_MEMORY if the device has no room for it
+   */
+  sequence(model: Model, prompt: readonly number[], maxNewTokens: number): Sequence {
+    const needed = prompt.length + maxNewTokens;
+    const last = this.#sequence;
+    if (last?.canContinue(model, prompt.length, needed)) {
+      last.keepCommon(prompt);
+      this.reused = last.length;
+      return last;
+    }
+    last?.[Symbol.dispose]();
+    this.reused = 0;
+    const room = Math.max(needed, Math.min(this.#growth * needed, model.shape.maxLength));
+    this.#sequence = new Sequence(model, prompt.length, room);
+    return this.#sequence;
+  }
+
+  [Symbol.dispose](): void {
+    this.#sequence?.[Symbol.dispose]();
+    this.#sequence = undefined;
+  }
+}
+
+/** A sequence's place in a cache of its own. */
+export class Sequence implements Disposable {
+  readonly device: Model["device"];
+  readonly #model: Model;
+  readonly #ropeBase: number;
+  readonly #room: number;
+  readonly #cache: KvCache;
+  readonly #place: CacheSequence;
+  readonly #tokens: number[] = [];
+
+  constructor(model: Model, promptLength: number, room: number) {
+    this.device = model.device;
+    this.#model = model;
+    this.#room = room;
+    this.#ropeBase = model.ropeBase(promptLength);
+    this.#cache = new KvCache(model.device, { ...model.shape, tokens: room });
+    this.#place = this.#cache.open();
+  }
+
+  /** Tokens computed. */
+  get length(): number {
+    return this.#tokens.length;
+  }
+
+  /** The rotary base belongs to the prompt's length: with another one, keys computed before are of no use. */
+  canContinue(model: Model, promptLength: number, needed: number): boolean {
+    const isSameModel = model === this.#model && model.ropeBase(promptLength) === this.#ropeBase;
+    return isSameModel && needed <= this.#room;
+  }
+
+  /** Forgets all from the first token that the prompt does not have there, and the prompt's last, whose logits are wanted. */
+  keepCommon(prompt: readonly number[]): void {
+    let common = 0;
+    while (common < prompt.length - 1 && this.#tokens[common] === prompt[common]) common += 1;
+    this.#tokens.length = Math.min(common, this.#tokens.length);
+    this.#cache.truncate(this.#place, this.#tokens.length);
+  }
+
+  /** Adds tokens of which no logits are wanted. */
+  append(tokens: readonly number[]): void {
+    this.#run(tokens)[Symbol.dispose]();
+  }
+
+  /** Adds tokens; returns the logits [1, vocabulary] after the last, the caller's to dispose. */
+  advance(tokens: readonly number[]): F32 {
+    using hidden = this.#run(tokens);
+    using last = hidden.narrow(0, tokens.length - 1, 1);
+    return this.#model.logits(last);
+  }
+
+  #run(tokens: readonly number[]): F32 {
+    const start = this.#place.length;
+    this.#cache.extend(this.#place, tokens.length);
+    this.#tokens.push(...tokens);
+    const part = { tokens, start, blocks: this.#place.blocks, ropeBase: this.#ropeBase };
+    using step = new Step(this.device, [part], this.#model.shape.headDim, (position) =>
+      this.#model.queryScale(position),
+    );
+    return forward(this.#model, step, this.#cache);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cache[Symbol.dispose]();
+  }
+}

@@ -90,16 +90,12 @@ export class ActivationStore implements AsyncDisposable {
   }
 
   /** Gives back a tensor that was taken out and not changed. */
-  async restore(name: string, tensor: F32): Promise<void> {
+  restore(name: string, tensor: F32): void {
     const entry = this.#entries.get(name);
     if (entry === undefined) throw new RangeError(`no activation ${name}`);
-    if (entry.chunks === undefined) {
-      entry.tensor = tensor;
-      return;
-    }
-    tensor[Symbol.dispose]();
-    // The copy on the disk is still good. Whoever runs ahead of the device would fill the memory with what it loads.
-    await this.#device.sync();
+    if (entry.chunks === undefined) entry.tensor = tensor;
+    // The copy on the disk is still good.
+    else tensor[Symbol.dispose]();
   }
 
   /** Forgets a tensor, taken out or not. */
@@ -149,6 +145,8 @@ export class ActivationStore implements AsyncDisposable {
   }
 
   async #read(shape: Entry["shape"], chunks: readonly number[]): Promise<F32> {
+    // Reading ahead of the device would fill the memory with what it has not come to: each load has a copy of its own.
+    await this.#device.sync();
     const tensor = this.#device.empty("f32", shape);
     using flat = tensor.reshape([shape[0] * shape[1]]);
     const perChunk = chunkBytes / Float32Array.BYTES_PER_ELEMENT;

@@ -19,5 +19,5 @@ export {
   sampleSegments,
   sampleSources,
 } from "./segments.ts";
-export { readSegmentsFile } from "./segments-file.ts";
+export { readSegmentsFile, writeSegmentsFile } from "./segments-file.ts";
 export { type TokenScope, tokenScopes } from "./tokenize.ts";

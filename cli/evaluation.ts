@@ -10,10 +10,12 @@ import {
   openModel,
   type Score,
   scoreModels,
+  type Window,
 } from "../runtime/index.ts";
+import type { AllowedSpecial } from "./arguments.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
-import { formatCount } from "./terminal/format.ts";
+import { formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
 export type EvaluationRequest = {
@@ -24,6 +26,8 @@ export type EvaluationRequest = {
   readonly stride: number;
   /** Only the text's first tokens. */
   readonly maxTokens: number | undefined;
+  /** Control tokens to read as such in the text. */
+  readonly allowedSpecial: AllowedSpecial;
   /** In the place of what the config.json files say. */
   readonly longContext: Partial<LongContext>;
 };
@@ -37,9 +41,15 @@ export type Protocol = {
   readonly scoredTokens: number;
   /** Tokens at the end that fill no window. */
   readonly droppedTokens: number;
+  /** What was set in the place of config.json's; absent if nothing was. */
+  readonly longContext?: Partial<LongContext>;
 };
 
-export type Evaluation = { readonly protocol: Protocol; readonly scores: readonly Score[] };
+export type Evaluation = {
+  readonly protocol: Protocol;
+  readonly scores: readonly Score[];
+  readonly windows: readonly Window[];
+};
 
 export async function evaluateModels(
   request: EvaluationRequest,
@@ -57,6 +67,11 @@ export async function evaluateModels(
   if (original === undefined) throw new RangeError("no model to evaluate");
   const tokens = readTokens(request, original);
   const windows = cutWindows(tokens, { length: window, stride });
+  if (tokens.length < 2) {
+    throw new InputError(
+      `${request.data}: ${plural(tokens.length, "token")} leave nothing to predict; give a longer text`,
+    );
+  }
   if (windows.length === 0) {
     throw new InputError(
       `${request.data}: ${tokens.length} tokens do not fill one window of ${window}; use a smaller --window`,
@@ -75,8 +90,11 @@ export async function evaluateModels(
       textTokens: tokens.length,
       scoredTokens: scored,
       droppedTokens: tokens.length - covered,
+      ...(Object.keys(request.longContext).length === 0
+        ? {}
+        : { longContext: request.longContext }),
     },
-    scores,
+    ...{ scores, windows },
   };
 }
 
@@ -89,7 +107,14 @@ export function describeProtocol(protocol: Protocol): string {
     `windows of ${window}, ${overlap}`,
     `${formatCount(scoredTokens)} tokens scored`,
     `tail of ${formatCount(droppedTokens)} dropped`,
+    ...describeLongContext(protocol.longContext ?? {}),
   ].join("; ");
+}
+
+function describeLongContext({ dynamicNtk, logn }: Partial<LongContext>): readonly string[] {
+  const setting = (what: string, isOn: boolean | undefined) =>
+    isOn === undefined ? [] : [`${what} ${isOn ? "on" : "off"}`];
+  return [...setting("dynamic NTK", dynamicNtk), ...setting("LogN", logn)];
 }
 
 class OpenModels implements Disposable {
@@ -132,7 +157,11 @@ function checkWindow(model: Model, window: number): void {
 
 /** @param original  whose tokenizer it is */
 export function readTokens(
-  { data, maxTokens }: Pick<EvaluationRequest, "data" | "maxTokens">,
+  {
+    data,
+    maxTokens,
+    allowedSpecial,
+  }: Pick<EvaluationRequest, "data" | "maxTokens" | "allowedSpecial">,
   original: Model,
 ): Int32Array {
   let text: string;
@@ -143,7 +172,7 @@ export function readTokens(
     throw new InputError(`${data}: not a text file; expected UTF-8`, { cause });
   }
   using tokenizer = openTokenizer(original);
-  return tokenizer.encode(text).subarray(0, maxTokens);
+  return tokenizer.encode(text, { allowedSpecial }).subarray(0, maxTokens);
 }
 
 function readInput(path: string): Buffer {

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
+import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
-import type { CommandSpec } from "./command.ts";
+import type { CommandGroups } from "./command.ts";
+import { completion } from "./completion/completion.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
@@ -13,18 +15,11 @@ import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 import { verify } from "./verify.ts";
 
-const commands: readonly CommandSpec[] = [
-  quantize,
-  plan,
-  merge,
-  convert,
-  evaluate,
-  generate,
-  chat,
-  inspect,
-  verify,
-  doctor,
-  demo,
-];
+const commands: CommandGroups = {
+  "Make a model": [quantize, calibrate, plan, merge, convert],
+  "Run and measure a model": [evaluate, generate, chat],
+  "Look at what is there": [inspect, verify, doctor],
+  "See also": [demo, completion],
+};
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

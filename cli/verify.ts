@@ -4,6 +4,7 @@ import {
   CheckpointError,
   checkLoaders,
   compareWithSource,
+  findForeignFloats,
   findNonFinite,
   type LinearComparison,
   type LoaderCheck,
@@ -27,6 +28,8 @@ type VerifyFlags = CommonFlags & {
 export type Verification = LoaderCheck & {
   /** Undefined without --source, or where the model does not even load. */
   readonly comparison: readonly LinearComparison[] | undefined;
+  /** Float tensors that are not the source's; empty without --source. */
+  readonly foreign: readonly string[];
   readonly required: readonly string[];
   /** Why the directory does not pass; empty if it does. */
   readonly faults: readonly string[];
@@ -78,13 +81,15 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
   const check = checkLoaders(model);
   using device = openDevice(threads === undefined ? {} : { threads });
   const own = await judgeOwn(model, device);
-  const comparison =
-    source === undefined || own.outcome === "refuses"
-      ? undefined
-      : await compareWithSource(model, source, device);
+  const canCompare = source !== undefined && own.outcome !== "refuses";
+  const comparison = canCompare ? await compareWithSource(model, source, device) : undefined;
+  const foreign = canCompare ? await findForeignFloats(model, source, device) : [];
   const verdicts = [own, ...check.verdicts];
-  const faults = findFaults(verdicts, comparison, required);
-  const verification = { ...check, verdicts, comparison, required, faults };
+  const faults = [
+    ...findFaults(verdicts, comparison, required),
+    ...foreign.map((name) => `${name} does not hold the source's values`),
+  ];
+  const verification = { ...check, verdicts, comparison, foreign, required, faults };
   output.result({ passes: faults.length === 0, ...verification }, () =>
     renderVerification(verification, output),
   );

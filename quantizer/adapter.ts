@@ -48,6 +48,16 @@ export class Adapter implements WeightOverlay, Disposable {
     return [...this.#tensors.pairs.keys(), ...this.#tensors.replacements.keys()];
   }
 
+  /** Of its own tensors. */
+  get storedBytes(): number {
+    const { pairs, replacements } = this.#tensors;
+    const entries = [
+      ...[...pairs.values()].flatMap(({ a, b }) => [a, b]),
+      ...replacements.values(),
+    ];
+    return entries.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  }
+
   replace(name: string, stored: FloatTensor): FloatTensor | undefined {
     const whole = this.#tensors.replacements.get(name);
     if (whole !== undefined) {

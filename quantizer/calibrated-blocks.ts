@@ -54,6 +54,7 @@ export class CalibratedBlocks implements AsyncDisposable {
       using step = blocks.#step(parts);
       await blocks.#store.put(hiddenOf(i), model.embed(step));
     }
+    model.evict("transformer.wte.");
     return blocks;
   }
 
@@ -80,7 +81,7 @@ export class CalibratedBlocks implements AsyncDisposable {
         using rows = ops.gatherRows(input, index);
         yield rows;
       }
-      await this.#store.restore(inputOf(i), input);
+      this.#store.restore(inputOf(i), input);
     }
   }
 
@@ -98,7 +99,7 @@ export class CalibratedBlocks implements AsyncDisposable {
 
   /** @param before  the residual stream as it was taken out; a stage that leaves it alone returns the same tensor */
   async #keep(batch: number, before: F32, { hidden, input }: State): Promise<void> {
-    if (hidden === before) await this.#store.restore(hiddenOf(batch), hidden);
+    if (hidden === before) this.#store.restore(hiddenOf(batch), hidden);
     else await this.#store.put(hiddenOf(batch), hidden);
     if (input === undefined) this.#store.drop(inputOf(batch));
     else await this.#store.put(inputOf(batch), input);

@@ -142,6 +142,8 @@ async function convertedTensors(
   }
 }
 
+/** They describe the packed weights. */
+const quantizationReports = new Set(["report.json", "report.arrow", "report.md"]);
 const configDtypes = { bf16: "bfloat16", f16: "float16", f32: "float32" } as const;
 
 function finish(
@@ -154,9 +156,11 @@ function finish(
   const write = (name: string, value: object) =>
     writeFileAtomic(join(dir, name), `${JSON.stringify(value, undefined, 2)}\n`);
   return publish(writer, dir, () => {
-    const { copied, skipped } = copyCompanions(checkpoint.dir, dir);
-    if (target.to === "dequantized" || target.to === "cast") {
-      write("config.json", floatConfigJson(checkpoint.config, configDtypes[target.dtype]));
+    const floatDtype = "dtype" in target ? target.dtype : undefined;
+    const leftOut = floatDtype === undefined ? undefined : quantizationReports;
+    const { copied, skipped } = copyCompanions(checkpoint.dir, dir, leftOut);
+    if (floatDtype !== undefined) {
+      write("config.json", floatConfigJson(checkpoint.config, configDtypes[floatDtype]));
     } else if (quantization === undefined) {
       write("config.json", checkpoint.config);
     } else {

@@ -1,6 +1,7 @@
 // How much memory a run takes, from extents alone: for --memory, and for saying so beforehand.
 
 import type { Model } from "../runtime/index.ts";
+import type { Adapter } from "./adapter.ts";
 import { batchRows } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 import { partElements } from "./publish.ts";
@@ -17,11 +18,15 @@ export type MemoryNeed = {
   readonly program: number;
   /** Pages of the source that are touched before they are let go: a block, or a tensor that stays float. */
   readonly mapped: number;
+  /** An adapter's file, the weights it replaces, and a block of merged ones. */
+  readonly adapter: number;
   /** Tensors of the step that needs most: factoring a Hessian, rounding a weight, running a batch. */
   readonly work: number;
   /** Hidden states of all calibration tokens with the widest input of a stage. */
   readonly activations: number;
 };
+
+type AdapterFacts = Pick<Adapter, "names" | "storedBytes">;
 
 export type CalibrationExtent = {
   readonly tokens: number;
@@ -41,6 +46,7 @@ export function memoryNeed(
   model: Model,
   recipe: Recipe,
   { tokens, longest }: CalibrationExtent,
+  adapter?: AdapterFacts,
 ): MemoryNeed {
   using block = model.loadBlock(0);
   const rows = Math.min(tokens, Math.max(batchRows, longest));
@@ -66,6 +72,7 @@ export function memoryNeed(
   return {
     program: programBytes,
     mapped: Math.max(mappedBlock(model, block.name), mappedOthers(model, block.name)),
+    adapter: adapter === undefined ? 0 : adapterBytes(model, adapter, block.name),
     work: packed + Math.max(solving, running),
     activations: 4 * tokens * (width + widest),
   };
@@ -73,7 +80,8 @@ export function memoryNeed(
 
 /** The largest resident size to expect with so many bytes of hidden states in memory. */
 export function peakBytes(need: MemoryNeed, activations: number = need.activations): number {
-  return need.program + need.mapped + deviceSlack * (need.work + activations);
+  const { program, mapped, adapter, work } = need;
+  return program + mapped + adapter + deviceSlack * (work + activations);
 }
 
 /**
@@ -91,6 +99,20 @@ export function activationBudget(need: MemoryNeed, limit: number): number {
     `--memory ${limit} is too little for this model: with every hidden state on the disk it takes ${least} GB; ` +
       `give --memory ${least}GB or more`,
   );
+}
+
+function adapterBytes(
+  model: Model,
+  { names, storedBytes: own }: AdapterFacts,
+  block: string,
+): number {
+  const changed = new Set(names);
+  const blocks = block.replace(/\d+$/, "");
+  const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
+  const others = storedBytes(model, (name) => changed.has(name) && !name.startsWith(blocks));
+  const merged = storedBytes(model, (name) => changed.has(name) && name.startsWith(`${block}.`));
+  // What replaces an embedding is the model's, and another copy while it is written. A merge takes three copies as f32.
+  return own + 2 * sum(others) + sum(merged) + 3 * 2 * Math.max(0, ...merged);
 }
 
 function mappedBlock(model: Model, block: string): number {

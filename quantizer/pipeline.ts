@@ -10,7 +10,7 @@ import {
   requireReadableCompanions,
   unusedTensors,
 } from "../runtime/index.ts";
-import { openAdapter } from "./adapter.ts";
+import { type Adapter, openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
@@ -76,7 +76,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
   checkSource(model, options);
-  const budgetBytes = activationRoom(options, model);
+  const budgetBytes = activationRoom(options, model, overlay);
   requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -122,9 +122,10 @@ function countedTokens({ segments, masks }: QuantizeOptions): number {
 function activationRoom(
   { memory, recipe, segments }: QuantizeOptions,
   model: Model,
+  adapter: Adapter | undefined,
 ): number | undefined {
   if (memory === undefined || segments.length === 0) return undefined;
-  const need = memoryNeed(model, recipe, calibrationExtent(segments));
+  const need = memoryNeed(model, recipe, calibrationExtent(segments), adapter);
   const limit = memory.isRequired ? memory.bytes : Math.max(memory.bytes, peakBytes(need, 0));
   return activationBudget(need, limit);
 }
@@ -189,6 +190,8 @@ class Run {
         ...{ segments, masks, budgetBytes: this.#budgetBytes, directory: this.#output.dir },
       }),
     );
+    // The embedding's pages: no block needs them.
+    this.#model.evict("");
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
       await this.#forward(() => calibrated.begin(block));

@@ -1,6 +1,7 @@
 // What a run would take and give, said beforehand.
 import type { Device } from "../kernels/index.ts";
 import {
+  type LoaderLimit,
   type Model,
   openModel,
   plannedTensorParallelSizes,
@@ -8,12 +9,14 @@ import {
   type TensorParallelSize,
   totalTensorBytes,
 } from "../runtime/index.ts";
+import { openAdapter } from "./adapter.ts";
 import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
 import { methods } from "./methods/index.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
+import { loaderLimits } from "./rehearsal.ts";
 import { linearExtents } from "./source.ts";
 
 export type QuantizationPlan = {
@@ -26,22 +29,31 @@ export type QuantizationPlan = {
   readonly memory: MemoryNeed;
   /** Estimated from short trials on this machine; reading and writing of files is not in it. */
   readonly phases: PhaseSeconds;
+  /** Which other programs do not do what the recipe asks for. */
+  readonly limits: readonly LoaderLimit[];
   /** GPUs that vLLM can split the result over. */
   readonly tensorParallel: readonly TensorParallelSize[];
 };
 
 /**
- * Plans a run. Reads headers only; measures this machine for some seconds.
+ * Plans a run. Reads headers only, but an adapter whole; measures this machine for some seconds.
  *
+ * @throws QuantizeError for an adapter that cannot be merged
  * @throws CheckpointError for a model that cannot be opened, or whose extents do not suit the recipe
  */
 export async function planQuantization(options: {
   readonly source: string;
+  /** Directory of a LoRA adapter to be merged. */
+  readonly adapter?: string | undefined;
   readonly recipe: Recipe;
   readonly calibration: CalibrationExtent;
   readonly device: Device;
+  /** Of this program. */
+  readonly version: string;
 }): Promise<QuantizationPlan> {
   const { source, recipe, calibration, device } = options;
+  using adapter =
+    options.adapter === undefined ? undefined : await openAdapter(options.adapter, source, device);
   using model = openModel(source, device);
   const linears = linearExtents(source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -52,8 +64,9 @@ export async function planQuantization(options: {
     weightFiles: shards.length,
     bitsPerWeight: bitsPerWeight(entries, linears),
     linears: linears.size,
-    memory: memoryNeed(model, recipe, calibration),
+    memory: memoryNeed(model, recipe, calibration, adapter),
     phases: estimatePhases(model, { recipe, calibration, rates }),
+    limits: loaderLimits(model.checkpoint, recipe, options.version),
     tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),
   };
 }

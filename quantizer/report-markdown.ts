@@ -47,10 +47,11 @@ function facts(report: QuantizationReport): readonly (readonly string[])[] {
 }
 
 function describeScheme(recipe: Recipe): string {
-  const { bits, groupSize, symmetric, order, damping } = recipe;
+  const { bits, groupSize, symmetric, order, grid, damping, compat } = recipe;
   const groups = groupSize === -1 ? "one group per output" : `groups of ${groupSize}`;
   const kind = symmetric ? "symmetric" : "asymmetric";
-  return `int${bits}, ${groups}, ${kind}, ${order}, damping ${damping}`;
+  const like = compat === "none" ? "" : `, as ${compat} does it`;
+  return `int${bits}, ${groups}, ${kind}, ${order}, ${grid} grid, damping ${damping}${like}`;
 }
 
 function worstLinears(linears: readonly LinearReport[]): string {

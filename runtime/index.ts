@@ -13,10 +13,12 @@ export {
   isPartial,
   type JsonObject,
   type LoaderCheck,
+  type LoaderLimit,
   loaderNames,
   makeDirectories,
   openCheckpoint,
   parseModelId,
+  plannedLimits,
   plannedTensorParallelSizes,
   planShards,
   type QuantizationConfig,
@@ -43,6 +45,7 @@ export {
   EvaluationError,
   type Score,
   scoreModels,
+  type Window,
 } from "./evaluation/index.ts";
 export {
   createRandom,
@@ -63,6 +66,7 @@ export {
   type Block,
   compareWithSource,
   encodeLinear,
+  findForeignFloats,
   findNonFinite,
   forward,
   gptqLinear,

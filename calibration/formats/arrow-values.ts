@@ -49,7 +49,7 @@ export function columnValue(column: Data | undefined, index: number, where: stri
 /** A bit per element, absent where none is null. */
 function isNull(column: Data, index: number): boolean {
   const bits = column.nullBitmap;
-  if (column.nullCount === 0 || bits === undefined || bits.length === 0) return false;
+  if (bits === undefined || bits.length === 0) return false;
   return (((bits[index >> 3] ?? 0) >> (index & 7)) & 1) === 0;
 }
 

@@ -2,13 +2,14 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { requireFile } from "../text-file.ts";
+import { checkMessages } from "./arrow-messages.ts";
 import { contentColumns, type DatasetFormat, type Row, readError, tableRow } from "./format.ts";
 
 /** One record batch in memory at a time. */
 export const arrow: DatasetFormat = {
   extensions: [".arrow", ".feather"],
   async *rows(path): AsyncIterable<Row> {
-    requireFile(path);
+    const size = requireFile(path);
     // Loaded when needed: the library costs a command that reads none of these files a sixth of a second.
     const { RecordBatchReader } = await import("apache-arrow");
     const { columnValue } = await import("./arrow-values.ts");
@@ -16,6 +17,7 @@ export const arrow: DatasetFormat = {
     let index = 0;
     try {
       file = await open(path, "r");
+      await checkMessages(file, size);
       const reader = await RecordBatchReader.from(file);
       await reader.open();
       const columns = contentColumns(

@@ -13,9 +13,9 @@ export const parquet: DatasetFormat = {
   async *rows(path): AsyncIterable<Row> {
     const size = requireFile(path);
     // Loaded when needed, as in arrow.ts.
-    const { parquetMetadataAsync, parquetReadObjects } = await import("hyparquet");
+    const { parquetMetadataAsync } = await import("hyparquet");
     const { compressors } = await import("hyparquet-compressors");
-    const { checkRowGroup } = await import("./parquet-limits.ts");
+    const { checkRowGroup, readRowGroup } = await import("./parquet-limits.ts");
     let handle: FileHandle | undefined;
     let where = path;
     try {
@@ -27,10 +27,9 @@ export const parquet: DatasetFormat = {
       for (const [group, { num_rows }] of metadata.row_groups.entries()) {
         where = `${path}: row group ${group} (from row ${rowStart}), column ${columns.join(", ")}`;
         const rowEnd = rowStart + Number(num_rows);
-        await checkRowGroup(file, metadata, { group, columns, where });
-        const rows = await parquetReadObjects({
-          ...{ file, metadata, columns: [...columns], rowStart, rowEnd, compressors, parsers },
-        });
+        await checkRowGroup(file, metadata, { group, columns, compressors, where });
+        const range = { columns: [...columns], rowStart, rowEnd };
+        const rows = await readRowGroup({ ...range, file, metadata, compressors, parsers });
         for (const [i, row] of rows.entries()) {
           const fields = columns.map((name) => [name, row[name] ?? null] as const);
           yield { value: tableRow(fields), where: `${path}: row ${rowStart + i}` };

@@ -51,11 +51,16 @@ export function requireReadableCompanions(dir: string): void {
 /**
  * Copies the companions of a model, each whole or not at all.
  *
+ * @param except  names of files to leave where they are
  * @returns what was copied, and what was not with the reason: more than 64 MiB, or a Git LFS pointer
  * @throws CheckpointError CHECKPOINT_READ, or CHECKPOINT_WRITE also if both directories are the same
  */
-export function copyCompanions(from: string, to: string): CompanionReport {
-  const files = companionFiles(from);
+export function copyCompanions(
+  from: string,
+  to: string,
+  except: ReadonlySet<string> = new Set(),
+): CompanionReport {
+  const files = companionFiles(from).filter((file) => !except.has(file));
   writing(to, () => makeDirectories(to));
   if (writing(to, () => realpathSync(from) === realpathSync(to))) {
     throw new CheckpointError(

@@ -45,15 +45,7 @@ const torch: Format = { suffix: ".bin", read: readTorchFile };
  */
 export function openCheckpoint(dir: string): Checkpoint {
   const absolute = resolve(dir);
-  const stats = statPath(absolute);
-  if (stats === undefined || !stats.isDirectory()) {
-    const got = stats === undefined ? "no such directory" : "this is not a directory";
-    throw new CheckpointError(
-      "CHECKPOINT_NOT_FOUND",
-      `${absolute}: ${got}; pass the directory that holds config.json and the weights`,
-    );
-  }
-  const names = listNames(absolute);
+  const names = listModelDirectory(absolute);
   if (!names.includes("config.json")) {
     const problem = names.some(isPartial)
       ? "the run that writes this model has not finished; wait for it, or repeat its command"
@@ -104,7 +96,20 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis]);
 }
 
-function listNames(dir: string): readonly string[] {
+/**
+ * Names in a model's directory, in order.
+ *
+ * @throws CheckpointError CHECKPOINT_NOT_FOUND if there is no such directory, CHECKPOINT_READ if it cannot be listed
+ */
+export function listModelDirectory(dir: string): readonly string[] {
+  const stats = statPath(dir);
+  if (stats === undefined || !stats.isDirectory()) {
+    const got = stats === undefined ? "no such directory" : "this is not a directory";
+    throw new CheckpointError(
+      "CHECKPOINT_NOT_FOUND",
+      `${dir}: ${got}; pass the directory that holds config.json and the weights`,
+    );
+  }
   try {
     return readdirSync(dir).sort();
   } catch (cause) {

@@ -14,6 +14,13 @@ export type Score = {
   readonly loss: number;
   /** Against the first model; undefined for the first model itself. */
   readonly divergence: Divergence | undefined;
+  /** Of each scored token, in the order of the windows. */
+  readonly perToken: {
+    /** Negative log-likelihoods, in nats. */
+    readonly losses: Float32Array;
+    /** KL(original ‖ this), in nats; undefined for the first model. */
+    readonly divergences: Float32Array | undefined;
+  };
 };
 
 export type Divergence = {
@@ -209,17 +216,31 @@ function summarize(tally: Tally, dir: string, compared: boolean): Score {
     perplexity: Math.exp(loss),
     loss,
     divergence: compared ? summarizeDivergence(tally, tokens) : undefined,
+    perToken: {
+      losses: joined(tally.losses).map((logP) => -logP),
+      divergences: compared ? joined(tally.divergences) : undefined,
+    },
   };
 }
 
 function summarizeDivergence(tally: Tally, tokens: number): Divergence {
-  const sorted = Float32Array.from(tally.divergences.flatMap((part) => [...part])).sort();
+  const sorted = joined(tally.divergences).sort();
   return {
     meanKl: sumOf(tally.divergences) / tokens,
     p99Kl: sorted[Math.floor(sorted.length * 0.99)] ?? 0,
     maxKl: sorted.at(-1) ?? 0,
     top1: tally.agreements / tokens,
   };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 function sumOf(parts: readonly Float32Array[]): number {

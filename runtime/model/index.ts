@@ -9,6 +9,7 @@ export type {
   StageContext,
 } from "./architecture.ts";
 export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
+export { findForeignFloats } from "./float-comparison.ts";
 export { forward, runBlock } from "./forward.ts";
 export {
   type EncodedLinear,

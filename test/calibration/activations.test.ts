@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ActivationStore } from "../../calibration/index.ts";
-import { type Device, type F32, openDevice } from "../../kernels/index.ts";
+import { type Device, type F32, openDevice, ops } from "../../kernels/index.ts";
 import { normal, seeded } from "../support/random.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
 
@@ -32,7 +32,7 @@ async function isIntact(
 ): Promise<boolean> {
   const tensor = await store.take(name);
   const read = await tensor.read();
-  await store.restore(name, tensor);
+  store.restore(name, tensor);
   return Buffer.from(read.buffer).equals(Buffer.from(values(...extent).buffer));
 }
 
@@ -69,6 +69,21 @@ describe("hidden states", () => {
     await store.put("b", tensorOf([2, 8]));
     expect(store.spilledBytes).toBe(4 * 5 * 512);
     await expect(store.take("a")).rejects.toThrow(RangeError);
+  });
+
+  test("are loaded no sooner than the device has done what was called before: loads that wait for it pile up", async () => {
+    await using store = new ActivationStore(device, { budgetBytes: 0, directory: temporary.path });
+    await store.put("a", tensorOf([2, 8]));
+    using matrix = tensorOf([1024, 1024]);
+    using sum = device.zeros("f32", [1024, 1024]);
+    for (let i = 0; i < 30; i++) ops.accumulateGram(matrix, sum);
+    let isDone = false;
+    const done = device.sync().then(() => {
+      isDone = true;
+    });
+    using _loaded = await store.take("a");
+    expect(isDone).toBe(true);
+    await done;
   });
 
   test("that cannot go to the disk are an error that names the file", async () => {

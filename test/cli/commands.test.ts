@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tableFromIPC } from "apache-arrow";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
@@ -123,7 +124,7 @@ describe("nibble quantize", () => {
     expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
     const other = await nibble([...whole, "--bits", "8"]);
     expect(other.status).toBe(2);
-    expect(other.stderr).toMatch(/another recipe.*--restart/s);
+    expect(other.stderr).toMatch(/bits was 4 and is 8.*--restart/s);
     const continued = await nibble(whole);
     expect(continued.status).toBe(0);
     expect(continued.stderr).toMatch(/continuing an interrupted run/);
@@ -132,6 +133,13 @@ describe("nibble quantize", () => {
 });
 
 describe("nibble evaluate", () => {
+  test("ends with 3 on a text with nothing to predict, without blaming the window", async () => {
+    const text = join(temporary.path, "empty.txt");
+    writeFileSync(text, "");
+    const { status, stderr } = await nibble(["evaluate", mini, "--data", text, "-q"]);
+    expect({ status, blames: stderr.includes("--window") }).toEqual({ status: 3, blames: false });
+  });
+
   const args = ["evaluate", mini, quantized, "--data", evaluationText, "--max-tokens", "1100"];
 
   test("--json gives the protocol, and differences against the first model", async () => {
@@ -160,6 +168,28 @@ describe("nibble evaluate", () => {
     const rows = stdout.trimEnd().split("\n").slice(-2);
     expect(rows[0]).toMatch(/qwen-mini +\d+\.\d{4}/);
     expect(rows[1]).toMatch(/int4 +\d+\.\d{4} +[+-]/);
+  });
+
+  test("--save writes the losses whose mean is the result, and the tokens they belong to", async () => {
+    const file = join(temporary.path, "tokens.arrow");
+    const flags = [
+      "--data",
+      evaluationText,
+      "--max-tokens",
+      "80",
+      "--window",
+      "40",
+      "--save",
+      file,
+    ];
+    const result = object(await nibble(["evaluate", mini, mini, ...flags, "--json"]));
+    const table = tableFromIPC(readFileSync(file));
+    expect(table.numRows).toBe(78);
+    expect(table.get(39)?.toJSON()).toMatchObject({ window: 1, position: 1, kl_2: 0 });
+    const losses = [...(table.getChild("loss_1") ?? [])] as number[];
+    const [first] = result["models"] as { loss: number }[];
+    expect(losses.reduce((sum, loss) => sum + loss, 0) / 78).toBeCloseTo(first!.loss, 9);
+    expect(table.schema.metadata.get("model_2")).toBe(mini);
   });
 
   test("--lengths compares NTK and LogN, which tell only beyond the trained length", async () => {

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { pair, writeAdapter } from "../quantizer/adapters.ts";
 import { repositoryPath } from "../support/shared.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
 import { calibrationText, mini, nibble } from "./support.ts";
@@ -93,6 +94,22 @@ describe("nibble plan", () => {
     expect(refused.status).toBe(2);
     const [, least = ""] = /--memory ([\d.]+GB)/.exec(refused.stderr) ?? [];
     await planned(["--memory", least]);
+  });
+
+  test("counts what an adapter adds, and refuses one that cannot be merged", async () => {
+    const linear = pair("transformer.h.0.attn.c_attn", [768, 256]);
+    const adapter = writeAdapter(join(temporary.path, "lora"), linear, {
+      layers_to_transform: [0],
+    });
+    const { memory } = await planned([]);
+    const adapted = await planned(["--adapter", adapter]);
+    // Its file, the merged weight as BF16, and three copies as f32 on the way.
+    const merged = 2 * 768 * 256;
+    const file = 4 * 8 * (256 + 768);
+    expect(adapted.memory.peak - memory.peak).toBe(file + 7 * merged);
+    const foreign = writeAdapter(join(temporary.path, "ia3"), linear, { peft_type: "IA3" });
+    const { status, stdout } = await nibble(["plan", mini, "--adapter", foreign, "-q"]);
+    expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
   });
 
   test("shows it all as text", async () => {

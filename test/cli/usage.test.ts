@@ -66,6 +66,9 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a stride that leaves tokens out", [...evaluate, "--stride", "513"], "--stride"],
     ["a length of one token", [...evaluate, "--lengths", "512,1"], "--lengths"],
     ["lengths with windows", [...evaluate, "--lengths", "512", "--window", "512"], "--window"],
+    ["a table of another kind", [...evaluate, "--save", path("t.csv")], "--save"],
+    ["a table without a place", [...evaluate, "--save", path("no/t.arrow")], "--save"],
+    ["a table of lengths", [...evaluate, "--lengths", "512", "--save", "t.arrow"], "--save"],
     ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
     ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
     ["missing text", ["evaluate", mini], "--data"],
@@ -90,6 +93,19 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a converted model without a place", ["convert", mini], "--output"],
     ["the source as place of a converted model", ["convert", mini, "-o", mini], mini],
     ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
+    ["an unknown control token", [...generate, "--allowed-special", "<|foo|>"], "<|foo|>"],
+    [
+      "no list of control tokens",
+      [...evaluate, "--allowed-special", "im_end"],
+      "--allowed-special",
+    ],
+    [
+      "an unknown control token of calibration data",
+      [...quantize, ...out, "--allowed-special", "<|foo|>"],
+      "<|foo|>",
+    ],
+    ["a shell nobody completes in", ["completion", "tcsh"], "fish"],
+    ["completion without a shell", ["completion"], "shell"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
     const { status, stdout, stderr } = await nibble(args);
@@ -148,15 +164,22 @@ describe("an unusable file ends with 3 and one line that names", () => {
 });
 
 describe("help", () => {
-  test.each(["quantize", "convert", "evaluate", "generate", "inspect", "verify", "doctor", "demo"])(
-    "of %s goes to stdout, ends with 0 and fits 80 columns",
-    async (command) => {
-      const { status, stdout, stderr } = await nibble([command, "--help"]);
-      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-      expect(stdout).toContain(`Usage: nibble ${command}`);
-      for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
-    },
-  );
+  test.each([
+    "quantize",
+    "calibrate",
+    "convert",
+    "evaluate",
+    "generate",
+    "inspect",
+    "verify",
+    "doctor",
+    "demo",
+  ])("of %s goes to stdout, ends with 0 and fits 80 columns", async (command) => {
+    const { status, stdout, stderr } = await nibble([command, "--help"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain(`Usage: nibble ${command}`);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
 
   test("lists the exit codes", async () => {
     const { status, stdout } = await nibble(["--help"]);

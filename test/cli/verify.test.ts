@@ -114,6 +114,17 @@ describe("nibble verify", () => {
     ]);
   });
 
+  test("--source finds a norm and an embedding that are another model's", async () => {
+    const broken = await quantized("other-floats", "--method", "rtn");
+    const names = ["transformer.h.3.ln_1.weight", "transformer.wte.weight"];
+    for (const name of names) editTensor(broken, name, (bytes) => bytes.fill(0x33));
+    const { status, verification } = await verified(broken, "--source", mini);
+    expect(status).toBe(1);
+    expect([...verification.faults].sort()).toEqual(
+      names.map((name) => `${name} does not hold the source's values`),
+    );
+  });
+
   test("--source finds weights under each other's names", async () => {
     const swapped = await quantized("swapped", "--method", "rtn");
     const file = join(swapped, "model.safetensors");

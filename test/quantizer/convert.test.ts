@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -147,11 +148,13 @@ describe("dequantized", () => {
   });
 
   test("the configs no longer speak of quantization", async () => {
+    writeFileSync(join(v1, "report.md"), "# int4");
     const { output } = await convert(v1, { to: "dequantized", dtype: "bf16" });
     const config = json(output, "config.json");
     expect(config).toMatchObject({ bf16: true, fp16: false, fp32: false, torch_dtype: "bfloat16" });
     expect(config).not.toHaveProperty("quantization_config");
     expect(existsSync(join(output, "quantize_config.json"))).toBe(false);
+    expect(existsSync(join(output, "report.md"))).toBe(false);
     expect(existsSync(join(output, "generation_config.json"))).toBe(true);
   });
 
@@ -230,6 +233,22 @@ describe("as it is", () => {
     expect(readdirSync(output)).toContain("model.safetensors");
     expect(json(output, "quantize_config.json")).toMatchObject({ model_file_base_name: "model" });
     expect(tensorsOf(output)).toEqual(tensorsOf(source));
+  });
+
+  test("a config that stands in one file only, or has gaps, comes out in both and without them", async () => {
+    const source = writeQuantizedQwen(fresh());
+    const whole = json(source, "quantize_config.json");
+    const { bits, ...others } = whole;
+    const gaps = { ...others, bits: null, quant_method: "gptq" };
+    writeFileSync(join(source, "quantize_config.json"), JSON.stringify(gaps));
+    const expected = { ...whole, format: "gptq" };
+    const { output } = await convert(source, { to: "same" });
+    expect(bits).toBe(4);
+    expect(json(output, "quantize_config.json")).toEqual(expected);
+    rmSync(join(source, "quantize_config.json"));
+    const { output: embeddedOnly } = await convert(source, { to: "same" });
+    expect(json(embeddedOnly, "quantize_config.json")).toEqual(expected);
+    expect(json(embeddedOnly, "config.json").quantization_config).toEqual(expected);
   });
 
   test("a float model comes back from one tensor a file", async () => {

@@ -65,7 +65,9 @@ describe("the Markdown of a report", () => {
 
   test("says what it would take to do it again", () => {
     expect(text).toContain("````sh\nnibble quantize mine --data '```.txt'\n````");
-    expect(text).toContain("int4, groups of 128, symmetric, act-order-static, damping 0.01");
+    expect(text).toContain(
+      "int4, groups of 128, symmetric, act-order-static, min-max grid, damping 0.01",
+    );
   });
 
   test("lets no name become markup", () => {

@@ -1,12 +1,11 @@
 // A directory as loaders see it, broken or not: what cannot be read is a finding, not an error.
 
-import { readdirSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { parseQwenConfig, type QwenConfig } from "../config.ts";
 import { CheckpointError } from "../errors.ts";
 import { isJsonObject, type JsonObject, readJsonFile } from "../json.ts";
 import { type LinearShape, qwenLinears } from "../qwen-tensors.ts";
-import { openCheckpoint, readWeightFile } from "../shards.ts";
+import { listModelDirectory, openCheckpoint, readWeightFile } from "../shards.ts";
 import type { TensorEntry } from "../tensor-file.ts";
 
 export type StoredLinear = LinearShape & {
@@ -45,7 +44,7 @@ export type Subject = {
  */
 export function readSubject(dir: string): Subject {
   const absolute = resolve(dir);
-  const files = listNames(absolute);
+  const files = listModelDirectory(absolute);
   const problems: string[] = [];
   const read = (name: string): JsonObject | undefined =>
     files.includes(name)
@@ -75,22 +74,23 @@ export function readSubject(dir: string): Subject {
   };
 }
 
+/** A result that is not written yet: its config, and no files. Only rules about settings and extents can be judged. */
+export function plannedSubject(dir: string, config: JsonObject): Subject {
+  const shape = parseQwenConfig(config, join(dir, "config.json"));
+  const quantization = config["quantization_config"];
+  const settings = isJsonObject(quantization) ? quantization : undefined;
+  return {
+    ...{ dir, files: [], problems: [], configProblem: undefined, config, shape },
+    ...{ linears: qwenLinears(shape), tensors: new Map(), weightFiles: new Map() },
+    index: undefined,
+    settings: { embedded: settings, separate: settings },
+  };
+}
+
 /** The quantization settings a loader goes by: the separate file first, or only what config.json embeds. */
 export function settingsOf({ settings }: Subject, from: "separate" | "embedded"): JsonObject {
   const { embedded = {}, separate } = settings;
   return from === "separate" ? (separate ?? embedded) : embedded;
-}
-
-function listNames(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch (cause) {
-    throw new CheckpointError(
-      "CHECKPOINT_NOT_FOUND",
-      `${dir}: cannot be listed; pass the directory that holds config.json and the weights`,
-      { cause },
-    );
-  }
 }
 
 function readWeights(dir: string, problems: string[]): Pick<Subject, "tensors" | "weightFiles"> {

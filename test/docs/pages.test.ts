@@ -12,7 +12,7 @@ afterAll(() => {
 });
 
 /** Flags of other programs that pages speak of. */
-const foreignFlags = new Set<string>([]);
+const foreignFlags = new Set(["--trust-remote-code", "--config"]);
 
 const program = repositoryPath("dist", "cli", "main.js");
 const run = (args: readonly string[]): string =>

@@ -6,6 +6,7 @@ const config: ViteUserConfig = defineConfig({
     pool: "forks",
     testTimeout: 600_000,
     hookTimeout: 600_000,
+    provide: { fuzzCases: 1_000 },
   },
 });
 

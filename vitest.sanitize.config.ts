@@ -1,7 +1,7 @@
 import { mergeConfig, type ViteUserConfig } from "vitest/config";
 import base from "./vitest.config.ts";
 
-// The kernel tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer: npm run test:sanitize.
+// Tests against a build with AddressSanitizer and UndefinedBehaviorSanitizer: npm run test:sanitize.
 const config: ViteUserConfig = mergeConfig(base, {
   resolve: {
     alias: [
@@ -11,7 +11,7 @@ const config: ViteUserConfig = mergeConfig(base, {
       },
     ],
   },
-  test: { testTimeout: 600_000, hookTimeout: 600_000 },
+  test: { provide: { fuzzCases: 10_000 } },
 });
 
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export.

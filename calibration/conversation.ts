@@ -1,6 +1,7 @@
 import {
   type ChatMessage,
   defaultSystem,
+  type EncodeOptions,
   type Tokenizer,
   type TrainingConversation,
   trainingConversation,
@@ -62,12 +63,13 @@ export function parseConversation(
   return { kind: "conversation", system, turns };
 }
 
-/** The conversation as ChatML ids with the training loss mask; control tokens in messages count. */
+/** The conversation as ChatML ids with the training loss mask. */
 export function conversationIds(
   tokenizer: Tokenizer,
-  conversation: CalibrationConversation,
+  { turns, system }: CalibrationConversation,
+  allowedSpecial: NonNullable<EncodeOptions["allowedSpecial"]> = "all",
 ): TrainingConversation {
-  return trainingConversation(tokenizer, conversation.turns, { system: conversation.system });
+  return trainingConversation(tokenizer, turns, { system, allowedSpecial });
 }
 
 type Message = { readonly role: "system" | "user" | "assistant"; readonly content: string };

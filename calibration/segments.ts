@@ -1,7 +1,7 @@
 // Documents → token segments, the batches that calibration runs through the model. Nothing is ever padded:
 // a padding token would count in the Hessian like any other.
 
-import { createRandom, type Tokenizer } from "../runtime/index.ts";
+import { createRandom, type EncodeOptions, type Tokenizer } from "../runtime/index.ts";
 import type { CalibrationDocument } from "./dataset.ts";
 import { CalibrationError } from "./errors.ts";
 import {
@@ -22,6 +22,8 @@ export type SegmentOptions = {
   readonly seed: number;
   /** Which tokens count; default "all". */
   readonly scope?: TokenScope | undefined;
+  /** Control tokens to read as such in texts and messages; default "all". Ready-made ids are what they are. */
+  readonly allowedSpecial?: EncodeOptions["allowedSpecial"];
 };
 
 /** Documents that share a weight. */
@@ -91,7 +93,7 @@ export function sampleSources(
   options: SegmentOptions,
 ): Segments {
   checkOptions(options);
-  const { count, length, seed, scope = "all" } = options;
+  const { count, length, seed, scope = "all", allowedSpecial = "all" } = options;
   // One stream of numbers for all: the first source's segments do not depend on whether others follow.
   const random = createRandom(seed);
   const packing = {
@@ -100,7 +102,7 @@ export function sampleSources(
   };
   const offers = sources.map((source) => {
     const tokenized = source.documents.map((content, index) =>
-      tokenize(content, index, { tokenizer, scope }),
+      tokenize(content, index, { tokenizer, scope, allowedSpecial }),
     );
     return { source, tokenized, candidates: candidatesOf(tokenized, packing, random) };
   });

@@ -1,6 +1,6 @@
 // The one place where documents become token ids.
 
-import type { Tokenizer } from "../runtime/index.ts";
+import type { EncodeOptions, Tokenizer } from "../runtime/index.ts";
 import { conversationIds } from "./conversation.ts";
 import type { CalibrationDocument } from "./dataset.ts";
 import { CalibrationError } from "./errors.ts";
@@ -24,21 +24,25 @@ export type Tokenized = {
 };
 
 /**
- * Control tokens spelled in a document are read as such, the reference's default.
- *
+ * @param how  which control tokens spelled in a text or message are read as such; all is the reference's default
  * @throws CalibrationError CALIBRATION_ROW if a ready-made id is none of the tokenizer's
  */
 export function tokenize(
   content: CalibrationDocument,
   document: number,
-  { tokenizer, scope }: { readonly tokenizer: Tokenizer; readonly scope: TokenScope },
+  how: {
+    readonly tokenizer: Tokenizer;
+    readonly scope: TokenScope;
+    readonly allowedSpecial: NonNullable<EncodeOptions["allowedSpecial"]>;
+  },
 ): Tokenized {
   const { kind } = content;
+  const { tokenizer, scope, allowedSpecial } = how;
   if (kind === "conversation") {
-    const { ids, lossMask } = conversationIds(tokenizer, content);
+    const { ids, lossMask } = conversationIds(tokenizer, content, allowedSpecial);
     return { kind, ids, mask: scope === "assistant" ? lossMask : allOf(ids), document };
   }
-  const ids = kind === "text" ? tokenizer.encode(content.text) : content.ids;
+  const ids = kind === "text" ? tokenizer.encode(content.text, { allowedSpecial }) : content.ids;
   const unknown = ids.find((id) => id >= tokenizer.vocabularySize);
   if (unknown !== undefined) {
     throw new CalibrationError(

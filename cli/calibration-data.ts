@@ -36,6 +36,9 @@ export async function loadSegments(request: SegmentRequest, device: Device): Pro
       `--tokens ${request.tokens}: ${readyMade.path} has ready-made segments, which say themselves which tokens count`,
     );
   }
+  if (request.allowedSpecial !== "all") {
+    throw new UsageError(`--allowed-special: ${readyMade.path} has ready-made segments, no text`);
+  }
   return readyMadeSegments(readyMade.path, model);
 }
 
@@ -55,7 +58,7 @@ async function cutSegments(
   request: SegmentRequest,
   model: Model,
 ): Promise<Segments> {
-  const { samples: count, seed, tokens: scope } = request;
+  const { samples: count, seed, tokens: scope, allowedSpecial } = request;
   const length = segmentLength(request, model);
   const sources: CalibrationSource[] = [];
   const notes: string[] = [];
@@ -65,7 +68,8 @@ async function cutSegments(
     if (note !== undefined) notes.push(note);
   }
   using tokenizer = openTokenizer(model);
-  const segments = sampleSources(sources, tokenizer, { count, length, seed, scope });
+  const options = { count, length, seed, scope, allowedSpecial };
+  const segments = sampleSources(sources, tokenizer, options);
   if (segments.note !== undefined) notes.push(segments.note);
   return notes.length === 0 ? segments : { ...segments, note: notes.join("; ") };
 }

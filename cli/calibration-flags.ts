@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { type TokenScope, tokenScopes } from "../calibration/index.ts";
-import { integer, repeated } from "./arguments.ts";
+import { type AllowedSpecial, allowedSpecial, integer, repeated } from "./arguments.ts";
 import { UsageError } from "./errors.ts";
 import { packageRoot } from "./version.ts";
 
@@ -14,6 +14,7 @@ export type DataFlags = {
   readonly samples: number;
   readonly length?: number;
   readonly seed: number;
+  readonly allowedSpecial: AllowedSpecial;
 };
 
 export type DataPath = { readonly path: string; readonly weight: number };
@@ -51,7 +52,13 @@ export function addDataFlags(command: Command): void {
       "tokens per segment (default: the trained length, at most 2048)",
       integer(2),
     )
-    .option("--seed <n>", "seed of the choice of segments", integer(0), 0);
+    .option("--seed <n>", "seed of the choice of segments", integer(0), 0)
+    .option(
+      "--allowed-special <forms>",
+      "control tokens to read as such in texts and messages: all, none, or a list",
+      allowedSpecial,
+      "all",
+    );
 }
 
 /**

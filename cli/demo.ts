@@ -109,8 +109,9 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
     models.push(output);
   }
   using device = openDevice(threads);
+  const request = { models, data: text, window, stride: window, maxTokens: undefined };
   const evaluation = await evaluateModels(
-    { models, data: text, window, stride: window, maxTokens: undefined, longContext: {} },
+    { ...request, allowedSpecial: "all", longContext: {} },
     { ...context, device },
   );
   return { reports, evaluation, models };
@@ -119,7 +120,7 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
 async function loadDemoSegments(threads: Threads): Promise<Segments> {
   using device = openDevice(threads);
   const request = { model: source, data: ["example"], samples: 128, length: window, seed: 0 };
-  return await loadSegments({ ...request, tokens: "all" }, device);
+  return await loadSegments({ ...request, tokens: "all", allowedSpecial: "all" }, device);
 }
 
 async function quantizeTo(

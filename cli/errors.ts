@@ -60,6 +60,7 @@ const usageCodes: ReadonlySet<string> = new Set([
   "QUANTIZE_OUTPUT",
   "QUANTIZE_IN_USE",
   "QUANTIZE_RESUME",
+  "TOKENIZER_OPTION",
 ]);
 
 const failureCodes: ReadonlySet<string> = new Set([
@@ -80,7 +81,6 @@ const bugCodes: ReadonlySet<string> = new Set([
   "KERNEL_INTERNAL",
   "TOKENIZER_UNKNOWN_ID",
   "TOKENIZER_TEXT",
-  "TOKENIZER_OPTION",
   "TOKENIZER_CLOSED",
 ]);
 

@@ -3,7 +3,13 @@ import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import { type LongContext, writeFileAtomic } from "../runtime/index.ts";
-import { type CommonFlags, integer, path } from "./arguments.ts";
+import {
+  type AllowedSpecial,
+  allowedSpecial,
+  type CommonFlags,
+  integer,
+  path,
+} from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
@@ -19,6 +25,7 @@ type EvaluateFlags = CommonFlags & {
   readonly window: number;
   readonly stride?: number;
   readonly maxTokens?: number;
+  readonly allowedSpecial: AllowedSpecial;
   readonly lengths?: readonly number[];
   readonly ntk?: SwitchName;
   readonly logn?: SwitchName;
@@ -49,6 +56,12 @@ export const evaluate: CommandSpec = {
         integer(1),
       )
       .option("--max-tokens <n>", "only the first tokens of the text", integer(2))
+      .option(
+        "--allowed-special <forms>",
+        "control tokens to read as such in the text: all, none, or a list",
+        allowedSpecial,
+        "all",
+      )
       .option(
         "--lengths <list>",
         "perplexity at each of these context lengths, such as 1024,2048,4096",
@@ -105,19 +118,20 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   const flags = command.opts<EvaluateFlags>();
   checkFlags(flags, command);
   const { data, window, stride = window, maxTokens, lengths, threads } = flags;
+  const common = { models, data, maxTokens, allowedSpecial: flags.allowedSpecial };
   using device = openDevice(threads === undefined ? {} : { threads });
   if (lengths !== undefined) {
     const { ntk = "both", logn = "both" } = flags;
     const compared = { dynamicNtk: switches[ntk], logn: switches[logn] };
     const byLength = await evaluateLengths(
-      { models, data, lengths, maxTokens, ...compared },
+      { ...common, ...compared, lengths },
       { ...context, device },
     );
     context.output.result(byLength, () => renderLengths(byLength, context.output));
     return;
   }
   const evaluation = await evaluateModels(
-    { models, data, window, stride, maxTokens, longContext: longContextOf(flags) },
+    { ...common, window, stride, longContext: longContextOf(flags) },
     { ...context, device },
   );
   if (flags.save !== undefined) writeFileAtomic(flags.save, await tokenTable(models, evaluation));

@@ -12,6 +12,7 @@ import {
   scoreModels,
   type Window,
 } from "../runtime/index.ts";
+import type { AllowedSpecial } from "./arguments.ts";
 import { InputError, UsageError } from "./errors.ts";
 import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount, plural } from "./terminal/format.ts";
@@ -25,6 +26,8 @@ export type EvaluationRequest = {
   readonly stride: number;
   /** Only the text's first tokens. */
   readonly maxTokens: number | undefined;
+  /** Control tokens to read as such in the text. */
+  readonly allowedSpecial: AllowedSpecial;
   /** In the place of what the config.json files say. */
   readonly longContext: Partial<LongContext>;
 };
@@ -154,7 +157,11 @@ function checkWindow(model: Model, window: number): void {
 
 /** @param original  whose tokenizer it is */
 export function readTokens(
-  { data, maxTokens }: Pick<EvaluationRequest, "data" | "maxTokens">,
+  {
+    data,
+    maxTokens,
+    allowedSpecial,
+  }: Pick<EvaluationRequest, "data" | "maxTokens" | "allowedSpecial">,
   original: Model,
 ): Int32Array {
   let text: string;
@@ -165,7 +172,7 @@ export function readTokens(
     throw new InputError(`${data}: not a text file; expected UTF-8`, { cause });
   }
   using tokenizer = openTokenizer(original);
-  return tokenizer.encode(text).subarray(0, maxTokens);
+  return tokenizer.encode(text, { allowedSpecial }).subarray(0, maxTokens);
 }
 
 function readInput(path: string): Buffer {

@@ -2,6 +2,7 @@
 
 import type { Device } from "../kernels/index.ts";
 import { cutWindows, type LongContext, openModel, scoreModels } from "../runtime/index.ts";
+import type { AllowedSpecial } from "./arguments.ts";
 import { InputError } from "./errors.ts";
 import { checkSameTokenizer, readTokens } from "./evaluation.ts";
 import { describeUnused } from "./model-files.ts";
@@ -19,6 +20,7 @@ export type LengthRequest = {
   readonly dynamicNtk: Switch;
   readonly logn: Switch;
   readonly maxTokens: number | undefined;
+  readonly allowedSpecial: AllowedSpecial;
 };
 
 export type LengthEvaluation = {

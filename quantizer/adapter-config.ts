@@ -131,7 +131,7 @@ function refuseKinds(raw: JsonObject, file: string): void {
   for (const [field, value] of Object.entries(raw)) {
     if (isOff(value) || harmless.has(field)) continue;
     const reason = refusals[field] ?? "this setting is unknown, and may change the result";
-    refuse(`${field} ${shown(value)} is not supported: ${reason}`);
+    refuse(`${nameOf(field)} ${shown(value)} is not supported: ${reason}`);
   }
   if (start !== null && !plainStarts.includes(start)) {
     refuse(
@@ -139,6 +139,11 @@ function refuseKinds(raw: JsonObject, file: string): void {
         "save the adapter again with path_initial_model_for_weight_conversion",
     );
   }
+}
+
+/** A setting's name as it is where it is one, and escaped where it could be anything. */
+function nameOf(field: string): string {
+  return /^\w{1,64}$/.test(field) ? field : shown(field);
 }
 
 function isOff(value: unknown): boolean {

@@ -1,12 +1,13 @@
 // What a Parquet file claims about its sizes, bounded before the library allocates by it.
 
-import { type AsyncBuffer, type FileMetaData, parquetSchema } from "hyparquet";
+import { type AsyncBuffer, type Compressors, type FileMetaData, parquetSchema } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { parquetReadAsync } from "hyparquet/src/read.js";
 import { assembleAsync, asyncGroupToRows } from "hyparquet/src/rowgroup.js";
 import { getSchemaPath } from "hyparquet/src/schema.js";
 import { CalibrationError } from "../errors.ts";
 import type { ContentField } from "./format.ts";
+import { checkRuns, type PageColumn } from "./parquet-runs.ts";
 
 /** Of one column of one row group, uncompressed; a row group is held whole. */
 const maxColumnBytes = 2 ** 30;
@@ -24,6 +25,7 @@ export async function checkRowGroup(
   at: {
     readonly group: number;
     readonly columns: readonly ContentField[];
+    readonly compressors: Compressors;
     readonly where: string;
   },
 ): Promise<void> {
@@ -34,7 +36,7 @@ export async function checkRowGroup(
     if (column === undefined || !at.columns.some((field) => field === name.split(".")[0])) continue;
     const where = `${at.where} (${name})`;
     // Throws if the schema has no such column: the library would, with reads under way whose failures nobody awaits.
-    getSchemaPath(metadata.schema, column.path_in_schema);
+    const schemaPath = getSchemaPath(metadata.schema, column.path_in_schema);
     const values = Number(column.num_values);
     const bytes = Number(column.total_uncompressed_size);
     requireAtMost(values, maxColumnValues, `${where}: number of values`);
@@ -42,7 +44,9 @@ export async function checkRowGroup(
     const data = Number(column.data_page_offset);
     const start = Math.min(Number(column.dictionary_page_offset ?? data) || data, data);
     const end = start + Number(column.total_compressed_size);
-    checkPages(await file.slice(start, end), { values, bytes, where });
+    checkPages(await file.slice(start, end), {
+      ...{ values, bytes, where, schemaPath, codec: column.codec, compressors: at.compressors },
+    });
   }
 }
 
@@ -73,28 +77,41 @@ export async function readRowGroup(
 /** @param chunk  a column's pages, one after another */
 function checkPages(
   chunk: ArrayBuffer,
-  total: { readonly values: number; readonly bytes: number; readonly where: string },
+  total: PageColumn & {
+    readonly values: number;
+    readonly bytes: number;
+    readonly where: string;
+  },
 ): void {
   const reader = { view: new DataView(chunk), offset: 0 };
   while (reader.offset < chunk.byteLength - 1) {
     const header = parquetHeader(reader);
-    const { data_page_header, data_page_header_v2, dictionary_page_header } = header;
-    const page = data_page_header ?? data_page_header_v2;
-    const values = page?.num_values ?? dictionary_page_header?.num_values ?? 0;
-    requireAtMost(values, total.values, `${total.where}: number of values in a page`);
-    requireAtMost(
-      data_page_header_v2?.num_rows ?? 0,
-      total.values,
-      `${total.where}: rows in a page`,
-    );
-    requireAtMost(header.uncompressed_page_size, total.bytes, `${total.where}: size of a page`);
+    const { data_page_header_v2: second } = header;
+    const page = header.data_page_header ?? second ?? header.dictionary_page_header;
     const left = chunk.byteLength - reader.offset;
-    requireAtMost(header.compressed_page_size, left, `${total.where}: stored size of a page`);
+    // A field that is missing is no number, and refused like one that is too large.
+    const most: readonly (readonly [what: string, value: number | undefined, most: number])[] = [
+      ["number of values", page?.num_values, total.values],
+      ["size", header.uncompressed_page_size, total.bytes],
+      ["stored size", header.compressed_page_size, left],
+      ...(second === undefined
+        ? []
+        : ([
+            ["number of rows", second.num_rows, total.values],
+            ["number of nulls", second.num_nulls, total.values],
+            ["size of definition levels", second.definition_levels_byte_length, left],
+            ["size of repetition levels", second.repetition_levels_byte_length, left],
+          ] as const)),
+    ];
+    for (const [what, value, limit] of most) {
+      requireAtMost(value, limit, `${total.where}: ${what} of a page`);
+    }
+    checkRuns(header, new Uint8Array(chunk, reader.offset, header.compressed_page_size), total);
     reader.offset += header.compressed_page_size;
   }
 }
 
-function requireAtMost(value: number, most: number, what: string): void {
-  if (Number.isSafeInteger(value) && value >= 0 && value <= most) return;
+function requireAtMost(value: number | undefined, most: number, what: string): void {
+  if (value !== undefined && Number.isSafeInteger(value) && value >= 0 && value <= most) return;
   throw new CalibrationError("CALIBRATION_FORMAT", `${what} is ${value}, expected at most ${most}`);
 }

@@ -27,7 +27,7 @@ export const parquet: DatasetFormat = {
       for (const [group, { num_rows }] of metadata.row_groups.entries()) {
         where = `${path}: row group ${group} (from row ${rowStart}), column ${columns.join(", ")}`;
         const rowEnd = rowStart + Number(num_rows);
-        await checkRowGroup(file, metadata, { group, columns, where });
+        await checkRowGroup(file, metadata, { group, columns, compressors, where });
         const range = { columns: [...columns], rowStart, rowEnd };
         const rows = await readRowGroup({ ...range, file, metadata, compressors, parsers });
         for (const [i, row] of rows.entries()) {

@@ -1,5 +1,5 @@
 import type { Device } from "../../kernels/index.ts";
-import { CheckpointError, openCheckpoint } from "../checkpoint/index.ts";
+import { CheckpointError, openCheckpoint, shown } from "../checkpoint/index.ts";
 import type { Architecture, Model, OpenModelOptions } from "./architecture.ts";
 import { qwen } from "./qwen.ts";
 
@@ -21,7 +21,7 @@ export function openModel(dir: string, device: Device, options: OpenModelOptions
   if (architecture === undefined) {
     throw new CheckpointError(
       "CHECKPOINT_UNSUPPORTED",
-      `${dir}/config.json: architecture ${declared.join(", ")} is not supported; ` +
+      `${dir}/config.json: architecture ${shown(declared)} is not supported; ` +
         `supported: ${architectures.map(({ name }) => name).join(", ")}`,
     );
   }

@@ -79,7 +79,7 @@ export function layOutChat(tokenizer: Tokenizer, prompt: ChatPrompt): LaidOutCha
 /**
  * A conversation as Qwen's fine-tuning and quantization scripts lay it out: a system block, then one block
  * per message; every block ends with `<|im_end|>` and a newline, the last included. Unlike in a chat
- * prompt, control tokens spelled in a message are read as control tokens.
+ * prompt, control tokens spelled in a message are by default read as control tokens.
  *
  * The loss counts an assistant's content, and `<|im_start|>`, `<|im_end|>` and the final newline of every
  * block; role names, the newline after them, and system and user content do not count.
@@ -89,8 +89,13 @@ export function layOutChat(tokenizer: Tokenizer, prompt: ChatPrompt): LaidOutCha
 export function trainingConversation(
   tokenizer: Tokenizer,
   turns: readonly ChatMessage[],
-  options: { readonly system?: string } = {},
+  options: {
+    readonly system?: string;
+    /** Surface forms that are control tokens in contents. Default: all, as in the original. */
+    readonly allowedSpecial?: EncodeOptions["allowedSpecial"];
+  } = {},
 ): TrainingConversation {
+  const { allowedSpecial = "all" } = options;
   const newline = tokenizer.encode("\n");
   const ids: number[] = [];
   const lossMask: number[] = [];
@@ -106,7 +111,7 @@ export function trainingConversation(
     append([imStart], true);
     append(tokenizer.encode(role), false);
     append(newline, false);
-    append(tokenizer.encode(content), role === "assistant");
+    append(tokenizer.encode(content, { allowedSpecial }), role === "assistant");
     append([imEnd], true);
     append(newline, true);
   }

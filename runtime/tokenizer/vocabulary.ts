@@ -1,6 +1,7 @@
 // The `.tiktoken` file: one `base64(bytes) SPACE rank` per line, ranks from 0 without a gap.
 
 import { readFileSync, statSync } from "node:fs";
+import { shown } from "../checkpoint/index.ts";
 import { TokenizerError } from "./errors.ts";
 
 /** The real Qwen file is 2.6 MB; anything near this bound is not a vocabulary. */
@@ -76,11 +77,11 @@ function parseLine(line: string, expectedRank: number, where: string): string {
   const token = line.slice(0, Math.max(space, 0));
   const rank = line.slice(space + 1);
   if (token === "" || !canonicalBase64.test(token)) {
-    throw invalid(`${where}: expected "base64 rank", got ${JSON.stringify(line.slice(0, 60))}`);
+    throw invalid(`${where}: expected "base64 rank", got ${shown(line.slice(0, 60))}`);
   }
   if (rank !== String(expectedRank)) {
     throw invalid(
-      `${where}: ranks must count up from 0 without a gap; expected ${expectedRank}, got ${JSON.stringify(rank.slice(0, 20))}`,
+      `${where}: ranks must count up from 0 without a gap; expected ${expectedRank}, got ${shown(rank.slice(0, 20))}`,
     );
   }
   return token;

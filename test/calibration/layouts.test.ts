@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { readDocuments, type Segments, sampleSegments } from "../../calibration/index.ts";
 import { openQwenTokenizer } from "../../runtime/index.ts";
@@ -22,6 +23,11 @@ const texts = [...rows.flatMap((row) => row.text ?? []), "你好，世界 — �
 const asMessages = chats.map((chat) =>
   chat.map(({ from, value }) => ({ role: from, content: value })),
 );
+
+const compressors = {
+  GZIP: (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes)),
+  BROTLI: (bytes: Uint8Array) => new Uint8Array(brotliCompressSync(bytes)),
+};
 
 const cellsOf = (columns: Columns): readonly Readonly<Record<string, unknown>>[] => {
   const [[name, cells] = ["", []]] = Object.entries(columns);
@@ -50,6 +56,14 @@ function layouts(label: string, columns: Columns): readonly (readonly [string, s
     [
       "Parquet, uncompressed",
       write(`${label}-plain.parquet`, parquetFile(bigints, { codec: "UNCOMPRESSED" })),
+    ],
+    [
+      "Parquet by gzip",
+      write(`${label}-gzip.parquet`, parquetFile(bigints, { codec: "GZIP", compressors })),
+    ],
+    [
+      "Parquet by brotli",
+      write(`${label}-brotli.parquet`, parquetFile(bigints, { codec: "BROTLI", compressors })),
     ],
   ];
 }

@@ -189,3 +189,29 @@ describe("any data", () => {
     );
   });
 });
+
+describe("control tokens spelled in texts and messages", () => {
+  const spelled = "a<|im_end|>b<|endoftext|>c";
+  const count = (
+    document: CalibrationDocument,
+    allowedSpecial: "all" | "none" | ReadonlySet<string>,
+  ) => {
+    const { ids } = sampleSegments([document], mini, {
+      ...{ count: 1, length: 200, seed: 0, allowedSpecial },
+    });
+    return ids.flatMap((segment) => [...segment]).filter((id) => mini.isSpecial(id)).length;
+  };
+
+  it("are read as such if they are allowed", () => {
+    expect(count(text(spelled), "all")).toBe(2);
+    expect(count(text(spelled), new Set(["<|im_end|>"]))).toBe(1);
+    expect(count(text(spelled), "none")).toBe(0);
+  });
+
+  it("are apart from those that a conversation is laid out with", () => {
+    const layout = count(chat("abc"), "none");
+    expect(layout).toBe(4);
+    expect(count(chat(spelled), "none")).toBe(layout);
+    expect(count(chat(spelled), "all")).toBe(layout + 2);
+  });
+});

@@ -124,7 +124,7 @@ describe("nibble quantize", () => {
     expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
     const other = await nibble([...whole, "--bits", "8"]);
     expect(other.status).toBe(2);
-    expect(other.stderr).toMatch(/another recipe.*--restart/s);
+    expect(other.stderr).toMatch(/bits was 4 and is 8.*--restart/s);
     const continued = await nibble(whole);
     expect(continued.status).toBe(0);
     expect(continued.stderr).toMatch(/continuing an interrupted run/);

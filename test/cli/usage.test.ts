@@ -93,6 +93,17 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a converted model without a place", ["convert", mini], "--output"],
     ["the source as place of a converted model", ["convert", mini, "-o", mini], mini],
     ["a loader nobody knows", ["verify", mini, "--require", "ollama"], "--require"],
+    ["an unknown control token", [...generate, "--allowed-special", "<|foo|>"], "<|foo|>"],
+    [
+      "no list of control tokens",
+      [...evaluate, "--allowed-special", "im_end"],
+      "--allowed-special",
+    ],
+    [
+      "an unknown control token of calibration data",
+      [...quantize, ...out, "--allowed-special", "<|foo|>"],
+      "<|foo|>",
+    ],
     ["a shell nobody completes in", ["completion", "tcsh"], "fish"],
     ["completion without a shell", ["completion"], "shell"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],

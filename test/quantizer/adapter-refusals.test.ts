@@ -62,6 +62,12 @@ const newerDefaults = {
   ...{ use_rslora: false, lora_alpha: 16.0 },
 };
 
+test("a setting whose name could reprogram a terminal is refused with its name escaped", async () => {
+  const error = await opened({ "\u009b2J": 4 }).catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ code: "QUANTIZE_ADAPTER_KIND" });
+  expect((error as Error).message).toMatch(/^\P{Cc}+$/u);
+});
+
 test.each([{}, newerDefaults])(
   "the adapter that the refusals start from is taken",
   async (more) => {

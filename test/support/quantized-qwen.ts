@@ -21,6 +21,13 @@ export const quantizeConfig = {
   checkpoint_format: "gptq",
 } as const;
 
+export const quantizedQwenConfig: Fields = {
+  ...tinyQwenConfig,
+  ...{ num_hidden_layers: 1, hidden_size: extents.hidden, num_attention_heads: 2 },
+  ...{ kv_channels: 64, intermediate_size: 2 * extents.ffn, vocab_size: extents.vocab },
+  ...{ bf16: false, fp16: true, torch_dtype: "float16", quantization_config: quantizeConfig },
+};
+
 type Fields = Readonly<Record<string, unknown>>;
 
 export type QuantizedQwen = {
@@ -42,10 +49,7 @@ export function writeQuantizedQwen(dir: string, changes: QuantizedQwen = {}): st
   const quantization = { ...quantizeConfig, ...changes.quantization };
   json("quantize_config.json", quantization);
   json("config.json", {
-    ...tinyQwenConfig,
-    ...{ num_hidden_layers: 1, hidden_size: extents.hidden, num_attention_heads: 2 },
-    ...{ kv_channels: 64, intermediate_size: 2 * extents.ffn, vocab_size: extents.vocab },
-    ...{ bf16: false, fp16: true, torch_dtype: "float16", quantization_config: quantization },
+    ...{ ...quantizedQwenConfig, quantization_config: quantization },
     ...changes.config,
   });
   for (const name of ["qwen.tiktoken", "tokenizer_config.json", "generation_config.json"]) {
@@ -78,7 +82,8 @@ export function int32(values: ArrayLike<number>): Uint8Array {
 
 const half = { one: 0x3c00, hundredth: 0x211f } as const;
 
-function quantizedTensors(): TinyTensor[] {
+/** The tensors of quantizedQwenConfig. */
+export function quantizedTensors(): TinyTensor[] {
   const { hidden, ffn, vocab } = extents;
   const block = "transformer.h.0";
   return [

@@ -188,24 +188,24 @@ const storageTypes: Readonly<Record<string, readonly [string, number]>> = {
   U8: ["ByteStorage", 1],
 };
 
-/** A correct file: a state dict with one storage per tensor. */
-export function torchFile(tensors: readonly TinyTensor[], align = 64): Uint8Array {
+/** The records of a correct file, its pickle first: a state dict with one storage per tensor. */
+export function torchRecords(tensors: readonly TinyTensor[]): readonly ZipRecord[] {
   const entries = tensors.map(({ name, dtype, shape, bytes }, i) => {
     const [type = "", size = 1] = storageTypes[dtype] ?? [];
     const own = storage({ type, key: `${i}`, count: bytes.byteLength / size });
     return [name, tensor({ storage: own, shape })] as const;
   });
-  const records = tensors.map(({ bytes }, i) => ({ name: `archive/data/${i}`, bytes }));
-  return zip(
-    [
-      { name: "archive/data.pkl", bytes: pickle(dict(entries)) },
-      { name: "archive/byteorder", bytes: Buffer.from("little") },
-      ...records,
-      { name: "archive/version", bytes: Buffer.from("3\n") },
-    ],
-    { zip64: {} },
-    align,
-  );
+  return [
+    { name: "archive/data.pkl", bytes: pickle(dict(entries)) },
+    { name: "archive/byteorder", bytes: Buffer.from("little") },
+    ...tensors.map(({ bytes }, i) => ({ name: `archive/data/${i}`, bytes })),
+    { name: "archive/version", bytes: Buffer.from("3\n") },
+  ];
+}
+
+/** A correct file of these tensors. */
+export function torchFile(tensors: readonly TinyTensor[], align = 64): Uint8Array {
+  return zip(torchRecords(tensors), { zip64: {} }, align);
 }
 
 /** A file around any pickle, with one storage "0" of 24 bytes. */

@@ -62,6 +62,11 @@ describe("parseVocabulary", () => {
   });
 });
 
+it("shows a line that could reprogram a terminal escaped", () => {
+  // U+009B is what ESC [ is to a terminal that reads Latin-1.
+  expect(() => parseVocabulary("\u009b2J 0\n", "model/qwen.tiktoken")).toThrow(/^\P{Cc}+$/u);
+});
+
 describe("openQwenTokenizer", () => {
   const dir = mkdtempSync(join(tmpdir(), "nibble-vocabulary-"));
   afterAll(() => rmSync(dir, { recursive: true }));

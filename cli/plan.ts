@@ -41,7 +41,8 @@ const examples = `
 Takes the flags of quantize, reads headers only and writes nothing. Without
 --data it counts on as much calibration text as --samples and --length ask for.
 Times are estimated from a few seconds of trials on this machine, as if nothing
-else ran on it; reading and writing files comes on top. The size of the result is exact.
+else ran on it; reading and writing files comes on top. The size of the result
+is exact.
 
 Examples:
   nibble plan Qwen-7B

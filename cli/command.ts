@@ -11,7 +11,7 @@ export type CommandContext = {
   onInterrupt(handler: () => void): Disposable;
 };
 
-/** One command of the program: a file exporting one of these, and a row in main.ts. */
+/** One command of the program: a file exporting one of these, and a place in main.ts. */
 export type CommandSpec = {
   readonly name: string;
   /** Arguments, flags and help; flags of every command are added elsewhere. */
@@ -19,3 +19,6 @@ export type CommandSpec = {
   /** @param command  parsed: `processedArgs` and `opts()` */
   run(command: Command, context: CommandContext): Promise<void>;
 };
+
+/** Commands by the heading they stand under in the program's help, in that order. */
+export type CommandGroups = Readonly<Record<string, readonly CommandSpec[]>>;

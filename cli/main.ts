@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
-import type { CommandSpec } from "./command.ts";
+import type { CommandGroups } from "./command.ts";
 import { completion } from "./completion/completion.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
@@ -15,20 +15,11 @@ import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
 import { verify } from "./verify.ts";
 
-const commands: readonly CommandSpec[] = [
-  quantize,
-  calibrate,
-  plan,
-  merge,
-  convert,
-  evaluate,
-  generate,
-  chat,
-  inspect,
-  verify,
-  doctor,
-  demo,
-  completion,
-];
+const commands: CommandGroups = {
+  "Make a model": [quantize, calibrate, plan, merge, convert],
+  "Run and measure a model": [evaluate, generate, chat],
+  "Look at what is there": [inspect, verify, doctor],
+  "See also": [demo, completion],
+};
 
 process.exitCode = await runProgram(commands, process.argv.slice(2));

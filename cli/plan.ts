@@ -10,7 +10,7 @@ import {
   type Recipe,
 } from "../quantizer/index.ts";
 import { openModel } from "../runtime/index.ts";
-import { bytes, type CommonFlags } from "./arguments.ts";
+import { bytes, type CommonFlags, path } from "./arguments.ts";
 import { loadSegments, segmentLength } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
@@ -21,14 +21,17 @@ import {
   addCalibrationFlags,
   addRecipeFlags,
   type CalibrationFlags,
+  optionsOf,
   type RecipeFlags,
   recipeOf,
 } from "./quantize-flags.ts";
 import { describeRecipe } from "./quantize-summary.ts";
+import { describeLimits } from "./rehearsal-text.ts";
 import { formatField } from "./terminal/field.ts";
 import { formatBytes, formatCount, formatSeconds, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { describeTensorParallel } from "./verify-text.ts";
+import { version } from "./version.ts";
 
 type PlanFlags = CommonFlags & RecipeFlags & CalibrationFlags & { readonly memory?: number };
 
@@ -55,6 +58,7 @@ function definePlan(command: Command): void {
   addRecipeFlags(command);
   addCalibrationFlags(command);
   command
+    .option("--recipe <file>", "flags from a JSON or YAML file", path)
     .option(
       "--memory <size>",
       "resident memory to stay within (default: four fifths of what is free)",
@@ -75,7 +79,7 @@ type MemoryPlan = {
 
 async function runPlan(command: Command, { output }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
-  const flags = command.opts<PlanFlags>();
+  const flags = optionsOf<PlanFlags>(command);
   const recipe = recipeOf(flags);
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   const segments = await loadSegments({ model: source, ...flags }, device);
@@ -87,7 +91,7 @@ async function runPlan(command: Command, { output }: CommandContext): Promise<vo
   }
   output.note("measuring this machine for a few seconds");
   const result = await planQuantization({
-    ...{ source, recipe, calibration, device },
+    ...{ source, recipe, calibration, device, version },
     adapter: flags.adapter,
   });
   const memory = planMemory(result, flags.memory);
@@ -155,6 +159,7 @@ function render(
       `${formatSeconds(solve)} choosing codes, ${formatSeconds(hessian)} Hessians, ` +
         `${formatSeconds(forward)} running blocks, ${formatSeconds(convert)} other tensors`,
     ),
+    ...describeLimits(plan.limits).map((line) => field("", line)),
     field("GPUs in vLLM", describeTensorParallel(plan.tensorParallel)),
   ].join("\n");
 }

@@ -2,13 +2,19 @@
 
 import { Command } from "commander";
 import { addCommonFlags, type CommonFlags, normalizeFlags } from "./arguments.ts";
-import type { CommandSpec } from "./command.ts";
+import type { CommandGroups } from "./command.ts";
 import { describeFailure, exitCodes } from "./errors.ts";
 import { Interruption } from "./interruption.ts";
 import { Output } from "./terminal/output.ts";
 import { version } from "./version.ts";
 
-const exitCodeHelp = `
+const overview = `
+Examples:
+  nibble plan Qwen/Qwen-1_8B-Chat --data example
+  nibble quantize Qwen/Qwen-1_8B-Chat --data example -o my-Int4
+  nibble verify my-Int4 --source Qwen/Qwen-1_8B-Chat
+  nibble chat my-Int4
+
 Exit codes:
   0    done
   1    failed, or what was checked is not in order
@@ -19,7 +25,7 @@ Exit codes:
 
 /** Runs the program and returns its exit code; never throws. */
 export async function runProgram(
-  commands: readonly CommandSpec[],
+  commands: CommandGroups,
   argv: readonly string[],
 ): Promise<number> {
   using interruption = new Interruption();
@@ -44,7 +50,7 @@ export async function runProgram(
 }
 
 function buildProgram(
-  commands: readonly CommandSpec[],
+  commands: CommandGroups,
   flags: CommonFlags,
   interruption: Interruption,
 ): Command {
@@ -52,10 +58,14 @@ function buildProgram(
     .description("Quantizes, evaluates and runs language models of the Qwen family.")
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
+    .commandsGroup("See also:")
     .helpCommand("help [command]", "print the help of a command")
-    .addHelpText("after", exitCodeHelp);
-  for (const spec of [undefined, ...commands]) {
-    const command = spec === undefined ? program : program.command(spec.name);
+    .addHelpText("after", overview);
+  const rows = Object.entries(commands).flatMap(([heading, specs]) =>
+    specs.map((spec) => ({ heading, spec })),
+  );
+  for (const row of [undefined, ...rows]) {
+    const command = row === undefined ? program : program.command(row.spec.name);
     command.exitOverride().configureOutput({
       // Commander's messages are complete sentences over two lines, "error:" included.
       outputError: (text) =>
@@ -66,7 +76,9 @@ function buildProgram(
             .trim(),
         ),
     });
-    if (spec === undefined) continue;
+    if (row === undefined) continue;
+    const { heading, spec } = row;
+    command.helpGroup(`${heading}:`);
     spec.define(command);
     addCommonFlags(command);
     command.helpOption("-h, --help", "print this help");

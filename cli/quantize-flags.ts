@@ -13,6 +13,7 @@ import { bytes, decimal, ranges } from "./arguments.ts";
 import { addDataFlags, type DataFlags } from "./calibration-flags.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
+import { applyRecipeFile } from "./recipe-file.ts";
 
 export type RecipeFlags = {
   readonly bits: string;
@@ -98,6 +99,13 @@ function choice(
   initial: string,
 ): Option {
   return new Option(flags, description).choices(choices).default(initial);
+}
+
+/** A command's flags, those of `--recipe FILE` included. */
+export function optionsOf<Flags>(command: Command): Flags {
+  const { recipe } = command.opts<{ readonly recipe?: string }>();
+  if (recipe !== undefined) applyRecipeFile(command, recipe);
+  return command.opts() as Flags;
 }
 
 /** @throws RecipeError RECIPE_OPTION */

@@ -4,8 +4,11 @@ import { openDevice } from "../kernels/index.ts";
 import {
   checkOutputDirectory,
   hasInterruptedRun,
+  type QuantizationReport,
   QuantizeError,
+  type QuantizeOptions,
   quantizeModel,
+  rehearse,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
 import { bytes, type CommonFlags, path } from "./arguments.ts";
@@ -19,11 +22,14 @@ import {
   addCalibrationFlags,
   addRecipeFlags,
   type CalibrationFlags,
+  optionsOf,
   type RecipeFlags,
   recipeOf,
 } from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
+import { describeLimits, renderRehearsal } from "./rehearsal-text.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
+import type { Output } from "./terminal/output.ts";
 import { version } from "./version.ts";
 
 type QuantizeFlags = CommonFlags &
@@ -31,6 +37,7 @@ type QuantizeFlags = CommonFlags &
   CalibrationFlags & {
     readonly output: string;
     readonly memory?: number;
+    readonly dryRun?: boolean;
     readonly overwrite?: boolean;
     readonly restart?: boolean;
     readonly verbose?: boolean;
@@ -48,6 +55,13 @@ Examples:
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
+  nibble quantize Qwen-7B --recipe int4.yaml -o Qwen-7B-Int4 --dry-run
+
+A recipe file holds flags under their names, such as
+  bits: 4
+  group-size: 64
+  data: [chats.jsonl, books.parquet=0.5]
+Flags on the command line go before it; paths in it are as on the command line.
 `;
 
 function defineQuantize(command: Command): void {
@@ -66,6 +80,8 @@ function defineQuantize(command: Command): void {
         "(default: four fifths of what is free)",
       bytes,
     )
+    .option("--recipe <file>", "flags from a JSON or YAML file", path)
+    .option("--dry-run", "check everything and say what would be done, without doing it")
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
     .option("-v, --verbose", "also a table of all linears")
@@ -74,7 +90,7 @@ function defineQuantize(command: Command): void {
 
 async function runQuantize(command: Command, { output, signal }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
-  const flags = command.opts<QuantizeFlags>();
+  const flags = optionsOf<QuantizeFlags>(command);
   const recipe = recipeOf(flags);
   if (flags.data === undefined && recipe.method !== "rtn") {
     throw new UsageError(
@@ -86,30 +102,27 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   const segments = await loadSegments({ model: source, ...flags }, device);
   noteSegments(segments, output);
-  const report = await (async () => {
-    using progress = output.progress(segments.tokens);
-    return await quantizeModel({
-      ...{ source, output: flags.output, recipe, device, version, signal },
-      command: commandLine(process.argv.slice(2)),
-      ...{ segments: segments.ids, masks: segments.masks },
-      adapter: flags.adapter,
-      memory: {
-        bytes: flags.memory ?? 0.8 * availableMemory(),
-        isRequired: flags.memory !== undefined,
-      },
-      overwrite: flags.overwrite ?? false,
-      onExisting: flags.restart === true ? "restart" : "resume",
-      onResume: (pieces) =>
-        output.note(`continuing an interrupted run: ${plural(pieces, "piece")} done already`),
-      onProgress: ({ label, fraction }) => progress.update(label, fraction),
-    });
-  })().catch((error: unknown) => {
-    // A QuantizeError is no interruption: what is there, if anything, this command would not continue.
-    if (!(error instanceof QuantizeError) && hasInterruptedRun(flags.output)) {
-      output.note(`${flags.output} keeps what is done: the same command continues from there`);
-    }
-    throw error;
-  });
+  const options: QuantizeOptions = {
+    ...{ source, output: flags.output, recipe, device, version, signal },
+    command: commandLine(process.argv.slice(2)),
+    ...{ segments: segments.ids, masks: segments.masks },
+    adapter: flags.adapter,
+    memory: {
+      bytes: flags.memory ?? 0.8 * availableMemory(),
+      isRequired: flags.memory !== undefined,
+    },
+    overwrite: flags.overwrite ?? false,
+    onExisting: flags.restart === true ? "restart" : "resume",
+  };
+  const rehearsal = await rehearse(options);
+  for (const line of describeLimits(rehearsal.limits)) output.note(line);
+  if (flags.dryRun === true) {
+    output.result({ output: flags.output, recipe, ...rehearsal }, () =>
+      renderRehearsal(rehearsal, { recipe, dir: flags.output, colors: output.colors }),
+    );
+    return;
+  }
+  const report = await quantizeWithProgress(options, output, segments.tokens);
   output.result({ output: flags.output, ...report }, () => {
     const summary = renderSummary(report, {
       dir: flags.output,
@@ -119,6 +132,28 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     const isVerbose = flags.verbose ?? false;
     return isVerbose ? `${renderLinears(report, output.tableStyle)}\n\n${summary}` : summary;
   });
+}
+
+async function quantizeWithProgress(
+  options: QuantizeOptions,
+  output: Output,
+  tokens: number,
+): Promise<QuantizationReport> {
+  try {
+    using progress = output.progress(tokens);
+    return await quantizeModel({
+      ...options,
+      onResume: (pieces) =>
+        output.note(`continuing an interrupted run: ${plural(pieces, "piece")} done already`),
+      onProgress: ({ label, fraction }) => progress.update(label, fraction),
+    });
+  } catch (error) {
+    // A QuantizeError is no interruption: what is there, if anything, this command would not continue.
+    if (!(error instanceof QuantizeError) && hasInterruptedRun(options.output)) {
+      output.note(`${options.output} keeps what is done: the same command continues from there`);
+    }
+    throw error;
+  }
 }
 
 /** The command as a shell takes it. */

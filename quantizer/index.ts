@@ -29,4 +29,5 @@ export {
   type Recipe,
   storageDtypes,
 } from "./recipe.ts";
+export { loaderLimits, type Rehearsal, rehearse } from "./rehearsal.ts";
 export type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";

@@ -190,6 +190,8 @@ class Run {
         ...{ segments, masks, budgetBytes: this.#budgetBytes, directory: this.#output.dir },
       }),
     );
+    // The embedding's pages: no block needs them.
+    this.#model.evict("");
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
       await this.#forward(() => calibrated.begin(block));

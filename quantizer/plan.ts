@@ -1,6 +1,7 @@
 // What a run would take and give, said beforehand.
 import type { Device } from "../kernels/index.ts";
 import {
+  type LoaderLimit,
   type Model,
   openModel,
   plannedTensorParallelSizes,
@@ -15,6 +16,7 @@ import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";
 import { quantizationOf, type Recipe } from "./recipe.ts";
+import { loaderLimits } from "./rehearsal.ts";
 import { linearExtents } from "./source.ts";
 
 export type QuantizationPlan = {
@@ -27,6 +29,8 @@ export type QuantizationPlan = {
   readonly memory: MemoryNeed;
   /** Estimated from short trials on this machine; reading and writing of files is not in it. */
   readonly phases: PhaseSeconds;
+  /** Which other programs do not do what the recipe asks for. */
+  readonly limits: readonly LoaderLimit[];
   /** GPUs that vLLM can split the result over. */
   readonly tensorParallel: readonly TensorParallelSize[];
 };
@@ -44,6 +48,8 @@ export async function planQuantization(options: {
   readonly recipe: Recipe;
   readonly calibration: CalibrationExtent;
   readonly device: Device;
+  /** Of this program. */
+  readonly version: string;
 }): Promise<QuantizationPlan> {
   const { source, recipe, calibration, device } = options;
   using adapter =
@@ -60,6 +66,7 @@ export async function planQuantization(options: {
     linears: linears.size,
     memory: memoryNeed(model, recipe, calibration, adapter),
     phases: estimatePhases(model, { recipe, calibration, rates }),
+    limits: loaderLimits(model.checkpoint, recipe, options.version),
     tensorParallel: plannedTensorParallelSizes(model.checkpoint, quantizationOf(recipe)),
   };
 }

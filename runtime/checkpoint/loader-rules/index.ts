@@ -1,7 +1,8 @@
 import { CheckpointError } from "../errors.ts";
+import type { JsonObject } from "../json.ts";
 import { autogptq } from "./autogptq.ts";
 import { judge, type Loader, type Verdict } from "./rule.ts";
-import { readSubject, type Subject } from "./subject.ts";
+import { plannedSubject, readSubject, type Subject } from "./subject.ts";
 import { type TensorParallelSize, tensorParallelSizes } from "./tensor-parallel.ts";
 import { transformers } from "./transformers.ts";
 import { vllm } from "./vllm.ts";
@@ -34,6 +35,27 @@ export function checkLoaders(dir: string): LoaderCheck {
     verdicts: loaders.map((loader) => judge(loader, subject)),
     tensorParallel: tensorParallelSizes(subject),
   };
+}
+
+/** A loader that does not do what a model asks for. */
+export type LoaderLimit = Pick<Verdict, "loader" | "title"> & {
+  readonly reasons: readonly string[];
+};
+
+/**
+ * Loaders that a result will not load in although nothing is wrong with it, before it is written.
+ *
+ * @param dir     the source's directory, for messages
+ * @param config  config.json of the result, with quantization_config
+ */
+export function plannedLimits(dir: string, config: JsonObject): readonly LoaderLimit[] {
+  const subject = plannedSubject(dir, config);
+  return loaders.flatMap((loader) => {
+    const { findings, title } = judge(loader, subject);
+    const limits = findings.filter(({ kind }) => kind === "limit");
+    const reasons = limits.map(({ reason }) => reason);
+    return reasons.length === 0 ? [] : [{ loader: loader.name, title, reasons }];
+  });
 }
 
 function refuseFloat({ dir, problems, settings, tensors }: Subject): void {

@@ -74,6 +74,19 @@ export function readSubject(dir: string): Subject {
   };
 }
 
+/** A result that is not written yet: its config, and no files. Only rules about settings and extents can be judged. */
+export function plannedSubject(dir: string, config: JsonObject): Subject {
+  const shape = parseQwenConfig(config, join(dir, "config.json"));
+  const quantization = config["quantization_config"];
+  const settings = isJsonObject(quantization) ? quantization : undefined;
+  return {
+    ...{ dir, files: [], problems: [], configProblem: undefined, config, shape },
+    ...{ linears: qwenLinears(shape), tensors: new Map(), weightFiles: new Map() },
+    index: undefined,
+    settings: { embedded: settings, separate: settings },
+  };
+}
+
 /** The quantization settings a loader goes by: the separate file first, or only what config.json embeds. */
 export function settingsOf({ settings }: Subject, from: "separate" | "embedded"): JsonObject {
   const { embedded = {}, separate } = settings;

@@ -40,8 +40,9 @@ export const plan: CommandSpec = { name: "plan", define: definePlan, run: runPla
 const examples = `
 Takes the flags of quantize, reads headers only and writes nothing. Without
 --data it counts on as much calibration text as --samples and --length ask for.
-Times are estimated from a few seconds of trials on this machine; reading and
-writing files comes on top. The size of the result is exact.
+Times are estimated from a few seconds of trials on this machine, as if nothing
+else ran on it; reading and writing files comes on top. The size of the result
+is exact.
 
 Examples:
   nibble plan Qwen-7B

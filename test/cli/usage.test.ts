@@ -71,6 +71,11 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a table of lengths", [...evaluate, "--lengths", "512", "--save", "t.arrow"], "--save"],
     ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
     ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
+    [
+      "a rehearsal with less memory than works",
+      ["quantize", mini, "--method", "rtn", ...out, "--dry-run", "--memory", "10M"],
+      "--memory",
+    ],
     ["a plan without a model", ["plan"], "model"],
     [
       "a plan of longer segments than the model takes",

@@ -245,11 +245,14 @@ function total(
 
 function noSegment(segments: number, sources: readonly CalibrationSource[]): CalibrationError {
   const documents = sources.reduce((sum, source) => sum + source.documents.length, 0);
+  const names = sources.map(({ name }) => name).filter((name) => name !== "");
+  const data = names.length === 0 ? "the calibration data" : names.join(", ");
+  const content = `${documents} ${documents === 1 ? "document" : "documents"}`;
   return new CalibrationError(
     "CALIBRATION_EMPTY",
     segments > 0
-      ? `none of the tokens in the calibration data (${documents} documents) is an assistant's`
-      : `the calibration data (${documents} documents) does not give one segment of ${minTokens} tokens`,
+      ? `${data}: none of the tokens (of ${content}) is an assistant's`
+      : `${data}: ${content} did not give one segment of ${minTokens} tokens`,
   );
 }
 

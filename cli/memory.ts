@@ -1,8 +1,14 @@
 import { readFileSync } from "node:fs";
 import { freemem } from "node:os";
+import type { MemoryLimit } from "../quantizer/index.ts";
+
+/** The limit that was asked for, or else four fifths of what is free, which is no reason to refuse. */
+export function memoryLimit(asked: number | undefined): MemoryLimit {
+  return { bytes: asked ?? 0.8 * availableMemory(), isRequired: asked !== undefined };
+}
 
 /** Bytes that this process can take without pushing others out; a container's limit counts where it has one. */
-export function availableMemory(): number {
+function availableMemory(): number {
   const constrained = process.constrainedMemory();
   return constrained > 0 ? Math.min(freemem(), constrained) : freemem();
 }

@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { openDevice } from "../kernels/index.ts";
 import {
-  activationBudget,
   type CalibrationExtent,
   calibrationExtent,
-  peakBytes,
+  type MemoryPlan,
+  planMemory,
   planQuantization,
   type QuantizationPlan,
   type Recipe,
@@ -14,7 +14,7 @@ import { bytes, type CommonFlags, path } from "./arguments.ts";
 import { loadSegments, segmentLength } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
-import { availableMemory } from "./memory.ts";
+import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { weightBytes } from "./quantize.ts";
 import {
@@ -40,8 +40,9 @@ export const plan: CommandSpec = { name: "plan", define: definePlan, run: runPla
 const examples = `
 Takes the flags of quantize, reads headers only and writes nothing. Without
 --data it counts on as much calibration text as --samples and --length ask for.
-Times are estimated from a few seconds of trials on this machine; reading and
-writing files comes on top. The size of the result is exact.
+Times are estimated from a few seconds of trials on this machine, as if nothing
+else ran on it; reading and writing files comes on top. The size of the result
+is exact.
 
 Examples:
   nibble plan Qwen-7B
@@ -67,16 +68,6 @@ function definePlan(command: Command): void {
     .addHelpText("after", `${examples}${dataHelp}`);
 }
 
-type MemoryPlan = {
-  readonly limit: number;
-  /** Largest resident size to expect. */
-  readonly peak: number;
-  /** With every hidden state in memory. */
-  readonly unlimitedPeak: number;
-  /** Hidden states that would go to a temporary file. */
-  readonly spilled: number;
-};
-
 async function runPlan(command: Command, { output }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
   const flags = optionsOf<PlanFlags>(command);
@@ -94,25 +85,13 @@ async function runPlan(command: Command, { output }: CommandContext): Promise<vo
     ...{ source, recipe, calibration, device, version },
     adapter: flags.adapter,
   });
-  const memory = planMemory(result, flags.memory);
+  const memory = planMemory(result.memory, memoryLimit(flags.memory));
   const { tensorBytes, phases } = result;
   const seconds = Object.values(phases).reduce((sum, phase) => sum + phase, 0);
   const disk = { result: tensorBytes, temporary: memory.spilled };
   output.result({ source, recipe, calibration, ...result, memory, disk, seconds }, () =>
     render(result, { recipe, calibration, memory, seconds, source, output }),
   );
-}
-
-/** @throws QuantizeError QUANTIZE_MEMORY if a limit that was asked for is too small */
-function planMemory({ memory: need }: QuantizationPlan, asked: number | undefined): MemoryPlan {
-  const limit = asked ?? Math.max(0.8 * availableMemory(), peakBytes(need, 0));
-  const kept = Math.min(need.activations, activationBudget(need, limit));
-  return {
-    limit,
-    peak: peakBytes(need, kept),
-    unlimitedPeak: peakBytes(need),
-    spilled: need.activations - kept,
-  };
 }
 
 function render(
@@ -160,6 +139,8 @@ function render(
         `${formatSeconds(forward)} running blocks, ${formatSeconds(convert)} other tensors`,
     ),
     ...describeLimits(plan.limits).map((line) => field("", line)),
-    field("GPUs in vLLM", describeTensorParallel(plan.tensorParallel)),
+    ...(plan.limits.some(({ loader }) => loader === "vllm")
+      ? []
+      : [field("GPUs in vLLM", describeTensorParallel(plan.tensorParallel))]),
   ].join("\n");
 }

@@ -16,7 +16,7 @@ import { loadSegments, noteSegments } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
-import { availableMemory } from "./memory.ts";
+import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import {
   addCalibrationFlags,
@@ -109,10 +109,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     command: commandLine(process.argv.slice(2)),
     ...{ segments: segments.ids, masks: segments.masks },
     adapter: flags.adapter,
-    memory: {
-      bytes: flags.memory ?? 0.8 * availableMemory(),
-      isRequired: flags.memory !== undefined,
-    },
+    memory: memoryLimit(flags.memory),
     overwrite: flags.overwrite ?? false,
     onExisting: flags.restart === true ? "restart" : "resume",
   };

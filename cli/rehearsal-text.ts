@@ -15,7 +15,7 @@ export function renderRehearsal(
   rehearsal: Rehearsal,
   context: { readonly recipe: Recipe; readonly dir: string; readonly colors: Output["colors"] },
 ): string {
-  const { linears, tensorBytes, weightFiles, merged, continues } = rehearsal;
+  const { linears, tensorBytes, weightFiles, memory, merged, continues } = rehearsal;
   const { colors, dir, recipe } = context;
   const bits = rehearsal.bitsPerWeight.toFixed(2);
   return [
@@ -26,6 +26,10 @@ export function renderRehearsal(
       ? []
       : [`  after merging an adapter into ${plural(merged.length, "tensor")}`]),
     `  would write ${formatBytes(tensorBytes)} in ${plural(weightFiles, "weight file")} to ${dir}`,
+    `  would take up to ${formatBytes(memory.peak)} of memory` +
+      (memory.spilled > 0
+        ? `, and ${formatBytes(memory.spilled)} on the disk for hidden states meanwhile`
+        : ""),
     ...(continues ? ["  would continue the interrupted run that waits there"] : []),
     "Everything is in order; nothing was written.",
   ].join("\n");

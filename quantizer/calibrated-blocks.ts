@@ -54,7 +54,6 @@ export class CalibratedBlocks implements AsyncDisposable {
       using step = blocks.#step(parts);
       await blocks.#store.put(hiddenOf(i), model.embed(step));
     }
-    model.evict("transformer.wte.");
     return blocks;
   }
 

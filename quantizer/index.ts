@@ -9,10 +9,11 @@ export {
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
 export {
-  activationBudget,
   type CalibrationExtent,
   calibrationExtent,
-  peakBytes,
+  type MemoryLimit,
+  type MemoryPlan,
+  planMemory,
 } from "./memory.ts";
 export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
 export { checkOutputDirectory } from "./output-directory.ts";

@@ -61,7 +61,7 @@ export function memoryNeed(
     const inFeatures = extents[0]?.inFeatures ?? 0;
     const outFeatures = extents.map((linear) => linear.outFeatures);
     const out = outFeatures.reduce((sum, extent) => sum + extent, 0);
-    const hessian = 4 * inFeatures ** 2;
+    const hessian = tokens === 0 ? 0 : 4 * inFeatures ** 2;
     // The Hessian, its permuted copy and the factor; then the first and the last with three copies of a weight and codes.
     const weights = Math.max(...outFeatures) * inFeatures * (3 * 4 + 2);
     solving = Math.max(solving, 3 * hessian, 2 * hessian + weights);
@@ -93,25 +93,55 @@ function mostBits(model: Model, recipe: Recipe, first: string): number {
 }
 
 /** The largest resident size to expect with so many bytes of hidden states in memory. */
-export function peakBytes(need: MemoryNeed, activations: number = need.activations): number {
+function peakBytes(need: MemoryNeed, activations: number): number {
   const { program, mapped, adapter, work } = need;
   return program + mapped + adapter + deviceSlack * (work + activations);
 }
 
+/** For the whole program; one that is not required is met as well as can be. */
+export type MemoryLimit = { readonly bytes: number; readonly isRequired: boolean };
+
+/** In bytes. */
+export type MemoryPlan = {
+  /** Infinite without one. */
+  readonly limit: number;
+  /** Largest resident size to expect. */
+  readonly peak: number;
+  /** The same with every hidden state in memory. */
+  readonly unlimitedPeak: number;
+  /** Hidden states that may stay in memory. */
+  readonly budget: number;
+  /** Hidden states that go to a temporary file. */
+  readonly spilled: number;
+};
+
 /**
- * The hidden states that a limit leaves room for, in bytes.
+ * What stays in memory under a limit, and what does not.
  *
- * @param limit  bytes of resident memory for the whole program
- * @throws QuantizeError QUANTIZE_MEMORY if there is no room even without any, naming the least that works
+ * @throws QuantizeError QUANTIZE_MEMORY if there is no room even without any hidden state, naming the least that works
  */
-export function activationBudget(need: MemoryNeed, limit: number): number {
-  const room = (limit - peakBytes(need, 0)) / deviceSlack;
-  if (room >= 0) return Math.floor(room);
-  const least = Math.ceil(peakBytes(need, 0) / 1e7) / 100;
-  throw new QuantizeError(
+export function planMemory(need: MemoryNeed, limit: MemoryLimit | undefined): MemoryPlan {
+  const least = peakBytes(need, 0);
+  const asked = limit?.bytes ?? Number.POSITIVE_INFINITY;
+  if (asked < least && limit?.isRequired) throw tooLittle(asked, least);
+  const bytes = Math.max(asked, least);
+  const budget = Math.floor((bytes - least) / deviceSlack);
+  const kept = Math.min(need.activations, budget);
+  return {
+    limit: bytes,
+    peak: peakBytes(need, kept),
+    unlimitedPeak: peakBytes(need, need.activations),
+    budget,
+    spilled: need.activations - kept,
+  };
+}
+
+function tooLittle(asked: number, least: number): QuantizeError {
+  const gigabytes = Math.ceil(least / 1e7) / 100;
+  return new QuantizeError(
     "QUANTIZE_MEMORY",
-    `--memory ${limit} is too little for this model: with every hidden state on the disk it takes ${least} GB; ` +
-      `give --memory ${least}GB or more`,
+    `--memory ${asked} is too little for this model: with every hidden state on the disk it takes ${gigabytes} GB; ` +
+      `give --memory ${gigabytes}GB or more`,
   );
 }
 

@@ -10,13 +10,13 @@ import {
   requireReadableCompanions,
   unusedTensors,
 } from "../runtime/index.ts";
-import { type Adapter, openAdapter } from "./adapter.ts";
+import { openAdapter } from "./adapter.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { mayGoAway, QuantizeError } from "./errors.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import { fingerprintOf } from "./journal.ts";
 import { measure, requireFinite } from "./measure.ts";
-import { activationBudget, calibrationExtent, memoryNeed, peakBytes } from "./memory.ts";
+import { calibrationExtent, type MemoryLimit, memoryNeed, planMemory } from "./memory.ts";
 import { type MethodResult, methods, type Solver } from "./methods/index.ts";
 import { bitsPerWeight, type LinearExtents, Output, quantizedEntries } from "./output.ts";
 import { PhaseTimes } from "./phases.ts";
@@ -50,7 +50,7 @@ export type QuantizeOptions = {
    * Resident memory for the whole program; hidden states beyond it go to a temporary file in the output directory. With
    * `isRequired`, a run that cannot keep to it is refused. Without `memory`, all stay in memory. No result depends on it.
    */
-  readonly memory?: { readonly bytes: number; readonly isRequired: boolean } | undefined;
+  readonly memory?: MemoryLimit | undefined;
   /**
    * Whether an interrupted run of the same kind is continued ("resume"), or forgotten ("restart"), and whether this one can be
    * ("refuse": it cannot, and leaves nothing behind). Default: "resume".
@@ -77,7 +77,9 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
   checkSource(model, options);
-  const budgetBytes = activationRoom(options, model, overlay);
+  const extent = calibrationExtent(segments);
+  const need = memoryNeed(model, recipe, extent, overlay);
+  const { budget: budgetBytes } = planMemory(need, options.memory);
   requireReadableCompanions(model.checkpoint.dir);
   const linears = linearExtents(options.source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
@@ -92,7 +94,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
   if (output.resumed > 0) options.onResume?.(output.resumed);
   const run = new Run(options, { model, output, phases, budgetBytes });
   const reports = await run.complete(linears);
-  const { tokens } = calibrationExtent(segments);
+  const { tokens } = extent;
   const report = {
     nibble: options.version,
     ...(options.command === undefined ? {} : { command: options.command }),
@@ -118,18 +120,6 @@ function countedTokens({ segments, masks }: QuantizeOptions): number {
     const mask = masks?.[i];
     return sum + (mask === undefined ? ids.length : ones(mask));
   }, 0);
-}
-
-/** Bytes of hidden states that may stay in memory; undefined for all. */
-function activationRoom(
-  { memory, recipe, segments }: QuantizeOptions,
-  model: Model,
-  adapter: Adapter | undefined,
-): number | undefined {
-  if (memory === undefined || segments.length === 0) return undefined;
-  const need = memoryNeed(model, recipe, calibrationExtent(segments), adapter);
-  const limit = memory.isRequired ? memory.bytes : Math.max(memory.bytes, peakBytes(need, 0));
-  return activationBudget(need, limit);
 }
 
 /** One run's state, so that its steps read as steps. */

@@ -12,6 +12,7 @@ import {
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { hasInterruptedRun } from "./journal.ts";
+import { calibrationExtent, type MemoryPlan, memoryNeed, planMemory } from "./memory.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import { checkOutputDirectory } from "./output-directory.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
@@ -25,6 +26,7 @@ export type Rehearsal = {
   readonly tensorBytes: number;
   readonly weightFiles: number;
   readonly bitsPerWeight: number;
+  readonly memory: MemoryPlan;
   /** Names of tensors that an adapter would change. */
   readonly merged: readonly string[];
   /** Whether the run would continue an interrupted one. */
@@ -44,6 +46,8 @@ export async function rehearse(options: QuantizeOptions): Promise<Rehearsal> {
     options.adapter === undefined ? undefined : await openAdapter(options.adapter, source, device);
   using model = openModel(source, device, { overlay });
   checkSource(model, options);
+  const need = memoryNeed(model, recipe, calibrationExtent(options.segments), overlay);
+  const memory = planMemory(need, options.memory);
   requireReadableCompanions(model.checkpoint.dir);
   const isWaiting = hasInterruptedRun(options.output);
   checkOutputDirectory(options.output, source, isWaiting || (options.overwrite ?? false));
@@ -55,6 +59,7 @@ export async function rehearse(options: QuantizeOptions): Promise<Rehearsal> {
     tensorBytes: totalTensorBytes(shards),
     weightFiles: shards.length,
     bitsPerWeight: bitsPerWeight(entries, linears),
+    memory,
     merged: overlay?.names ?? [],
     continues: isWaiting && options.onExisting !== "restart",
     limits: loaderLimits(model.checkpoint, { recipe, linears, version: options.version }),

@@ -77,6 +77,17 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["a table of lengths", [...evaluate, "--lengths", "512", "--save", "t.arrow"], "--save"],
     ["a comparison without lengths", [...evaluate, "--logn", "both"], "--logn"],
     ["a switch that is neither on nor off", [...evaluate, "--ntk", "maybe"], "--ntk"],
+    [
+      "a rehearsal with less memory than works",
+      ["quantize", mini, "--method", "rtn", ...out, "--dry-run", "--memory", "10M"],
+      "--memory",
+    ],
+    ["a plan without a model", ["plan"], "model"],
+    [
+      "a plan of longer segments than the model takes",
+      ["plan", mini, "--length", "4096"],
+      "--length",
+    ],
     ["missing text", ["evaluate", mini], "--data"],
     ["a missing prompt", ["generate", mini], "--prompt"],
     ["an empty prompt", ["generate", mini, "--prompt", ""], "--prompt"],
@@ -157,6 +168,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
       "large-tokenizer/qwen.tiktoken",
     ],
     ["a model to verify that is not quantized", ["verify", mini], mini],
+    ["a missing model to plan for", ["plan", nowhere], nowhere],
     ["a missing model to inspect", ["inspect", nowhere], nowhere],
     ["a missing model to convert", ["convert", nowhere, ...out], nowhere],
     ["a model to dequantize that is float", [...convert, "--dequantize"], mini],
@@ -172,6 +184,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
 describe("help", () => {
   test.each([
     "quantize",
+    "plan",
     "calibrate",
     "convert",
     "evaluate",

@@ -183,19 +183,19 @@ export class Output implements Disposable {
     report: Omit<QuantizationReport, "files">,
     linearTable: Uint8Array,
   ): QuantizationReport {
-    const complete = publish(this.#writer, this.dir, () => {
-      this.#removeOldWeights();
-      try {
+    try {
+      const complete = publish(this.#writer, this.dir, () => {
+        this.#removeOldWeights();
         return this.#writeSmallFiles(model, report, linearTable);
-      } catch (error) {
-        // Hours of work are not lost for want of room for a config.
-        if (mayGoAway(error)) this.suspend();
-        throw error;
-      }
-    });
-    this.#finished = true;
-    this.#journal?.remove();
-    return complete;
+      });
+      this.#finished = true;
+      this.#journal?.remove();
+      return complete;
+    } catch (error) {
+      // Hours of work are not lost for want of room for a config.
+      if (mayGoAway(error)) this.suspend();
+      throw error;
+    }
   }
 
   #writeSmallFiles(

@@ -23,23 +23,47 @@ export function isPartial(name: string): boolean {
  * @throws CheckpointError CHECKPOINT_WRITE
  */
 export function writeFileAtomic(path: string, contents: string | Uint8Array): void {
+  stageFile(path, contents);
+  publishStaged(path);
+}
+
+/**
+ * The first half of `writeFileAtomic`: all that needs room on the disk.
+ *
+ * @throws CheckpointError CHECKPOINT_WRITE
+ */
+export function stageFile(path: string, contents: string | Uint8Array): void {
   const bytes = typeof contents === "string" ? Buffer.from(contents, "utf8") : contents;
-  writing(path, () => {
-    const partial = partialPath(path);
+  removingOnFailure(path, (partial) => {
+    const fd = openFresh(partial);
     try {
-      const fd = openFresh(partial);
-      try {
-        writeFully(fd, bytes, 0);
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      renameSync(partial, path);
+      writeFully(fd, bytes, 0);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+/**
+ * The second half of `writeFileAtomic`.
+ *
+ * @throws CheckpointError CHECKPOINT_WRITE
+ */
+export function publishStaged(path: string): void {
+  removingOnFailure(path, (partial) => renameSync(partial, path));
+  writing(path, () => syncDirectory(dirname(path)));
+}
+
+function removingOnFailure(path: string, action: (partial: string) => void): void {
+  const partial = partialPath(path);
+  writing(path, () => {
+    try {
+      action(partial);
     } catch (error) {
       rmSync(partial, { force: true });
       throw error;
     }
-    syncDirectory(dirname(path));
   });
 }
 

@@ -2,7 +2,14 @@
 
 import { fdatasyncSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { partialPath, syncDirectory, writeFileAtomic, writeFully, writing } from "./atomic-file.ts";
+import {
+  partialPath,
+  publishStaged,
+  stageFile,
+  syncDirectory,
+  writeFully,
+  writing,
+} from "./atomic-file.ts";
 import { makeDirectories } from "./directory.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { type EncodedHeader, encodeHeader } from "./safetensors.ts";
@@ -135,19 +142,16 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Flushes, renames every file into place and writes the index. On an error the temporary files are removed; a tensor
-   * that is still missing is none: the writer can go on.
+   * Flushes, renames every file into place and writes the index. On an error nothing has its final name and the writer
+   * stays open: it can go on, be suspended or be disposed.
    *
    * @throws CheckpointError CHECKPOINT_WRITE as `flush` does
    */
   finish(): void {
     this.#requireComplete();
-    try {
-      this.flush();
-      this.#publish();
-    } finally {
-      this[Symbol.dispose]();
-    }
+    this.flush();
+    this.#publish();
+    this.#isOpen = false;
   }
 
   #requireComplete(): void {
@@ -215,12 +219,27 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
 
   #publish(): void {
     const index = join(this.#dir, indexName);
-    // An index left from an earlier checkpoint must not describe the new files, not even if we are killed here.
-    writing(index, () => rmSync(index, { force: true }));
-    for (const { path, isPublished } of this.#shards) {
-      if (!isPublished) writing(path, () => renameSync(partialPath(path), path));
+    // Renaming comes after everything that needs room on the disk.
+    stageFile(index, this.#indexJson());
+    const renamed: string[] = [];
+    try {
+      // An index left from an earlier checkpoint must not describe the new files, not even if we are killed here.
+      writing(index, () => rmSync(index, { force: true }));
+      for (const { path, isPublished } of this.#shards) {
+        if (isPublished) continue;
+        writing(path, () => renameSync(partialPath(path), path));
+        renamed.push(path);
+      }
+      writing(this.#dir, () => syncDirectory(this.#dir));
+      publishStaged(index);
+    } catch (error) {
+      for (const path of renamed) renameSync(path, partialPath(path));
+      rmSync(partialPath(index), { force: true });
+      throw error;
     }
-    writing(this.#dir, () => syncDirectory(this.#dir));
+  }
+
+  #indexJson(): string {
     const weightMap = Object.fromEntries(
       this.#plan.flatMap(({ file, entries }) => entries.map(({ name }) => [name, file])),
     );
@@ -228,7 +247,7 @@ export class CheckpointWriter implements Disposable, AsyncDisposable {
       metadata: { total_size: totalTensorBytes(this.#plan) },
       weight_map: weightMap,
     };
-    writeFileAtomic(index, `${JSON.stringify(contents, null, 2)}\n`);
+    return `${JSON.stringify(contents, null, 2)}\n`;
   }
 
   #refusal(name: string, problem: string): CheckpointError {

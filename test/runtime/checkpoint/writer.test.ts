@@ -1,4 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -160,6 +167,23 @@ describe("createCheckpointWriter", () => {
     writer.write("b", new Uint8Array(2));
     writer.finish();
     expect(existsSync(join(dir, "model.safetensors"))).toBe(true);
+  });
+
+  it("takes back the names it gave when one cannot be given, and can finish later", () => {
+    const writer = createCheckpointWriter(dir, planShards([u8("a", 6), u8("b", 6)], 6), none);
+    for (const name of ["a", "b"]) writer.write(name, new Uint8Array(6));
+    const obstacle = join(dir, "model-00002-of-00002.safetensors");
+    mkdirSync(obstacle);
+    expect(refusal(() => writer.finish()).code).toBe("CHECKPOINT_WRITE");
+    expect(readdirSync(dir).sort()).toEqual([
+      ".model-00001-of-00002.safetensors.partial",
+      ".model-00002-of-00002.safetensors.partial",
+      "model-00002-of-00002.safetensors",
+    ]);
+    rmdirSync(obstacle);
+    writer.finish();
+    writeFileSync(join(dir, "config.json"), "{}");
+    expect(openCheckpoint(dir).tensors.size).toBe(2);
   });
 
   it("replaces what an interrupted run and an earlier checkpoint left", () => {

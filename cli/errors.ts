@@ -20,6 +20,7 @@ export const exitCodes = {
   /** A model or file is missing, broken or unsuitable. */
   input: 3,
   interrupted: 130,
+  terminated: 143,
 } as const;
 
 /** The command line asks for something that makes no sense; the message names the flag. */
@@ -95,9 +96,12 @@ const ownErrors = [
   TokenizerError,
 ] as const;
 
-/** @param isInterrupted  whether the user asked to stop, which explains any error that follows */
-export function describeFailure(error: unknown, isInterrupted: boolean): Failure {
-  if (isInterrupted) return { exitCode: exitCodes.interrupted, message: "interrupted" };
+/** How a run was asked to stop. */
+export type StopRequest = "interrupted" | "terminated";
+
+/** @param stop  that the user or the system asked to stop explains any error that follows */
+export function describeFailure(error: unknown, stop: StopRequest | undefined): Failure {
+  if (stop !== undefined) return { exitCode: exitCodes[stop], message: stop };
   if (error instanceof CommanderError) {
     return { exitCode: error.exitCode === 0 ? exitCodes.ok : exitCodes.usage, message: undefined };
   }

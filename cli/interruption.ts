@@ -1,5 +1,5 @@
 // Ctrl-C and SIGTERM, as one signal for a command to end by.
-import { exitCodes } from "./errors.ts";
+import { exitCodes, type StopRequest } from "./errors.ts";
 
 export class Interruption implements Disposable {
   readonly #controller = new AbortController();
@@ -8,7 +8,10 @@ export class Interruption implements Disposable {
     if (this.#handler === undefined) this.interrupt();
     else this.#handler();
   };
-  readonly #onTerminate = () => this.interrupt();
+  readonly #onTerminate = () => this.#stop("terminated");
+
+  /** Which of them came, if any. */
+  request: StopRequest | undefined;
 
   /** Listens from now on. */
   constructor() {
@@ -21,8 +24,13 @@ export class Interruption implements Disposable {
 
   /** The first call lets the command clean up; the second does not wait for it. */
   interrupt(): void {
-    if (this.signal.aborted) process.exit(exitCodes.interrupted);
-    this.#controller.abort(new DOMException("interrupted", "AbortError"));
+    this.#stop("interrupted");
+  }
+
+  #stop(request: StopRequest): void {
+    if (this.signal.aborted) process.exit(exitCodes[request]);
+    this.request = request;
+    this.#controller.abort(new DOMException(request, "AbortError"));
   }
 
   /** Lets Ctrl-C call a handler instead, until the result is disposed. */

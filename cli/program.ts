@@ -21,6 +21,7 @@ Exit codes:
   2    the command line is wrong
   3    a model or file is missing, broken or unsuitable
   130  interrupted with Ctrl-C
+  143  ended by SIGTERM
 `;
 
 /** Runs the program and returns its exit code; never throws. */
@@ -40,7 +41,7 @@ export async function runProgram(
     await program.parseAsync(normalizeFlags(argv, program), { from: "user" });
     return exitCodes.ok;
   } catch (error) {
-    const { exitCode, message } = describeFailure(error, interruption.signal.aborted);
+    const { exitCode, message } = describeFailure(error, interruption.request);
     if (message !== undefined) new Output(flags).error(message);
     if (message !== undefined && flags.debug === true && error instanceof Error) {
       process.stderr.write(`${error.stack}\n${describeCause(error.cause)}`);

@@ -172,7 +172,9 @@ export class Journal implements Disposable {
 
   #writeLine(value: unknown): void {
     if (this.#file === undefined) return;
-    writeSync(this.#file, `${JSON.stringify(value)}\n`);
+    const line = Buffer.from(`${JSON.stringify(value)}\n`);
+    // A disk that is almost full takes part of a line, and says so only when asked for the rest.
+    for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
     fsyncSync(this.#file);
   }
 

@@ -111,17 +111,22 @@ describe("nibble quantize", () => {
     expect(object(await nibble(args))["recipe"]).toMatchObject({ order: expected });
   });
 
-  test("stops on Ctrl-C with 130, says how to continue, and continues", async () => {
+  test("stops on Ctrl-C with 130 and on SIGTERM with 143, says how to continue, and continues", async () => {
     const dir = join(temporary.path, "stopped");
     const whole = ["quantize", mini, "--data", calibrationText, "-o", dir];
-    const stopped = await nibble(whole, {
-      onError: (text, kill) => {
-        if (text.includes("h.3")) kill("SIGINT");
-      },
-    });
-    expect({ status: stopped.status, stdout: stopped.stdout }).toEqual({ status: 130, stdout: "" });
-    expect(stopped.stderr).toMatch(/keeps what is done: the same command continues/);
-    expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
+    for (const [at, signal, expected] of [
+      ["h.3", "SIGINT", 130],
+      ["h.5", "SIGTERM", 143],
+    ] as const) {
+      const { status, stdout, stderr } = await nibble(whole, {
+        onError: (text, kill) => {
+          if (text.includes(at)) kill(signal);
+        },
+      });
+      expect({ status, stdout }).toEqual({ status: expected, stdout: "" });
+      expect(stderr).toMatch(/keeps what is done: the same command continues/);
+      expect(readdirSync(dir).filter((name) => !name.startsWith("."))).toEqual([]);
+    }
     const other = await nibble([...whole, "--bits", "8"]);
     expect(other.status).toBe(2);
     expect(other.stderr).toMatch(/bits was 4 and is 8.*--restart/s);

@@ -25,7 +25,7 @@ describe("an error", () => {
     [3, new CalibrationError("CALIBRATION_ROW", "m")],
     [3, new QuantizeError("QUANTIZE_SOURCE", "m")],
   ])("ends with %i: %s", (exitCode, error) => {
-    expect(describeFailure(error, false)).toEqual({ exitCode, message: error.message });
+    expect(describeFailure(error, undefined)).toEqual({ exitCode, message: error.message });
   });
 
   test.each([
@@ -33,12 +33,13 @@ describe("an error", () => {
     new KernelError("KERNEL_SHAPE", "x is undefined"),
     "x is undefined",
   ])("that no input explains is called a bug, with its cause: %s", (error) => {
-    const { exitCode, message } = describeFailure(error, false);
+    const { exitCode, message } = describeFailure(error, undefined);
     expect(exitCode).toBe(1);
     expect(message).toMatch(/bug in nibble \d.*x is undefined/);
   });
 
   test("after Ctrl-C is an interruption, whatever it is", () => {
-    expect(describeFailure(new TypeError("late"), true).exitCode).toBe(130);
+    expect(describeFailure(new TypeError("late"), "interrupted").exitCode).toBe(130);
+    expect(describeFailure(new TypeError("late"), "terminated").exitCode).toBe(143);
   });
 });

@@ -203,7 +203,8 @@ describe("help", () => {
   test("lists the exit codes", async () => {
     const { status, stdout } = await nibble(["--help"]);
     expect(status).toBe(0);
-    for (const code of [0, 1, 2, 3, 130]) expect(stdout).toMatch(new RegExp(`^ {2}${code} `, "m"));
+    for (const code of [0, 1, 2, 3, 130, 143])
+      expect(stdout).toMatch(new RegExp(`^ {2}${code} `, "m"));
   });
 
   test("is what the bare program prints, to stderr and with 2", async () => {

@@ -38,6 +38,21 @@ samples: 2
     ...{ damping: 0.05, maxShardBytes: 3_000_000 },
   };
 
+  test("gives lists of overrides and skips", async () => {
+    const rules = `
+data: example
+override: ["mlp.w?:bits=8", "h.0.*:bits=8,group_size=32"]
+skip: h.7.attn.c_proj
+`;
+    const { status, stdout } = await dryRun(recipe(rules, "rules.yaml"));
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).recipe.rules).toEqual([
+      { pattern: "h.7.attn.c_proj", skip: true },
+      { pattern: "mlp.w?", bits: 8 },
+      { pattern: "h.0.*", bits: 8, groupSize: 32 },
+    ]);
+  });
+
   test("in YAML gives the flags it names", async () => {
     const { status, stdout } = await dryRun(recipe(yaml));
     expect(status).toBe(0);

@@ -128,10 +128,12 @@ describe("a mixed result", () => {
         device,
       },
     });
+    // Products with packed weights sum in another order.
     const [a, b] = [await logitsOf("mixed"), await logitsOf("floats")];
-    const scale = Math.max(...b.map(Math.abs));
-    for (const [i, value] of b.entries())
-      expect(Math.abs((a[i] ?? 0) - value)).toBeLessThan(1e-5 * scale);
+    const tolerance = 1e-5 * Math.max(...b.map(Math.abs));
+    for (const [i, value] of b.entries()) {
+      expect(Math.abs((a[i] ?? Number.NaN) - value)).toBeLessThan(tolerance);
+    }
   });
 
   test("comes back from the other format byte for byte", async () => {
@@ -196,6 +198,19 @@ test("w1 and w2 that are set apart together are so for vLLM's fused module too",
     );
   expect(limits("fused")).toEqual([]);
   expect(limits("apart")).toEqual(["fused-settings"]);
+});
+
+test("a skipped linear with a NaN stops the run, by its name", async () => {
+  const name = "transformer.h.1.attn.c_proj.weight";
+  const source = writeTinyModel(at("nan-source"), { [name]: (w) => w.fill(Number.NaN, 5, 6) });
+  using device = openDevice({ threads: 1 });
+  const failed = quantize({
+    ...{ source, output: at("nan"), device, segments: tinySegments(4, 32) },
+    recipe: { groupSize: 32, rules: mixed },
+  });
+  await expect(failed).rejects.toMatchObject({ code: "QUANTIZE_NOT_FINITE" });
+  await expect(failed).rejects.toThrow(name);
+  expect(existsSync(at("nan"))).toBe(false);
 });
 
 test("a recipe without rules declares none", async () => {

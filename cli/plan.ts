@@ -10,21 +10,13 @@ import {
   type Recipe,
 } from "../quantizer/index.ts";
 import { openModel } from "../runtime/index.ts";
-import { bytes, type CommonFlags, path } from "./arguments.ts";
 import { loadSegments, segmentLength } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { weightBytes } from "./quantize.ts";
-import {
-  addCalibrationFlags,
-  addRecipeFlags,
-  type CalibrationFlags,
-  optionsOf,
-  type RecipeFlags,
-  recipeOf,
-} from "./quantize-flags.ts";
+import { addRunFlags, optionsOf, type RunFlags, recipeOf } from "./quantize-flags.ts";
 import { describeRecipe } from "./quantize-summary.ts";
 import { describeLimits } from "./rehearsal-text.ts";
 import { formatField } from "./terminal/field.ts";
@@ -32,8 +24,6 @@ import { formatBytes, formatCount, formatSeconds, plural } from "./terminal/form
 import type { Output } from "./terminal/output.ts";
 import { describeTensorParallel } from "./verify-text.ts";
 import { version } from "./version.ts";
-
-type PlanFlags = CommonFlags & RecipeFlags & CalibrationFlags & { readonly memory?: number };
 
 export const plan: CommandSpec = { name: "plan", define: definePlan, run: runPlan };
 
@@ -56,21 +46,13 @@ function definePlan(command: Command): void {
       "Say what quantizing a model would take: memory, disk and time; and what it would give.",
     )
     .argument("<model>", "float model: directory or model id", modelDirectory);
-  addRecipeFlags(command);
-  addCalibrationFlags(command);
-  command
-    .option("--recipe <file>", "flags from a JSON or YAML file", path)
-    .option(
-      "--memory <size>",
-      "resident memory to stay within (default: four fifths of what is free)",
-      bytes,
-    )
-    .addHelpText("after", `${examples}${dataHelp}`);
+  addRunFlags(command);
+  command.addHelpText("after", `${examples}${dataHelp}`);
 }
 
 async function runPlan(command: Command, { output }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
-  const flags = optionsOf<PlanFlags>(command);
+  const flags = optionsOf<RunFlags>(command);
   const recipe = recipeOf(flags);
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
   const segments = await loadSegments({ model: source, ...flags }, device);

@@ -11,13 +11,13 @@ import {
   type RecipeRule,
   storageDtypes,
 } from "../quantizer/index.ts";
-import { bytes, decimal, ranges, repeated } from "./arguments.ts";
+import { bytes, type CommonFlags, decimal, path, ranges, repeated } from "./arguments.ts";
 import { addDataFlags, type DataFlags } from "./calibration-flags.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { applyRecipeFile } from "./recipe-file.ts";
 
-export type RecipeFlags = {
+type RecipeFlags = {
   readonly bits: string;
   readonly groupSize: string;
   readonly method: Recipe["method"];
@@ -33,9 +33,30 @@ export type RecipeFlags = {
   readonly skip?: readonly string[];
 };
 
-export type CalibrationFlags = DataFlags & { readonly adapter?: string };
+/** Of every command that is about a run of `quantize`. */
+export type RunFlags = CommonFlags &
+  RecipeFlags &
+  DataFlags & { readonly adapter?: string; readonly memory?: number };
 
-export function addRecipeFlags(command: Command): void {
+export function addRunFlags(command: Command): void {
+  addRecipeFlags(command);
+  command.option(
+    "--adapter <dir>",
+    "LoRA adapter (PEFT) to merge into the weights",
+    modelDirectory,
+  );
+  addDataFlags(command);
+  command
+    .option(
+      "--memory <size>",
+      "resident memory to stay within; hidden states beyond it go to a temporary file beside the result " +
+        "(default: four fifths of what is free)",
+      bytes,
+    )
+    .option("--recipe <file>", "flags from a JSON or YAML file", path);
+}
+
+function addRecipeFlags(command: Command): void {
   const recipe = defaultRecipe;
   command
     .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
@@ -96,15 +117,6 @@ export function addRecipeFlags(command: Command): void {
       "keep the linears whose names match as floats; repeatable, goes before --override",
       repeated,
     );
-}
-
-export function addCalibrationFlags(command: Command): void {
-  command.option(
-    "--adapter <dir>",
-    "LoRA adapter (PEFT) to merge into the weights",
-    modelDirectory,
-  );
-  addDataFlags(command);
 }
 
 /** Reads `PATTERN:bits=8,group-size=32` behind what earlier flags of the kind said. */

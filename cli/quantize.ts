@@ -11,37 +11,27 @@ import {
   rehearse,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { bytes, type CommonFlags, path } from "./arguments.ts";
+import { path } from "./arguments.ts";
 import { loadSegments, noteSegments } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
-import {
-  addCalibrationFlags,
-  addRecipeFlags,
-  type CalibrationFlags,
-  optionsOf,
-  type RecipeFlags,
-  recipeOf,
-} from "./quantize-flags.ts";
+import { addRunFlags, optionsOf, type RunFlags, recipeOf } from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
 import { describeLimits, renderRehearsal } from "./rehearsal-text.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { version } from "./version.ts";
 
-type QuantizeFlags = CommonFlags &
-  RecipeFlags &
-  CalibrationFlags & {
-    readonly output: string;
-    readonly memory?: number;
-    readonly dryRun?: boolean;
-    readonly overwrite?: boolean;
-    readonly restart?: boolean;
-    readonly verbose?: boolean;
-  };
+type QuantizeFlags = RunFlags & {
+  readonly output: string;
+  readonly dryRun?: boolean;
+  readonly overwrite?: boolean;
+  readonly restart?: boolean;
+  readonly verbose?: boolean;
+};
 
 export const quantize: CommandSpec = {
   name: "quantize",
@@ -73,16 +63,8 @@ function defineQuantize(command: Command): void {
     )
     .argument("<model>", "float model: directory or model id", modelDirectory)
     .requiredOption("-o, --output <dir>", "directory for the result", path);
-  addRecipeFlags(command);
-  addCalibrationFlags(command);
+  addRunFlags(command);
   command
-    .option(
-      "--memory <size>",
-      "resident memory to stay within; hidden states beyond it go to a temporary file beside the result " +
-        "(default: four fifths of what is free)",
-      bytes,
-    )
-    .option("--recipe <file>", "flags from a JSON or YAML file", path)
     .option("--dry-run", "check everything and say what would be done, without doing it")
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")

@@ -4,7 +4,6 @@ import { join, resolve } from "node:path";
 import type { Device } from "../kernels/index.ts";
 import {
   type CheckpointWriter,
-  copyCompanions,
   createCheckpointWriter,
   floatConfigJson,
   type Model,
@@ -21,7 +20,7 @@ import { type ConvertedTensor, copiedTensors, floatTensors } from "./converted-t
 import { QuantizeError } from "./errors.ts";
 import { OutputDirectory } from "./output-directory.ts";
 import type { QuantizeProgress } from "./progress.ts";
-import { publish } from "./publish.ts";
+import { type CopiedFiles, copySmallFiles, publish } from "./publish.ts";
 import type { ConversionReport } from "./report.ts";
 
 export const floatDtypes = ["bf16", "f16", "f32"] as const;
@@ -65,7 +64,7 @@ export type ConvertReport = {
   /** Values that the new dtype could not hold. */
   readonly conversions: readonly ConversionReport[];
   readonly seconds: number;
-  readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
+  readonly files: CopiedFiles;
 };
 
 /**
@@ -158,7 +157,7 @@ function finish(
   return publish(writer, dir, () => {
     const floatDtype = "dtype" in target ? target.dtype : undefined;
     const leftOut = floatDtype === undefined ? undefined : quantizationReports;
-    const { copied, skipped } = copyCompanions(checkpoint.dir, dir, leftOut);
+    const files = copySmallFiles(checkpoint.dir, dir, leftOut);
     if (floatDtype !== undefined) {
       write("config.json", floatConfigJson(checkpoint.config, configDtypes[floatDtype]));
     } else if (quantization === undefined) {
@@ -169,6 +168,6 @@ function finish(
       write("config.json", configs.config);
       write("quantize_config.json", configs.quantization);
     }
-    return { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) };
+    return files;
   });
 }

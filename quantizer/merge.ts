@@ -3,7 +3,6 @@ import { join, resolve } from "node:path";
 import type { Device } from "../kernels/index.ts";
 import {
   type CheckpointWriter,
-  copyCompanions,
   createCheckpointWriter,
   type Model,
   openModel,
@@ -16,7 +15,7 @@ import { openAdapter } from "./adapter.ts";
 import { requireFinite } from "./measure.ts";
 import { OutputDirectory } from "./output-directory.ts";
 import type { QuantizeProgress } from "./progress.ts";
-import { bytesOf, publish, rowParts } from "./publish.ts";
+import { bytesOf, type CopiedFiles, copySmallFiles, publish, rowParts } from "./publish.ts";
 
 export type MergeOptions = {
   /** Directory of the float model. */
@@ -40,7 +39,7 @@ export type MergeReport = {
   /** Bytes of all tensors of the checkpoint. */
   readonly tensorBytes: number;
   readonly seconds: number;
-  readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
+  readonly files: CopiedFiles;
 };
 
 const storedNames = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
@@ -101,9 +100,9 @@ async function writeTensors(
 
 function finish(model: Model, writer: CheckpointWriter, dir: string): MergeReport["files"] {
   return publish(writer, dir, () => {
-    const { copied, skipped } = copyCompanions(model.checkpoint.dir, dir);
+    const files = copySmallFiles(model.checkpoint.dir, dir);
     const config = JSON.stringify(model.checkpoint.config, undefined, 2);
     writeFileAtomic(join(dir, "config.json"), `${config}\n`);
-    return { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) };
+    return files;
   });
 }

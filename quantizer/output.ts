@@ -5,8 +5,8 @@ import type { I32, Tensor } from "../kernels/index.ts";
 import { ops } from "../kernels/index.ts";
 import {
   type CheckpointWriter,
-  copyCompanions,
   createCheckpointWriter,
+  type JsonObject,
   type Linear,
   type Model,
   planShards,
@@ -21,7 +21,7 @@ import {
 import { mayGoAway } from "./errors.ts";
 import { type Fingerprint, hasInterruptedRun, Journal, type JournalEntry } from "./journal.ts";
 import { OutputDirectory } from "./output-directory.ts";
-import { bytesOf, publish, rowParts } from "./publish.ts";
+import { bytesOf, copySmallFiles, publish, rowParts } from "./publish.ts";
 import type { Recipe } from "./recipe.ts";
 import type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
 import { reportMarkdown } from "./report-markdown.ts";
@@ -45,6 +45,22 @@ export function quantizedEntries(
   const quantized = quantizedLinears(linears, recipe);
   const floatDtype = recipe.dtype === "f16" ? "F16" : "BF16";
   return quantizedCheckpointEntries(shapes, quantized, { bits, groupSize, floatDtype, zeroBias });
+}
+
+/** config.json and quantize_config.json of a result. */
+export function resultConfigs(
+  source: JsonObject,
+  result: {
+    readonly recipe: Recipe;
+    readonly declared: QuantizationConfig;
+    readonly version: string;
+  },
+): { readonly config: JsonObject; readonly quantization: JsonObject } {
+  const { recipe, declared, version } = result;
+  const bias = recipe.zeroBias ? "all" : "source";
+  const quantization = quantizationConfigJson(declared, { version, bias });
+  const dtype = recipe.dtype === "f16" ? "float16" : "bfloat16";
+  return { config: quantizedConfigJson(source, quantization, dtype), quantization };
 }
 
 /** Bits of packed weights, scales and zeros per weight of the quantized linears. */
@@ -215,17 +231,11 @@ export class Output implements Disposable {
     linearTable: Uint8Array,
   ): QuantizationReport {
     const { recipe } = report;
-    const { copied, skipped } = copyCompanions(model.checkpoint.dir, this.dir);
-    const quantization = quantizationConfigJson(this.#declared, {
-      version: report.nibble,
-      bias: recipe.zeroBias ? "all" : "source",
+    const files = copySmallFiles(model.checkpoint.dir, this.dir);
+    const { config, quantization } = resultConfigs(model.checkpoint.config, {
+      ...{ recipe, declared: this.#declared, version: report.nibble },
     });
-    const dtype = recipe.dtype === "f16" ? "float16" : "bfloat16";
-    const config = quantizedConfigJson(model.checkpoint.config, quantization, dtype);
-    const complete: QuantizationReport = {
-      ...report,
-      files: { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) },
-    };
+    const complete: QuantizationReport = { ...report, files };
     const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
     writeFileAtomic(join(this.dir, "config.json"), json(config));
     writeFileAtomic(join(this.dir, "quantize_config.json"), json(quantization));

@@ -2,7 +2,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { FloatTensor } from "../kernels/index.ts";
-import type { CheckpointWriter } from "../runtime/index.ts";
+import { type CheckpointWriter, copyCompanions } from "../runtime/index.ts";
 
 /** Elements of a large tensor that are read and written together. */
 export const partElements: number = 2 ** 24;
@@ -15,6 +15,22 @@ export function* rowParts(tensor: FloatTensor): Generator<FloatTensor> {
   for (let start = 0; start < rows; start += partRows) {
     yield tensor.narrow(0, start, Math.min(partRows, rows - start));
   }
+}
+
+/** Files of the source that went along, and those that did not with the reason. */
+export type CopiedFiles = {
+  readonly copied: readonly string[];
+  readonly skipped: readonly string[];
+};
+
+/** @param leftOut  names that do not go along */
+export function copySmallFiles(
+  source: string,
+  dir: string,
+  leftOut?: ReadonlySet<string>,
+): CopiedFiles {
+  const { copied, skipped } = copyCompanions(source, dir, leftOut);
+  return { copied, skipped: skipped.map(({ file, reason }) => `${file}: ${reason}`) };
 }
 
 export function bytesOf(values: ArrayBufferView): Uint8Array {

@@ -5,15 +5,13 @@ import {
   openModel,
   plannedLimits,
   planShards,
-  quantizationConfigJson,
-  quantizedConfigJson,
   requireReadableCompanions,
   totalTensorBytes,
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { hasInterruptedRun } from "./journal.ts";
 import { calibrationExtent, type MemoryPlan, memoryNeed, planMemory } from "./memory.ts";
-import { bitsPerWeight, quantizedEntries } from "./output.ts";
+import { bitsPerWeight, quantizedEntries, resultConfigs } from "./output.ts";
 import { checkOutputDirectory } from "./output-directory.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
 import type { Recipe } from "./recipe.ts";
@@ -75,10 +73,7 @@ export function loaderLimits(
     version,
   }: { readonly recipe: Recipe; readonly linears: StagedLinears; readonly version: string },
 ): readonly LoaderLimit[] {
-  const bias = recipe.zeroBias ? "all" : "source";
-  const quantization = quantizationConfigJson(declaredQuantization(recipe, linears), {
-    ...{ version, bias },
-  });
-  const dtype = recipe.dtype === "f16" ? "float16" : "bfloat16";
-  return plannedLimits(source.dir, quantizedConfigJson(source.config, quantization, dtype));
+  const declared = declaredQuantization(recipe, linears);
+  const { config } = resultConfigs(source.config, { recipe, declared, version });
+  return plannedLimits(source.dir, config);
 }

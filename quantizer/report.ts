@@ -1,4 +1,5 @@
 import type { PhaseSeconds } from "./phases.ts";
+import type { CopiedFiles } from "./publish.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** What happened to one linear. */
@@ -56,7 +57,7 @@ export type QuantizationReport = {
   readonly spilledBytes: number;
   readonly phases: PhaseSeconds;
   readonly seconds: number;
-  readonly files: { readonly copied: readonly string[]; readonly skipped: readonly string[] };
+  readonly files: CopiedFiles;
 };
 
 /** A tensor that lost values on conversion. */

@@ -84,6 +84,10 @@ function unmount(dir: string): void {
 
 const probe = mountTmpfs("probe", "64k");
 if (probe !== undefined) unmount(probe);
+else
+  console.warn(
+    "skipped: a disk that fills up, since no small one can be mounted here (needs root)",
+  );
 
 /** Runs with a disk that is full from a step on, and again with more room; false if the first run did not need any. */
 async function fillAndGoOn(after: string, step: number): Promise<boolean> {

@@ -46,7 +46,7 @@ function victimTensor(title: string, fields: TensorFields, outcome: Outcome): Ho
 const foreign = "CHECKPOINT_UNSUPPORTED";
 const broken = "CHECKPOINT_HEADER";
 const cut = "CHECKPOINT_TRUNCATED";
-const touch = tuple(text("touch /tmp/nibble-was-here"));
+const touch = tuple(text("touch nibble-was-here"));
 
 const foreignNames: readonly (readonly [string, string])[] = [
   ["os", "system"],

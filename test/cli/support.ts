@@ -1,5 +1,6 @@
 import { type SpawnOptions, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { expect } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
 
 export const mini: string = repositoryPath("examples", "qwen-mini");
@@ -45,4 +46,10 @@ export async function nibble(
     child.on("error", reject).on("close", resolve);
   });
   return { status, stdout, stderr };
+}
+
+/** One JSON object and nothing else. */
+export function object(outcome: Outcome): Record<string, unknown> {
+  expect(outcome).toMatchObject({ status: 0 });
+  return JSON.parse(outcome.stdout) as Record<string, unknown>;
 }

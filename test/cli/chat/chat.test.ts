@@ -51,9 +51,10 @@ if (!hasScript) console.warn("skipped: a chat on a terminal needs the program `s
 
 /** Types into a program on a terminal; each key goes when the screen shows what it waits for. */
 function onTerminal(steps: readonly { readonly after: RegExp; readonly type: string }[]) {
-  const command = `stty cols 60 rows 30; "${process.execPath}" "${main}" chat "${mini}" --no-color --seed 5 --temperature 3 --max-new-tokens 1000`;
+  // `exec`, since a shell that stays would end by Ctrl-C, and its status would hide the program's.
+  const command = `stty cols 60 rows 30; exec "${process.execPath}" "${main}" chat "${mini}" --no-color --seed 5 --temperature 3 --max-new-tokens 1000`;
   const child = spawn("script", ["-qfec", command, "/dev/null"], {
-    env: { ...process.env, LC_ALL: "C.UTF-8", TERM: "xterm" },
+    env: { ...process.env, SHELL: "/bin/sh", LC_ALL: "C.UTF-8", TERM: "xterm" },
   });
   let screen = "";
   let seen = 0;

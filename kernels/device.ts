@@ -5,7 +5,7 @@ import { call, type NativeDevice, type NativeFile, native, settle } from "./nati
 import { Tensor } from "./tensor.ts";
 
 /** Instruction-set levels, slowest first. "scalar" runs the plain reference of every operation. */
-export const isaLevels = ["scalar", "avx2", "avx512"] as const;
+export const isaLevels = ["scalar", "avx2", "avx512", "avx512-vnni", "avx512-bf16"] as const;
 export type Isa = (typeof isaLevels)[number];
 
 export type DeviceOptions = {

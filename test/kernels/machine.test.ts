@@ -33,10 +33,12 @@ describe("candidates", () => {
 });
 
 test("the features of the processor include what its level stands for", () => {
+  const avx2 = ["avx2", "fma", "f16c"];
+  const avx512 = [...avx2, "avx512f", "avx512bw", "avx512vl", "avx512dq"];
+  const vnni = [...avx512, "avx512vnni"];
   const needed = {
-    scalar: [],
-    avx2: ["avx2", "fma", "f16c"],
-    avx512: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq"],
+    ...{ scalar: [], avx2, avx512 },
+    ...{ "avx512-vnni": vnni, "avx512-bf16": [...vnni, "avx512bf16"] },
   };
   expect(cpuFeatures()).toEqual(expect.arrayContaining(needed[detectedIsa()]));
 });

@@ -1,10 +1,22 @@
-import { type Device, detectedIsa, type Isa, isaLevels, openDevice } from "../../kernels/index.ts";
+import {
+  candidates,
+  type Device,
+  detectedIsa,
+  type Isa,
+  isaLevels,
+  openDevice,
+} from "../../kernels/index.ts";
 
-/** The levels this machine can run, the plain reference ("scalar") first. */
-export const runnableIsas: readonly Isa[] = isaLevels.slice(
-  0,
-  isaLevels.indexOf(detectedIsa()) + 1,
-);
+const present = isaLevels.slice(0, isaLevels.indexOf(detectedIsa()) + 1);
+
+/** The general levels this machine can run, the plain reference ("scalar") first. */
+export const runnableIsas: readonly Isa[] = present.filter((level) => !level.startsWith("avx512-"));
+
+/** The levels this machine can run that an operation has an implementation for, the plain reference first. */
+export function levelsOf(operation: string): readonly Isa[] {
+  const listed = candidates().find((each) => each.operation === operation)?.candidates ?? [];
+  return present.filter((level) => listed.some(({ needs }) => needs === level));
+}
 
 /** Runs `body` on a device of its own and waits for what it enqueued. */
 export async function withDevice<R>(

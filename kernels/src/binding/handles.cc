@@ -100,7 +100,7 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
     const int threads = static_cast<int>(in.Integer(1, 1024));
     const std::string name = in.String();
     Isa isa = DetectIsa();
-    for (const Isa level : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    for (const Isa level : kIsaLevels) {
       if (name != IsaName(level)) continue;
       if (level > isa) {
         throw Error(Code::kUnsupported, "openDevice: this processor has no " + name);

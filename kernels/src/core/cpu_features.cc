@@ -12,7 +12,9 @@ Isa DetectIsa() {
     if (!avx2) return Isa::kScalar;
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    return avx512 ? Isa::kAvx512 : Isa::kAvx2;
+    if (!avx512) return Isa::kAvx2;
+    if (!__builtin_cpu_supports("avx512vnni")) return Isa::kAvx512;
+    return __builtin_cpu_supports("avx512bf16") ? Isa::kAvx512Bf16 : Isa::kAvx512Vnni;
   }();
   return isa;
 #else

@@ -14,6 +14,7 @@ export type { DType, DTypeArray } from "./dtype.ts";
 export { KernelError, type KernelErrorCode } from "./errors.ts";
 export { type Candidate, candidates, cpuFeatures, type OperationCandidates } from "./machine.ts";
 export type {
+  Activations,
   CacheLayer,
   CacheRows,
   F32,
@@ -21,6 +22,7 @@ export type {
   GptqWeight,
   GridOptions,
   I32,
+  PackedWeight,
   RangeSource,
   RoundedWeight,
   U8,

@@ -15,6 +15,13 @@ type Optional = NativeTensor | null;
 /** bits, symmetric, keepsPositiveRange, scale dtype */
 export type NativeGrid = readonly [number, boolean, boolean, DType, boolean];
 
+/** words, scales, zeros, the zero without them, bits, inputs per block */
+export type NativePackedWeight = readonly [
+  ...[words: T, scales: T, zeros: Optional],
+  ...[zero: number, bits: number, blockSize: number],
+];
+export type NativeActivations = readonly [codes: T, scales: T, sums: T];
+
 export type Native = {
   openDevice(threads: number, isa: string): D;
   closeDevice(device: D): void;
@@ -45,6 +52,21 @@ export type Native = {
       ...[d: D, x: T, qweight: T, qzeros: T, scales: T, groupIndex: Optional, bias: Optional],
       ...[bits: number, zeroOffset: number, groupSize: number, y: T],
     ]
+  ): void;
+  packLinear(
+    ...args: [
+      ...[d: D, qweight: T, qzeros: T, scales: T, order: Optional, blockGroup: T],
+      ...[zeroOffset: number, ...NativePackedWeight],
+    ]
+  ): void;
+  quantizeActivations(
+    ...args: [
+      ...[d: D, x: T, order: Optional, bits: number, blockSize: number],
+      ...NativeActivations,
+    ]
+  ): void;
+  packedLinear(
+    ...args: [d: D, ...NativeActivations, ...NativePackedWeight, bias: Optional, y: T]
   ): void;
   ropeTable(d: D, positions: T, rowSequence: T, base: T, table: T): void;
   rope(d: D, x: T, table: T): void;

@@ -77,6 +77,15 @@ Tensor Arguments::OptionalTensor() {
   return Tensor();
 }
 
+Tensor Arguments::OptionalOutput() {
+  const Napi::Value value = info_[index_];
+  if (value.IsNull() || value.IsUndefined()) {
+    ++index_;
+    return {};
+  }
+  return Output();
+}
+
 int64_t Arguments::Integer() {
   const Napi::Value value = Next();
   if (!value.IsNumber()) Fail("an integer");

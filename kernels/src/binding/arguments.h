@@ -25,6 +25,7 @@ class Arguments {
   kernels::Tensor OptionalTensor();  // null becomes an empty view
   // A tensor that is written: no mapped file, and no memory of another argument.
   kernels::Tensor Output();
+  kernels::Tensor OptionalOutput();  // null becomes an empty view
   // The same where the operation allows it to be one of its inputs, or interleaved with them.
   kernels::Tensor InPlaceOutput();
   int64_t Integer();

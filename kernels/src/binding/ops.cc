@@ -10,6 +10,7 @@
 #include "ops/hessian/hessian.h"
 #include "ops/linear/linear.h"
 #include "ops/linear_gptq/linear_gptq.h"
+#include "ops/packed_linear/packed_linear.h"
 #include "ops/packing/packing.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
@@ -81,6 +82,53 @@ Napi::Value LinearGptqJs(const Napi::CallbackInfo& info) {
                               .zero_offset = static_cast<int>(in.Integer(0, 1)),
                               .group_size = in.Integer(),
                               .y = in.Output()};
+      });
+}
+
+PackedWeight ReadPacked(Arguments& in, kernels::Tensor (Arguments::*next)(),
+                        kernels::Tensor (Arguments::*optional)()) {
+  return {.words = (in.*next)(),
+          .scales = (in.*next)(),
+          .zeros = (in.*optional)(),
+          .zero = static_cast<int>(in.Integer(0, 255)),
+          .bits = static_cast<int>(in.Integer(2, 8)),
+          .block_size = in.Integer()};
+}
+
+Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckPackLinear, PackLinear>(
+      info, "packLinear", +[](Arguments& in) {
+        return PackLinearArgs{
+            .qweight = in.Tensor(),
+            .qzeros = in.Tensor(),
+            .scales = in.Tensor(),
+            .order = in.OptionalTensor(),
+            .block_group = in.Tensor(),
+            .zero_offset = static_cast<int>(in.Integer(0, 1)),
+            .packed = ReadPacked(in, &Arguments::Output, &Arguments::OptionalOutput)};
+      });
+}
+
+Napi::Value QuantizeActivationsJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckQuantizeActivations, QuantizeActivations>(
+      info, "quantizeActivations", +[](Arguments& in) {
+        return QuantizeActivationsArgs{
+            .x = in.Tensor(),
+            .order = in.OptionalTensor(),
+            .bits = static_cast<int>(in.Integer(2, 8)),
+            .block_size = in.Integer(),
+            .y = {.codes = in.Output(), .scales = in.Output(), .sums = in.Output()}};
+      });
+}
+
+Napi::Value PackedLinearJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckPackedLinear, PackedLinear>(
+      info, "packedLinear", +[](Arguments& in) {
+        return PackedLinearArgs{
+            .x = {.codes = in.Tensor(), .scales = in.Tensor(), .sums = in.Tensor()},
+            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
+            .bias = in.OptionalTensor(),
+            .y = in.Output()};
       });
 }
 
@@ -355,6 +403,9 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("rmsNorm", RmsNormJs);
   add("linear", LinearJs);
   add("linearGptq", LinearGptqJs);
+  add("packLinear", PackLinearJs);
+  add("quantizeActivations", QuantizeActivationsJs);
+  add("packedLinear", PackedLinearJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
   add("storeCache", StoreCacheJs);

@@ -1,0 +1,170 @@
+import type { Device } from "../device.ts";
+import { call, type NativeActivations, type NativePackedWeight } from "../native.ts";
+import type { GptqWeight } from "./linear.ts";
+import { planLayout } from "./packed-layout.ts";
+import type { F32, FloatTensor, I32, U8 } from "./types.ts";
+
+/** Outputs that are stored together. */
+const outputsPerBlock = 16;
+
+/** Where a packed weight keeps its inputs: in places, blocks of them belonging to one group each. */
+export type PackedLayout = {
+  readonly inFeatures: number;
+  readonly bits: 4 | 8;
+  /** Places per block, a multiple of 8 and at most 128 */
+  readonly blockSize: number;
+  readonly blocks: number;
+  /** [blocks · blockSize], the input at each place, −1 for none; undefined where place i holds input i */
+  readonly order: I32 | undefined;
+};
+
+/** A quantized weight [out, in] in the order in which a product reads it (src/ops/packed_linear). */
+export type PackedWeight = {
+  readonly layout: PackedLayout;
+  readonly outFeatures: number;
+  /** [out / 16, blocks · blockSize · bits / 32, 16], rounded up; codes of consecutive places from the lowest bits up */
+  readonly words: I32;
+  /** [out / 16, blocks, 16], in the dtype they were stored in */
+  readonly scales: FloatTensor;
+  /** [out / 16, blocks, 16]; undefined where every zero is `zero` */
+  readonly zeros: U8 | undefined;
+  readonly zero: number;
+};
+
+/** Activations as 16-bit integers with a scale for each row and block. */
+export type Activations = {
+  readonly layout: PackedLayout;
+  /** [rows, …], pairs of codes */
+  readonly codes: I32;
+  /** [rows, blocks] */
+  readonly scales: F32;
+  /** [rows, blocks], of the codes */
+  readonly sums: I32;
+};
+
+/** @param groupIndex  [in], as the weight's own, which the host must know; undefined where that has none */
+function packedLayout(
+  device: Device,
+  shape: { readonly inFeatures: number; readonly bits: 4 | 8; readonly groupSize: number },
+  groupIndex?: Int32Array,
+): { readonly layout: PackedLayout; readonly blockGroups: I32 } {
+  const { inFeatures, bits, groupSize } = shape;
+  const { blockSize, order, blockGroups } = planLayout(inFeatures, groupSize, groupIndex);
+  const layout = {
+    ...{ inFeatures, bits, blockSize, blocks: blockGroups.length },
+    order: order && device.from("i32", order),
+  };
+  return { layout, blockGroups: device.from("i32", blockGroups) };
+}
+
+/**
+ * Brings a weight of the GPTQ layout into the order in which `packedLinear` reads it: once, at load.
+ *
+ * @param options.groupIndex  what `weight.groupIndex` holds
+ * @param options.zero  where every stored zero is known to be the same
+ */
+export function packLinear(
+  weight: GptqWeight,
+  options: {
+    readonly groupIndex?: Int32Array | undefined;
+    readonly zero?: number | undefined;
+  } = {},
+): PackedWeight {
+  const { qweight, qzeros, scales, bits, zeroOffset, groupSize } = weight;
+  const { device } = qweight;
+  const outFeatures = qweight.size(1);
+  const shape = { inFeatures: (qweight.size(0) * 32) / bits, bits, groupSize };
+  const { layout, blockGroups } = packedLayout(device, shape, options.groupIndex);
+  const packed = emptyPacked(device, {
+    layout,
+    outFeatures,
+    dtype: scales.dtype,
+    zero: options.zero,
+  });
+  call((addon) =>
+    addon.packLinear(
+      ...([device.handle, qweight.handle, qzeros.handle, scales.handle] as const),
+      ...([layout.order?.handle ?? null, blockGroups.handle, zeroOffset] as const),
+      ...nativeWeight(packed),
+    ),
+  );
+  blockGroups[Symbol.dispose]();
+  return packed;
+}
+
+function emptyPacked(
+  device: Device,
+  shape: {
+    readonly layout: PackedLayout;
+    readonly outFeatures: number;
+    readonly dtype: FloatTensor["dtype"];
+    readonly zero: number | undefined;
+  },
+): PackedWeight {
+  const { layout, outFeatures, dtype, zero } = shape;
+  const outputBlocks = Math.ceil(outFeatures / outputsPerBlock);
+  const words = (layout.blocks * layout.blockSize * layout.bits) / 32;
+  const perBlock = [outputBlocks, layout.blocks, outputsPerBlock];
+  return {
+    layout,
+    outFeatures,
+    words: device.empty("i32", [outputBlocks, words, outputsPerBlock]),
+    scales: device.empty(dtype, perBlock),
+    zeros: zero === undefined ? device.empty("u8", perBlock) : undefined,
+    zero: zero ?? 0,
+  };
+}
+
+/** Rounding is at most half of 1/32767 of the largest magnitude of a row's block. @param x [rows, in] */
+export function quantizeActivations(x: F32, layout: PackedLayout): Activations {
+  const { device } = x;
+  const rows = x.size(0);
+  const { bits, blockSize, blocks, order } = layout;
+  const y = {
+    layout,
+    // One cache line more than the codes take: rows a power of two apart would share few sets of a cache.
+    codes: device.empty("i32", [rows, (blocks * blockSize) / 2 + 16]),
+    scales: device.empty("f32", [rows, blocks]),
+    sums: device.empty("i32", [rows, blocks]),
+  };
+  call((addon) =>
+    addon.quantizeActivations(
+      ...([device.handle, x.handle, order?.handle ?? null, bits, blockSize] as const),
+      ...nativeActivations(y),
+    ),
+  );
+  return y;
+}
+
+/**
+ * x · Wᵀ + bias. The products of a block are summed in integers, exactly, so the result has the same bits on every
+ * instruction set; a row's do not depend on the other rows.
+ *
+ * @param x     activations of the weight's layout
+ * @param bias  [out]
+ * @returns [rows, out]
+ */
+export function packedLinear(x: Activations, weight: PackedWeight, bias?: FloatTensor): F32 {
+  const { device } = x.codes;
+  const y = device.empty("f32", [x.codes.size(0), weight.outFeatures]);
+  call((addon) =>
+    addon.packedLinear(
+      device.handle,
+      ...nativeActivations(x),
+      ...nativeWeight(weight),
+      bias?.handle ?? null,
+      y.handle,
+    ),
+  );
+  return y;
+}
+
+function nativeWeight(weight: PackedWeight): NativePackedWeight {
+  const { words, scales, zeros, zero, layout } = weight;
+  const handles = [words.handle, scales.handle, zeros?.handle ?? null] as const;
+  return [...handles, zero, layout.bits, layout.blockSize];
+}
+
+function nativeActivations({ codes, scales, sums }: Activations): NativeActivations {
+  return [codes.handle, scales.handle, sums.handle];
+}

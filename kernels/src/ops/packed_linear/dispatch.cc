@@ -1,0 +1,81 @@
+#include <algorithm>
+
+#include "core/dispatch.h"
+#include "core/rows.h"
+#include "ops/packed_linear/implementations.h"
+
+namespace kernels {
+
+namespace {
+
+// Bytes of words worth handing out: long enough to stream, short enough that nobody waits for the
+// last one.
+constexpr int64_t kTaskBytes = 48 << 10;
+
+template <QuantizeRun run>
+void QuantizeWith(const Context& context, const QuantizeActivationsArgs& args) {
+  ForRows(context.pool, args.x.shape[0], args.x.shape[1],
+          [&](int64_t begin, int64_t end, int) { run(args, begin, end); });
+}
+
+template <PackedRun run>
+void RunWith(const Context& context, const PackedLinearArgs& args) {
+  RunPackedTasks(context, args, run);
+}
+
+constexpr Candidate<QuantizeActivationsArgs> kQuantize[] = {
+#if defined(__x86_64__)
+    {"avx512", Isa::kAvx512, Never, QuantizeWith<avx512::QuantizeRows>},
+    {"avx2", Isa::kAvx2, Never, QuantizeWith<avx2::QuantizeRows>},
+#endif
+    {"reference", Isa::kScalar, Never, QuantizeWith<reference::QuantizeRows>},
+};
+
+constexpr Candidate<PackedLinearArgs> kPackedLinear[] = {
+#if defined(__x86_64__)
+    {"avx512-vnni", Isa::kAvx512Vnni, Never, RunWith<avx512vnni::RunPacked>},
+    {"avx512", Isa::kAvx512, Never, RunWith<avx512::RunPacked>},
+    {"avx2", Isa::kAvx2, Never, RunWith<avx2::RunPacked>},
+#endif
+    {"reference", Isa::kScalar, Never, reference::PackedLinear},
+};
+
+const Operation kQuantizeOperation("quantizeActivations", kQuantize);
+const Operation kPackedLinearOperation("packedLinear", kPackedLinear);
+
+}  // namespace
+
+void RunPackedTasks(const Context& context, const PackedLinearArgs& args, PackedRun run) {
+  const int64_t rows = args.y.shape[0];
+  const int64_t output_blocks = args.weight.OutputBlocks();
+  const bool is_direct = rows <= kPackedDirectRows;
+  const int64_t row_bytes = std::max<int64_t>(1, args.weight.words.shape[1] * kPackedOutputs * 4);
+  const int64_t step = is_direct ? std::max<int64_t>(1, kTaskBytes / row_bytes) : kPackedTaskBlocks;
+  const int64_t across = (output_blocks + step - 1) / step;
+  const int64_t down = is_direct ? 1 : (rows + kPackedTaskRows - 1) / kPackedTaskRows;
+  const int64_t task_rows = is_direct ? rows : kPackedTaskRows;
+  // Neighbouring tasks share rows, which then stay in the cache while weights stream by.
+  context.pool.ParallelFor(across * down, [&](int64_t index, int worker) {
+    const int64_t row = index / across * task_rows;
+    const int64_t block = index % across * step;
+    const PackedTask task = {row, std::min(row + task_rows, rows), block,
+                             std::min(block + step, output_blocks)};
+    int32_t* scratch = nullptr;
+    if (!is_direct) {
+      scratch = reinterpret_cast<int32_t*>(
+          context.pool.Scratch(worker, kPackedScratch * sizeof(int32_t)));
+    }
+    run(args, task, scratch);
+  });
+}
+
+void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args) {
+  kQuantizeOperation.Run(context, args);
+}
+
+void PackedLinear(const Context& context, const PackedLinearArgs& args) {
+  if (args.y.shape[0] == 0) return;
+  kPackedLinearOperation.Run(context, args);
+}
+
+}  // namespace kernels

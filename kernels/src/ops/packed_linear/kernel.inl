@@ -1,0 +1,278 @@
+// packedLinear, written once against `Lanes` and `Ints`. The includer defines Dot(sum, codes, x),
+// sum += low * low + high * high of 16-bit pairs in each 32-bit lane, and the tile that fits its
+// registers: kTileRows rows by kTileBlocks blocks of outputs.
+
+constexpr int kVectors = kPackedOutputs / Ints::kWidth;  // of a block of outputs
+
+// What one weight, one task and one instruction set have in common.
+template <int kBits>
+struct Codes {
+  static constexpr int kPairs = 16 / kBits;  // per word
+  static constexpr int kMask = ((1 << kBits) - 1) * 0x10001;
+
+  [[gnu::always_inline]] static inline Ints Pair(Ints words, int j) {
+    return Ints::And(Ints::ShiftRight(words, j * kBits), Ints::Set(kMask));
+  }
+};
+
+[[gnu::always_inline]] inline Lanes LoadScale(const Tensor& scales, int64_t at) {
+  switch (scales.dtype) {
+    case DType::kF16:
+      return Lanes::Load(scales.As<const F16>() + at);
+    case DType::kBF16:
+      return Lanes::Load(scales.As<const BF16>() + at);
+    default:
+      return Lanes::Load(scales.As<const float>() + at);
+  }
+}
+
+// -zero * Σ x: what the sum over a block begins with. `at` is the place in scales and zeros.
+[[gnu::always_inline]] inline Ints Start(const PackedWeight& weight, int64_t at, int32_t total) {
+  if (weight.zeros.empty()) return Ints::Set(-weight.zero * total);
+  return Ints::Multiply(Ints::LoadU8(weight.zeros.As<const uint8_t>() + at), Ints::Set(-total));
+}
+
+inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t column, Lanes sum) {
+  const int64_t left = args.y.shape[1] - column;
+  if (left <= 0) return;
+  const int count = left < Lanes::kWidth ? static_cast<int>(left) : Lanes::kWidth;
+  Lanes bias = Lanes::Zero();
+  if (!args.bias.empty()) {
+    switch (args.bias.dtype) {
+      case DType::kF16:
+        bias = Lanes::LoadPart(args.bias.As<const F16>() + column, count);
+        break;
+      case DType::kBF16:
+        bias = Lanes::LoadPart(args.bias.As<const BF16>() + column, count);
+        break;
+      default:
+        bias = Lanes::LoadPart(args.bias.As<const float>() + column, count);
+    }
+  }
+  (sum + bias).StorePart(args.y.Row<float>(row) + column, count);
+}
+
+// Few rows: kRows rows times one block of outputs, whose words are read once.
+template <int kBits, int kRows>
+void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
+  constexpr int kPairs = Codes<kBits>::kPairs;
+  // Independent chains of additions, to hide their latency.
+  constexpr int kWanted = 8 / (kRows * kVectors) < 1 ? 1 : 8 / (kRows * kVectors);
+  constexpr int kChains = kWanted < kPairs ? kWanted : kPairs;
+  constexpr int64_t kAhead =
+      2048;  // bytes: prefetching stops at a page, and a block is a page or so
+  const PackedWeight& weight = args.weight;
+  const int64_t blocks = weight.Blocks();
+  const int64_t block_words = weight.BlockWords();
+  const int32_t* words = weight.words.As<const int32_t>() + output_block * weight.words.stride[0];
+  const int32_t* x = args.x.codes.Row<const int32_t>(row);
+  const int64_t x_stride = args.x.codes.stride[0];
+  Lanes y[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) y[m][v] = Lanes::Zero();
+  }
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t at = (output_block * blocks + b) * kPackedOutputs;
+    Ints sum[kRows][kVectors][kChains];
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const int32_t total = args.x.sums.Row<const int32_t>(row + m)[b];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        sum[m][v][0] = Start(weight, at + v * Ints::kWidth, total);
+#pragma GCC unroll 4
+        for (int c = 1; c < kChains; ++c) sum[m][v][c] = Ints::Zero();
+      }
+    }
+    for (int64_t w = 0; w < block_words; ++w) {
+      __builtin_prefetch(reinterpret_cast<const char*>(words) + kAhead);
+      Ints codes[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) codes[v] = Ints::Load(words + v * Ints::kWidth);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPairs; ++j) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) {
+          const Ints pair = Codes<kBits>::Pair(codes[v], j);
+#pragma GCC unroll 8
+          for (int m = 0; m < kRows; ++m) {
+            Ints& chain = sum[m][v][j % kChains];
+            chain = Dot(chain, pair, Ints::Set(x[m * x_stride + j]));
+          }
+        }
+      }
+      words += kPackedOutputs;
+      x += kPairs;
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const Lanes scale = LoadScale(weight.scales, at + v * Ints::kWidth);
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) {
+        Ints total = sum[m][v][0];
+#pragma GCC unroll 4
+        for (int c = 1; c < kChains; ++c) total = Ints::Add(total, sum[m][v][c]);
+        const Lanes both = scale * Lanes::Set(args.x.scales.Row<const float>(row + m)[b]);
+        y[m][v] = Lanes::MulAdd(total.ToLanes(), both, y[m][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      StoreOutputs(args, row + m, output_block * kPackedOutputs + v * Ints::kWidth, y[m][v]);
+    }
+  }
+}
+
+template <int kBits, int kRows>
+void DirectRows(const PackedLinearArgs& args, const PackedTask& task, int64_t output_block) {
+  int64_t row = task.row_begin;
+  for (; row + kRows <= task.row_end; row += kRows) {
+    Direct<kBits, kRows>(args, row, output_block);
+  }
+  if constexpr (kRows > 1) {
+    if (row < task.row_end) {
+      const PackedTask rest = {row, task.row_end, task.block_begin, task.block_end};
+      DirectRows<kBits, kRows - 1>(args, rest, output_block);
+    }
+  }
+}
+
+// Many rows: the codes of kPackedTaskBlocks blocks of outputs and one block of inputs, taken apart
+// into strips of kTileBlocks: [pairs, kTileBlocks * 16] each.
+constexpr int64_t kStrip = kTileBlocks * kPackedOutputs;
+
+template <int kBits>
+void TakeApart(const PackedWeight& weight, const PackedTask& task, int64_t block, int32_t* panel) {
+  constexpr int kPairs = Codes<kBits>::kPairs;
+  const int64_t block_words = weight.BlockWords();
+  for (int64_t o = task.block_begin; o < task.block_end; ++o) {
+    const int32_t* words = weight.words.As<const int32_t>() + o * weight.words.stride[0] +
+                           block * block_words * kPackedOutputs;
+    const int64_t index = o - task.block_begin;
+    int32_t* to = panel + index / kTileBlocks * kStrip * (weight.block_size / 2) +
+                  index % kTileBlocks * kPackedOutputs;
+    for (int64_t w = 0; w < block_words; ++w, words += kPackedOutputs, to += kPairs * kStrip) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const Ints codes = Ints::Load(words + v * Ints::kWidth);
+#pragma GCC unroll 4
+        for (int j = 0; j < kPairs; ++j) {
+          Codes<kBits>::Pair(codes, j).Store(to + j * kStrip + v * Ints::kWidth);
+        }
+      }
+    }
+  }
+}
+
+// Adds one block of inputs to the sums of kRows rows and kBlocks blocks of outputs.
+template <int kRows, int kBlocks>
+void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64_t block,
+          const int32_t* strip, float* sums) {
+  constexpr int kColumns = kBlocks * kVectors;
+  const PackedWeight& weight = args.weight;
+  const int64_t pairs = weight.block_size / 2;
+  const int64_t blocks = weight.Blocks();
+  const int32_t* x = args.x.codes.Row<const int32_t>(row) + block * pairs;
+  const int64_t x_stride = args.x.codes.stride[0];
+  Ints sum[kRows][kColumns];
+#pragma GCC unroll 12
+  for (int m = 0; m < kRows; ++m) {
+    const int32_t total = args.x.sums.Row<const int32_t>(row + m)[block];
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) {
+      const int64_t at = ((output_block + c / kVectors) * blocks + block) * kPackedOutputs +
+                         c % kVectors * Ints::kWidth;
+      sum[m][c] = Start(weight, at, total);
+    }
+  }
+  for (int64_t p = 0; p < pairs; ++p, strip += kStrip) {
+    Ints codes[kColumns];
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) codes[c] = Ints::Load(strip + c * Ints::kWidth);
+#pragma GCC unroll 12
+    for (int m = 0; m < kRows; ++m) {
+      const Ints pair = Ints::Set(x[m * x_stride + p]);
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) sum[m][c] = Dot(sum[m][c], codes[c], pair);
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < kColumns; ++c) {
+    const int64_t at = ((output_block + c / kVectors) * blocks + block) * kPackedOutputs +
+                       c % kVectors * Ints::kWidth;
+    const Lanes scale = LoadScale(weight.scales, at);
+#pragma GCC unroll 12
+    for (int m = 0; m < kRows; ++m) {
+      const Lanes both = scale * Lanes::Set(args.x.scales.Row<const float>(row + m)[block]);
+      float* y = sums + m * kPackedTaskBlocks * kPackedOutputs + c * Ints::kWidth;
+      const Lanes before = block == 0 ? Lanes::Zero() : Lanes::Load(y);
+      Lanes::MulAdd(sum[m][c].ToLanes(), both, before).Store(y);
+    }
+  }
+}
+
+template <int kRows, int kBlocks>
+void TileColumns(const PackedLinearArgs& args, const PackedTask& task, int64_t block,
+                 const int32_t* panel, float* all_sums, int64_t row, int64_t output_block) {
+  if constexpr (kBlocks > 1) {
+    if (output_block + kBlocks > task.block_end) {
+      return TileColumns<kRows, kBlocks - 1>(args, task, block, panel, all_sums, row, output_block);
+    }
+  }
+  const int64_t index = output_block - task.block_begin;
+  const int32_t* strip = panel + index / kTileBlocks * kStrip * (args.weight.block_size / 2);
+  float* sums = all_sums + (row - task.row_begin) * kPackedTaskBlocks * kPackedOutputs +
+                index * kPackedOutputs;
+  Tile<kRows, kBlocks>(args, row, output_block, block, strip, sums);
+}
+
+template <int kRows>
+void TileRows(const PackedLinearArgs& args, const PackedTask& task, int64_t block,
+              const int32_t* panel, float* sums, int64_t row) {
+  if constexpr (kRows > 1) {
+    if (row + kRows > task.row_end) {
+      return TileRows<kRows - 1>(args, task, block, panel, sums, row);
+    }
+  }
+  for (int64_t o = task.block_begin; o < task.block_end; o += kTileBlocks) {
+    TileColumns<kRows, kTileBlocks>(args, task, block, panel, sums, row, o);
+  }
+}
+
+template <int kBits>
+void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
+  float* sums = reinterpret_cast<float*>(scratch + kPackedPanel);
+  const int64_t blocks = args.weight.Blocks();
+  for (int64_t b = 0; b < blocks; ++b) {
+    TakeApart<kBits>(args.weight, task, b, scratch);
+    for (int64_t row = task.row_begin; row < task.row_end; row += kTileRows) {
+      TileRows<kTileRows>(args, task, b, scratch, sums, row);
+    }
+  }
+  for (int64_t row = task.row_begin; row < task.row_end; ++row) {
+    const float* from = sums + (row - task.row_begin) * kPackedTaskBlocks * kPackedOutputs;
+    const int64_t columns = (task.block_end - task.block_begin) * kPackedOutputs;
+    for (int64_t c = 0; c < columns; c += Lanes::kWidth) {
+      const Lanes sum = blocks == 0 ? Lanes::Zero() : Lanes::Load(from + c);
+      StoreOutputs(args, row, task.block_begin * kPackedOutputs + c, sum);
+    }
+  }
+}
+
+template <int kBits>
+void RunBits(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
+  if (scratch != nullptr) return ManyRows<kBits>(args, task, scratch);
+  for (int64_t o = task.block_begin; o < task.block_end; ++o) {
+    DirectRows<kBits, kDirectRows>(args, task, o);
+  }
+}
+
+void RunPacked(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
+  if (args.weight.bits == 4) return RunBits<4>(args, task, scratch);
+  RunBits<8>(args, task, scratch);
+}

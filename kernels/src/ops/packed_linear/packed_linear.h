@@ -1,0 +1,78 @@
+#pragma once
+
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace kernels {
+
+// Outputs of a weight that are stored together: a vector of 32-bit words has a lane for each.
+constexpr int64_t kPackedOutputs = 16;
+// More inputs in a block could overflow the 32-bit sums of its products.
+constexpr int64_t kLargestPackedBlock = 128;
+
+// A weight as the products below read it (README.md). Its inputs lie in places: blocks of
+// block_size, each of inputs of one group.
+struct PackedWeight {
+  // [output blocks, blocks * block_size * bits / 32, 16] i32: word w holds the codes of places
+  // [w * 32 / bits, ...), lowest bits first, as qweight does.
+  Tensor words;
+  Tensor scales;  // [output blocks, blocks, 16] f16 | bf16 | f32
+  Tensor zeros;   // [output blocks, blocks, 16] u8; empty: every zero is `zero`
+  int zero;
+  int bits;            // 4 | 8
+  int64_t block_size;  // a multiple of 8, at most 128
+
+  int64_t OutputBlocks() const { return words.shape[0]; }
+  int64_t Blocks() const { return scales.shape[1]; }
+  int64_t BlockWords() const { return block_size * bits / 32; }
+};
+
+// Fills a PackedWeight from tensors of the GPTQ layout (fields as in LinearGptqArgs). Outputs and
+// places beyond the weight's get codes, scales and zeros of 0.
+struct PackLinearArgs {
+  Tensor qweight;       // [in * bits / 32, out] i32
+  Tensor qzeros;        // [groups, out * bits / 32] i32
+  Tensor scales;        // [groups, out] f16 | bf16 | f32
+  Tensor order;         // [places] i32: the input at each place or -1; empty: place i holds input i
+  Tensor block_group;   // [blocks] i32: the group of each block
+  int zero_offset;      // 1 for the v1 layout, 0 for gptq_v2
+  PackedWeight packed;  // out
+};
+void CheckPackLinear(const PackLinearArgs& args);
+void PackLinear(const Context& context, const PackLinearArgs& args);
+
+// Rows of activations as 16-bit integers with a scale per block of places: x = code * scale,
+// code = round(x / max|x| * 32767) over the block, to even. A block that holds NaN or an infinity
+// has scale NaN.
+struct QuantizedActivations {
+  // [rows, at least blocks * block_size / 2] i32: pairs of 16-bit codes in the order in which a
+  // word's codes come out of it: places (0, 4) (1, 5) (2, 6) (3, 7) for 4 bits, (0, 2) (1, 3) for
+  // 8.
+  Tensor codes;
+  Tensor scales;  // [rows, blocks] f32
+  Tensor sums;    // [rows, blocks] i32: of the codes
+};
+
+struct QuantizeActivationsArgs {
+  Tensor x;      // [rows, in] f32
+  Tensor order;  // [places] i32 as above, or empty
+  int bits;      // of the weight that is to be multiplied
+  int64_t block_size;
+  QuantizedActivations y;  // out
+};
+void CheckQuantizeActivations(const QuantizeActivationsArgs& args);
+void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args);
+
+// y = x W^T + bias. A block's products are summed exactly in integers; from there an element of y
+// is one chain of fused multiply-adds over the blocks in order, y = fma(sum, scale_w * scale_x, y)
+// from 0, then + bias: the same bits on every instruction set, for any number of rows and threads.
+struct PackedLinearArgs {
+  QuantizedActivations x;
+  PackedWeight weight;
+  Tensor bias;  // [out] f32 | f16 | bf16, or empty
+  Tensor y;     // [rows, out] f32, out
+};
+void CheckPackedLinear(const PackedLinearArgs& args);
+void PackedLinear(const Context& context, const PackedLinearArgs& args);
+
+}  // namespace kernels

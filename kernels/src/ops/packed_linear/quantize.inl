@@ -1,0 +1,85 @@
+// quantizeActivations in plain loops, for the compiler to vectorize with the instructions of the
+// region it is included in. Every step is an IEEE operation on one element or on integers, so all
+// regions give the same bits.
+
+// Adding this rounds a float of magnitude below 2^22 to an integer, to even, in its low bits.
+constexpr float kRounder = 0x1.8p23f;
+
+struct BlockSummary {
+  float scale;
+  int32_t sum;
+};
+
+// Codes of one block in the order of places.
+inline BlockSummary QuantizeBlock(const float* x, int64_t count, int32_t* codes) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t magnitude = __builtin_bit_cast(uint32_t, x[i]) & 0x7fffffffu;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  if (largest == 0 || largest >= 0x7f800000u) {
+    for (int64_t i = 0; i < count; ++i) codes[i] = 0;
+    return {largest == 0 ? 0.0f : __builtin_nanf(""), 0};
+  }
+  const float most = __builtin_bit_cast(float, largest);
+  int32_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    // Divided first: 32767 / most would overflow for a tiny `most`.
+    const float rounded = x[i] / most * 32767.0f + kRounder;
+    codes[i] = __builtin_bit_cast(int32_t, rounded) - __builtin_bit_cast(int32_t, kRounder);
+    sum += codes[i];
+  }
+  return {most / 32767.0f, sum};
+}
+
+// Pairs as they come out of words of kCodes codes: place j and j + kCodes / 2.
+template <int kCodes>
+inline void PairCodes(const int32_t* codes, int64_t count, int32_t* pairs) {
+  constexpr int kHalf = kCodes / 2;
+  for (int64_t word = 0; word < count / kCodes; ++word) {
+    for (int j = 0; j < kHalf; ++j) {
+      const uint32_t low = static_cast<uint32_t>(codes[word * kCodes + j]) & 0xffffu;
+      const uint32_t high = static_cast<uint32_t>(codes[word * kCodes + kHalf + j]) << 16;
+      pairs[word * kHalf + j] = static_cast<int32_t>(low | high);
+    }
+  }
+}
+
+// The inputs at places [first, first + count), 0 where there is none.
+inline void GatherPlaces(const QuantizeActivationsArgs& args, const float* x, int64_t first,
+                         int64_t count, float* places) {
+  const int64_t in = args.x.shape[1];
+  if (args.order.empty()) {
+    const int64_t left = in - first < 0 ? 0 : in - first;
+    const int64_t inside = left < count ? left : count;
+    for (int64_t i = 0; i < inside; ++i) places[i] = x[first + i];
+    for (int64_t i = inside; i < count; ++i) places[i] = 0;
+    return;
+  }
+  const int32_t* order = args.order.As<const int32_t>() + first;
+  for (int64_t i = 0; i < count; ++i) {
+    places[i] = order[i] >= 0 && order[i] < in ? x[order[i]] : 0.0f;
+  }
+}
+
+void QuantizeRows(const QuantizeActivationsArgs& args, int64_t begin, int64_t end) {
+  const int64_t blocks = args.y.scales.shape[1];
+  const int64_t size = args.block_size;
+  float places[kLargestPackedBlock];
+  int32_t codes[kLargestPackedBlock];
+  for (int64_t row = begin; row < end; ++row) {
+    const float* x = args.x.Row<const float>(row);
+    int32_t* pairs = args.y.codes.Row<int32_t>(row);
+    for (int64_t b = 0; b < blocks; ++b, pairs += size / 2) {
+      GatherPlaces(args, x, b * size, size, places);
+      const BlockSummary summary = QuantizeBlock(places, size, codes);
+      args.y.scales.Row<float>(row)[b] = summary.scale;
+      args.y.sums.Row<int32_t>(row)[b] = summary.sum;
+      if (args.bits == 4) {
+        PairCodes<8>(codes, size, pairs);
+      } else {
+        PairCodes<4>(codes, size, pairs);
+      }
+    }
+  }
+}

@@ -1,0 +1,264 @@
+import { describe, expect, test } from "vitest";
+import {
+  type Device,
+  type F32,
+  type FloatTensor,
+  ops,
+  type PackedWeight,
+} from "../../kernels/index.ts";
+import { planLayout } from "../../kernels/ops/packed-layout.ts";
+import { type GptqShape, randomGptqWeight } from "../support/gptq-weight.ts";
+import { levelsOf, withDevice } from "../support/kernels.ts";
+import { expectedLinear, linearTolerance } from "../support/matmul.ts";
+import { normal, seeded } from "../support/random.ts";
+import { stored } from "../support/stored.ts";
+import { expectClose, expectSameBits } from "../support/tolerance.ts";
+
+const plain: GptqShape = {
+  in: 64,
+  out: 16,
+  bits: 4,
+  zeroOffset: 1,
+  groupSize: 32,
+  scaleDtype: "f16",
+  scattered: false,
+};
+
+// Around blocks of outputs (16), tasks (96 rows, 64 outputs), tiles (5 and 6 rows) and blocks of inputs (128); groups that do
+// not fill blocks, one group, groups in any order.
+const cases: readonly (Partial<GptqShape> & { readonly rows: number })[] = [
+  { rows: 1, in: 8, out: 8, groupSize: 8 },
+  { rows: 1, in: 384, out: 136, groupSize: 128 },
+  { rows: 2, in: 256, out: 24, groupSize: 10, scaleDtype: "bf16" },
+  { rows: 3, in: 520, out: 200, groupSize: 520, zeroOffset: 0 },
+  { rows: 4, in: 96, out: 128, groupSize: 36, scaleDtype: "f32" },
+  { rows: 5, in: 40, out: 264, groupSize: 16, scattered: true },
+  { rows: 8, in: 16, out: 120, groupSize: 1 },
+  { rows: 9, in: 256, out: 8, groupSize: 64, scattered: true, scaleDtype: "bf16" },
+  { rows: 17, in: 264, out: 72, groupSize: 7, zeroOffset: 0 },
+  { rows: 97, in: 520, out: 136, groupSize: 128, scattered: true },
+  { rows: 25, in: 512, out: 88, groupSize: 256 },
+  { rows: 1, bits: 8, in: 4, out: 4, groupSize: 4 },
+  { rows: 1, bits: 8, in: 260, out: 132, groupSize: 64, scaleDtype: "f32" },
+  { rows: 6, bits: 8, in: 36, out: 20, groupSize: 6, scattered: true },
+  { rows: 7, bits: 8, in: 256, out: 64, groupSize: 256, zeroOffset: 0, scaleDtype: "bf16" },
+  { rows: 12, bits: 8, in: 516, out: 140, groupSize: 100, scattered: true },
+  { rows: 100, bits: 8, in: 72, out: 12, groupSize: 30 },
+];
+
+function inputs(device: Device, rows: number, width: number, random: () => number): F32 {
+  return device.from("f32", normal(rows * width, random, { heavy: true }), [rows, width]);
+}
+
+async function pack(
+  device: Device,
+  shape: GptqShape,
+  random: () => number,
+): Promise<{ packed: PackedWeight; values: Float32Array<ArrayBuffer> }> {
+  const { weight, values } = randomGptqWeight(device, shape, random);
+  const groupIndex = await weight.groupIndex?.read();
+  return { packed: ops.packLinear(weight, { groupIndex }), values };
+}
+
+function multiply(x: F32, packed: PackedWeight, bias?: FloatTensor): F32 {
+  return ops.packedLinear(ops.quantizeActivations(x, packed.layout), packed, bias);
+}
+
+/**
+ * What rounding the activations may add to an element: for each block half a step (and the two roundings before it, 0.004 of a step)
+ * times the magnitudes of the block's weights.
+ */
+function roundingBound(
+  c: { rows: number; in: number; out: number; x: Float32Array; weight: Float32Array },
+  layout: ReturnType<typeof planLayout>,
+): (index: number) => number {
+  const { blockSize, blockGroups } = layout;
+  const inputAt = (place: number): number => layout.order?.[place] ?? place;
+  const isInput = (input: number): boolean => input >= 0 && input < c.in;
+  return (index) => {
+    const [row, output] = [Math.floor(index / c.out), index % c.out];
+    let bound = 0;
+    for (let block = 0; block < blockGroups.length; block++) {
+      const places = Array.from({ length: blockSize }, (_, i) => inputAt(block * blockSize + i));
+      const inside = places.filter(isInput);
+      const most = Math.max(0, ...inside.map((i) => Math.abs(c.x[row * c.in + i]!)));
+      const weights = inside.reduce((sum, i) => sum + Math.abs(c.weight[output * c.in + i]!), 0);
+      bound += (0.504 / 32767) * most * weights;
+    }
+    return bound;
+  };
+}
+
+describe.each(levelsOf("packedLinear"))("packedLinear on %s", (isa) => {
+  test.each(cases)("agrees with double precision for %j", async ({ rows, ...partial }) => {
+    const shape = { ...plain, ...partial };
+    await withDevice({ isa }, async (device) => {
+      const random = seeded(rows * 131 + shape.in * 17 + shape.out);
+      const { weight, values } = randomGptqWeight(device, shape, random);
+      const groupIndex = await weight.groupIndex?.read();
+      const packed = ops.packLinear(weight, { groupIndex });
+      const x = inputs(device, rows, shape.in, random);
+      const bias = stored(device, shape.scaleDtype, normal(shape.out, random));
+      const y = await multiply(x, packed, bias.tensor).read();
+      const c = { ...shape, rows, x: await x.read(), weight: values, bias: bias.values };
+      const rounding = roundingBound(c, planLayout(shape.in, shape.groupSize, groupIndex));
+      const summing = linearTolerance(c);
+      expectClose(y, expectedLinear(c), (i) => rounding(i) + summing(i), isa);
+    });
+  });
+
+  test.each(cases)("gives the bits of the plain loops for %j", async ({ rows, ...partial }) => {
+    const shape = { ...plain, ...partial };
+    const run = (level: typeof isa, threads: number): Promise<Float32Array<ArrayBuffer>> =>
+      withDevice({ isa: level, threads }, async (device) => {
+        const random = seeded(rows + shape.in);
+        const { packed } = await pack(device, shape, random);
+        return await multiply(inputs(device, rows, shape.in, random), packed).read();
+      });
+    const expected = await run("scalar", 2);
+    expectSameBits(await run(isa, 2), expected, "two threads");
+    expectSameBits(await run(isa, 1), expected, "one thread");
+  });
+
+  test.each([4, 8] as const)(
+    "gives a row the same bits whatever the number of rows (%i bits)",
+    async (bits) => {
+      const [rows, shape] = [99, { ...plain, bits, in: 552, out: 200, scattered: bits === 8 }];
+      await withDevice({ isa }, async (device) => {
+        const random = seeded(1);
+        const { packed } = await pack(device, shape, random);
+        const x = inputs(device, rows, shape.in, random);
+        const all = await multiply(x, packed).read();
+        for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 95, 96, 97]) {
+          const last = await multiply(x.narrow(0, rows - count, count), packed).read();
+          expectSameBits(last, all.slice((rows - count) * shape.out), `${count} rows`);
+        }
+      });
+    },
+  );
+
+  test("takes one zero for all where that is known", async () => {
+    await withDevice({ isa }, async (device) => {
+      const { weight } = randomGptqWeight(device, { ...plain, in: 136, groupSize: 8 }, seeded(4));
+      const same = {
+        ...weight,
+        qzeros: device.from("i32", new Int32Array(34).fill(0x77777777), [17, 2]),
+      };
+      const x = inputs(device, 3, 136, seeded(5));
+      const expected = await multiply(x, ops.packLinear(same)).read();
+      const packed = ops.packLinear(same, { zero: 8 });
+      expect(packed.zeros).toBeUndefined();
+      expectSameBits(await multiply(x, packed).read(), expected);
+    });
+  });
+
+  test.each([3, 40])("keeps NaN and infinity in their rows (%i rows)", async (rows) => {
+    await withDevice({ isa }, async (device) => {
+      const random = seeded(5);
+      const { packed } = await pack(device, plain, random);
+      const x = normal(rows * plain.in, random);
+      const clean = await multiply(device.from("f32", x, [rows, plain.in]), packed).read();
+      x[plain.in + 63] = Number.NaN;
+      x[2 * plain.in + 5] = Number.NEGATIVE_INFINITY;
+      const y = await multiply(device.from("f32", x, [rows, plain.in]), packed).read();
+      expect(y.slice(plain.out, 3 * plain.out).some(Number.isFinite)).toBe(false);
+      expectSameBits(y.slice(0, plain.out), clean.slice(0, plain.out));
+      expectSameBits(y.slice(3 * plain.out), clean.slice(3 * plain.out));
+    });
+  });
+
+  test("is exact about extremes: zeros, tiny and huge magnitudes, the largest codes", async () => {
+    await withDevice({ isa }, async (device) => {
+      const shape: GptqShape = {
+        ...plain,
+        bits: 8,
+        in: 128,
+        out: 16,
+        groupSize: 128,
+        scaleDtype: "f32",
+      };
+      const { weight } = randomGptqWeight(device, shape, seeded(2));
+      const extreme = {
+        ...weight,
+        qweight: device.from("i32", new Int32Array(32 * 16).fill(-1), [32, 16]),
+        qzeros: device.from("i32", new Int32Array(4).fill(-1), [1, 4]), // zero 0 in the v1 layout
+        scales: device.from("f32", new Float32Array(16).fill(1), [1, 16]),
+      };
+      const packed = ops.packLinear(extreme);
+      const magnitudes = [0, 1e-44, 1e-30, 1, 1e33];
+      const x = Float32Array.from({ length: 5 * 128 }, (_, i) => magnitudes[Math.floor(i / 128)]!);
+      const y = await multiply(device.from("f32", x, [5, 128]), packed).read();
+      for (const [row, magnitude] of magnitudes.entries()) {
+        const expected = 255 * 128 * magnitude;
+        // 1e-44 is seven units of the smallest f32: its scale is zero.
+        const allowed = magnitude < 1e-40 ? 255 * 128 * 1e-44 : expected * 2 ** -22;
+        expectClose(y.slice(row * 16, row * 16 + 16), new Array(16).fill(expected), allowed);
+      }
+    });
+  });
+
+  test("accepts no rows", async () => {
+    await withDevice({ isa }, async (device) => {
+      const { packed } = await pack(device, plain, seeded(2));
+      expect(await multiply(device.zeros("f32", [0, plain.in]), packed).read()).toEqual(
+        new Float32Array(0),
+      );
+    });
+  });
+});
+
+describe("planLayout", () => {
+  test("keeps the order of inputs where groups fill blocks", () => {
+    expect(planLayout(512, 128, undefined)).toMatchObject({ blockSize: 128, order: undefined });
+    expect(planLayout(512, 256, undefined).blockGroups).toEqual(Int32Array.of(0, 0, 1, 1));
+    expect(planLayout(300, 300, undefined)).toMatchObject({ blockSize: 128, order: undefined });
+    expect(planLayout(96, 32, undefined).blockGroups).toEqual(Int32Array.of(0, 1, 2));
+  });
+
+  test("sorts inputs by group and pads the last block of each", () => {
+    const { blockSize, order, blockGroups } = planLayout(20, 10, undefined);
+    expect([blockSize, blockGroups]).toEqual([16, Int32Array.of(0, 1)]);
+    expect([...order!.subarray(8, 26)]).toEqual([
+      8, 9, -1, -1, -1, -1, -1, -1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
+    ]);
+    const scattered = planLayout(8, 4, Int32Array.of(1, 0, 1, 0, 1, 0, 1, 1));
+    expect([...scattered.order!]).toEqual([1, 3, 5, -1, -1, -1, -1, -1, 0, 2, 4, 6, 7, -1, -1, -1]);
+  });
+
+  test("leaves out groups without inputs", () => {
+    expect(planLayout(8, 4, new Int32Array(8).fill(2)).blockGroups).toEqual(Int32Array.of(2));
+  });
+});
+
+test("packLinear and packedLinear refuse what does not fit, at the call", async () => {
+  await withDevice({ isa: "scalar" }, async (device) => {
+    const { weight } = randomGptqWeight(device, plain, seeded(2));
+    const code = (expected: string) =>
+      expect.objectContaining({ name: "KernelError", code: expected });
+    expect(() => ops.packLinear({ ...weight, qzeros: device.zeros("i32", [2, 1]) })).toThrow(
+      code("KERNEL_SHAPE"),
+    );
+    expect(() => ops.packLinear(weight, { zero: 16 })).toThrow(code("KERNEL_VALUE"));
+    const packed = ops.packLinear(weight);
+    const x = ops.quantizeActivations(device.zeros("f32", [2, plain.in]), packed.layout);
+    expect(() => ops.packedLinear(x, { ...packed, outFeatures: 17 })).toThrow(code("KERNEL_SHAPE"));
+    expect(() => ops.packedLinear(x, packed, device.zeros("f32", [8]))).toThrow(
+      code("KERNEL_SHAPE"),
+    );
+    expect(() => ops.packedLinear({ ...x, sums: device.zeros("i32", [2, 1]) }, packed)).toThrow(
+      code("KERNEL_SHAPE"),
+    );
+    expect(() => ops.quantizeActivations(device.zeros("f32", [2, 65]), packed.layout)).toThrow(
+      code("KERNEL_SHAPE"),
+    );
+  });
+});
+
+test("packLinear refuses a group that does not exist", async () => {
+  const run = withDevice({ isa: "scalar" }, async (device) => {
+    const { weight } = randomGptqWeight(device, plain, seeded(2));
+    const groupIndex = new Int32Array(plain.in).fill(7);
+    await ops.packLinear(weight, { groupIndex }).words.read();
+  });
+  await expect(run).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_VALUE" });
+});

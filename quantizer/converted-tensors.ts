@@ -37,7 +37,7 @@ export function copiedTensors(
   const floats = model.tensorShapes();
   const bits = new Map<string, GptqWeight["bits"]>();
   for (const { name, linear } of everyLinear(model)) {
-    if (linear.packed !== undefined) bits.set(`${name}.qzeros`, linear.packed.bits);
+    if (linear.stored !== undefined) bits.set(`${name}.qzeros`, linear.stored.bits);
   }
   return [...tensors.values()].map((entry): ConvertedTensor => {
     const zeroBits = bits.get(entry.name);
@@ -68,7 +68,7 @@ export async function floatTensors(
   const packed = new Map<string, { readonly block: number; readonly part: string }>();
   const droppedBiases: string[] = [];
   for (const { name, linear, block, part } of everyLinear(model)) {
-    if (linear.packed !== undefined) packed.set(`${name}.weight`, { block, part });
+    if (linear.stored !== undefined) packed.set(`${name}.weight`, { block, part });
     if (linear.bias === undefined || shapes.has(`${name}.bias`)) continue;
     await requireZeros(linear.bias, `${name}.bias`);
     droppedBiases.push(`${name}.bias`);
@@ -105,9 +105,9 @@ function* everyLinear(model: Model): Generator<{
 
 function dequantized(model: Model, index: number, part: string): FloatTensor {
   using block = model.loadBlock(index);
-  const { packed } = block.linear(part);
-  if (packed === undefined) throw new RangeError(`${block.name}.${part} is not packed`);
-  return ops.dequantize(packed);
+  const { stored } = block.linear(part);
+  if (stored === undefined) throw new RangeError(`${block.name}.${part} is not quantized`);
+  return ops.dequantize(stored);
 }
 
 async function* castParts(

@@ -26,11 +26,12 @@ export function restoreLinear(
     device.from("i32", new Int32Array(required(output, `${name}.${suffix}`)), shape);
   const floats = (bytes: ArrayBuffer, shape: readonly number[]) =>
     device.from(dtype, new Uint16Array(bytes), shape);
+  const groupIndex = new Int32Array(required(output, `${name}.g_idx`));
   const weight = {
     qweight: words("qweight", [(inFeatures * bits) / 32, outFeatures]),
     qzeros: words("qzeros", [groups, (outFeatures * bits) / 32]),
     scales: floats(required(output, `${name}.scales`), [groups, outFeatures]),
-    groupIndex: words("g_idx", [inFeatures]),
+    groupIndex: device.from("i32", groupIndex),
     bits,
     zeroOffset: zeroOffsetOf(quantizationOf(recipe).checkpointFormat),
     groupSize,
@@ -39,6 +40,7 @@ export function restoreLinear(
   return gptqLinear(
     weight,
     bias === undefined ? device.zeros(dtype, [outFeatures]) : floats(bias, [outFeatures]),
+    { groupIndex },
   );
 }
 

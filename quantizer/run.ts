@@ -249,7 +249,9 @@ export class Run {
       await this.#output.write(`${name}.${suffix}`, tensor);
     }
     await this.#output.noteConversion(`${name}.bias`, castCounts);
-    return { packed: gptqLinear(encoded.weight, encoded.bias), weight: encoded.weight };
+    const { groupIndex } = result;
+    const packed = gptqLinear(encoded.weight, encoded.bias, { groupIndex });
+    return { packed, weight: encoded.weight };
   }
 
   async #checkScales(name: string, scales: GptqWeight["scales"]): Promise<void> {

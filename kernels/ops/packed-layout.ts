@@ -23,8 +23,10 @@ export function planLayout(
   groupSize: number,
   groupIndex: Int32Array | undefined,
 ): PlannedLayout {
+  const isConsecutive =
+    groupIndex?.every((group, input) => group === Math.floor(input / groupSize)) ?? true;
   const isWhole = groupSize <= largestBlock ? groupSize % 8 === 0 : groupSize % largestBlock === 0;
-  if (groupIndex === undefined && (isWhole || groupSize >= inFeatures)) {
+  if (isConsecutive && (isWhole || groupSize >= inFeatures)) {
     const blockSize = Math.min(largestBlock, roundUp(Math.min(groupSize, inFeatures), 8));
     const blocks = Math.ceil(inFeatures / blockSize);
     const blockGroups = Int32Array.from({ length: blocks }, (_, block) =>

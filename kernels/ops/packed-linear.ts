@@ -1,4 +1,5 @@
 import type { Device } from "../device.ts";
+import { KernelError } from "../errors.ts";
 import { call, type NativeActivations, type NativePackedWeight } from "../native.ts";
 import type { GptqWeight } from "./linear.ts";
 import { planLayout } from "./packed-layout.ts";
@@ -72,6 +73,12 @@ export function packLinear(
 ): PackedWeight {
   const { qweight, qzeros, scales, bits, zeroOffset, groupSize } = weight;
   const { device } = qweight;
+  if ((weight.groupIndex === undefined) !== (options.groupIndex === undefined)) {
+    throw new KernelError(
+      "KERNEL_VALUE",
+      "packLinear: groupIndex must be given where the weight has one",
+    );
+  }
   const outFeatures = qweight.size(1);
   const shape = { inFeatures: (qweight.size(0) * 32) / bits, bits, groupSize };
   const { layout, blockGroups } = packedLayout(device, shape, options.groupIndex);

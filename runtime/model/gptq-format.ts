@@ -48,12 +48,18 @@ export function decodeLinear(
   name: string,
   shape: Omit<LinearShape, "part">,
   config: QuantizationConfig,
-): { weight: GptqWeight; bias: FloatTensor | undefined } {
+): {
+  readonly weight: GptqWeight;
+  readonly bias: FloatTensor | undefined;
+  readonly groupIndex: Int32Array | undefined;
+  /** The one zero of a symmetric weight, unless some differ */
+  readonly zero: number | undefined;
+} {
   const { inFeatures, outFeatures } = shape;
   const groupSize = config.groupSize === -1 ? inFeatures : config.groupSize;
   const groups = Math.ceil(inFeatures / groupSize);
   const perWord = 32 / config.bits;
-  if (config.sym) checkZeros(weights, `${name}.qzeros`, config);
+  const zero = config.sym ? commonZero(weights, `${name}.qzeros`, config) : undefined;
   const groupIndex = readGroupIndex(weights, `${name}.g_idx`, { inFeatures, groupSize, groups });
   const weight: GptqWeight = {
     qweight: weights.int32(`${name}.qweight`, [inFeatures / perWord, outFeatures]),
@@ -65,7 +71,8 @@ export function decodeLinear(
     groupSize,
   };
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);
-  return { weight, bias: hasBias ? weights.float(`${name}.bias`, [outFeatures]) : undefined };
+  const bias = hasBias ? weights.float(`${name}.bias`, [outFeatures]) : undefined;
+  return { weight, bias, groupIndex, zero };
 }
 
 /** A packed weight, ready to compute with and to be written. Its tensors are the caller's. */
@@ -126,14 +133,19 @@ export function encodeLinear(
 }
 
 // Symmetric zeros are all (maxq + 1) / 2, so the stored words tell whether the declared format is right; read
-// wrongly, a model turns out gibberish without any error.
-function checkZeros(weights: Weights, name: string, config: QuantizationConfig): void {
+// wrongly, a model turns out gibberish without any error. Some tools round a zero off its place, hence the undefined.
+function commonZero(
+  weights: Weights,
+  name: string,
+  config: QuantizationConfig,
+): number | undefined {
   const entry = requireTensor(weights.checkpoint, name, { dtypes: ["I32"] });
   const words = new Uint32Array(readTensorBytes(entry).slice().buffer);
   const middle = 2 ** (config.bits - 1);
   const ones = config.bits === 4 ? 0x11111111 : 0x01010101;
   const other = config.checkpointFormat === "gptq" ? middle : middle - 1;
   const mistaken = Math.imul(other, ones) >>> 0;
+  const expected = Math.imul(config.checkpointFormat === "gptq" ? middle - 1 : middle, ones) >>> 0;
   if (words.length > 0 && words.every((word) => word === mistaken)) {
     const declared = config.checkpointFormat;
     throw new CheckpointError(
@@ -142,6 +154,7 @@ function checkZeros(weights: Weights, name: string, config: QuantizationConfig):
         `but checkpoint_format says "${declared}"; correct checkpoint_format in quantize_config.json and config.json`,
     );
   }
+  return words.every((word) => word === expected) ? middle : undefined;
 }
 
 // undefined where groups are consecutive, which kernels run without an index. All zeros with several groups is how

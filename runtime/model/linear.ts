@@ -1,4 +1,10 @@
-import { type F32, type FloatTensor, type GptqWeight, ops } from "../../kernels/index.ts";
+import {
+  type F32,
+  type FloatTensor,
+  type GptqWeight,
+  ops,
+  type PackedWeight,
+} from "../../kernels/index.ts";
 import { type LinearShape, type QuantizationConfig, settingsFor } from "../checkpoint/index.ts";
 import { decodeLinear } from "./gptq-format.ts";
 import type { Weights } from "./weights.ts";
@@ -9,8 +15,8 @@ export interface Linear extends Disposable {
   readonly outFeatures: number;
   /** The weight as floats [out, in], where that is how it is stored. */
   readonly weight: FloatTensor | undefined;
-  /** The weight as it is packed, where it is. */
-  readonly packed: GptqWeight | undefined;
+  /** The weight in the GPTQ layout, where that is how it is stored. */
+  readonly stored: GptqWeight | undefined;
   readonly bias: FloatTensor | undefined;
   /** x [rows, in] to a new [rows, out]. */
   apply(x: F32): F32;
@@ -22,7 +28,7 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
     inFeatures: weight.size(1),
     outFeatures: weight.size(0),
     weight,
-    packed: undefined,
+    stored: undefined,
     bias,
     apply: (x) => ops.linear(x, weight, bias),
     [Symbol.dispose]() {
@@ -32,23 +38,52 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
   };
 }
 
-/** A linear over packed GPTQ tensors. It owns all of them. */
-export function gptqLinear(weight: GptqWeight, bias: FloatTensor | undefined): Linear {
+/** What a host knows of a weight in the GPTQ layout. */
+export type GptqDetails = {
+  /** [in], what `weight.groupIndex` holds; undefined where it has none */
+  readonly groupIndex: Int32Array | undefined;
+  /** Where every zero is known to be the same */
+  readonly zero?: number | undefined;
+  /** Called when the stored tensors are no longer needed to compute with, after they were read. */
+  readonly onPacked?: () => void;
+};
+
+/** A linear over GPTQ tensors, which it owns. They are brought into the order of `ops.packedLinear` on first use. */
+export function gptqLinear(
+  weight: GptqWeight,
+  bias: FloatTensor | undefined,
+  details: GptqDetails,
+): Linear {
+  let packed: PackedWeight | undefined;
+  const pack = (): PackedWeight => {
+    const result = ops.packLinear(weight, details);
+    details.onPacked?.();
+    return result;
+  };
   return {
     inFeatures: (weight.qweight.size(0) * 32) / weight.bits,
     outFeatures: weight.qweight.size(1),
     weight: undefined,
-    packed: weight,
+    stored: weight,
     bias,
-    apply: (x) => ops.linearGptq(x, weight, bias),
+    apply(x) {
+      packed ??= pack();
+      const activations = ops.quantizeActivations(x, packed.layout);
+      const y = ops.packedLinear(activations, packed, bias);
+      disposeAll(activations.codes, activations.scales, activations.sums);
+      return y;
+    },
     [Symbol.dispose]() {
-      weight.qweight[Symbol.dispose]();
-      weight.qzeros[Symbol.dispose]();
-      weight.scales[Symbol.dispose]();
-      weight.groupIndex?.[Symbol.dispose]();
-      bias?.[Symbol.dispose]();
+      const { qweight, qzeros, scales, groupIndex } = weight;
+      disposeAll(qweight, qzeros, scales, groupIndex, bias);
+      if (packed === undefined) return;
+      disposeAll(packed.words, packed.scales, packed.zeros, packed.layout.order);
     },
   };
+}
+
+function disposeAll(...tensors: readonly (Disposable | undefined)[]): void {
+  for (const tensor of tensors) tensor?.[Symbol.dispose]();
 }
 
 /**
@@ -65,8 +100,8 @@ export function loadLinear(
 ): Linear {
   const settings = quantization && settingsFor(quantization, name);
   if (settings !== undefined && !weights.has(`${name}.weight`)) {
-    const { weight, bias } = decodeLinear(weights, name, shape, settings);
-    return gptqLinear(weight, bias);
+    const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings);
+    return gptqLinear(weight, bias, { ...details, onPacked: () => weights.evict(`${name}.`) });
   }
   const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);

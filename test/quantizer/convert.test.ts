@@ -137,7 +137,7 @@ describe("dequantized", () => {
     using floats = openModel(output, device);
     using counts = device.zeros("i32", [2]);
     using block = packed.loadBlock(0);
-    using exact = ops.dequantize(block.linear("mlp.w1").packed!);
+    using exact = ops.dequantize(block.linear("mlp.w1").stored!);
     using expected = ops.cast(exact, dtype, counts);
     using stored = floats.tensor(`${linear}.weight`);
     expect(stored.dtype).toBe(dtype);

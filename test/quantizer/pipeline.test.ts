@@ -211,7 +211,8 @@ async function packLinears(model: Model, device: Device, recipe: Recipe): Promis
         ...options,
         ...{ checkpointFormat: "gptq", castCounts },
       });
-      block.replace(name, gptqLinear(encoded.weight, encoded.bias));
+      const { groupIndex } = result;
+      block.replace(name, gptqLinear(encoded.weight, encoded.bias, { groupIndex }));
     }
   }
 }

@@ -66,7 +66,16 @@ export type Native = {
     ]
   ): void;
   packedLinear(
-    ...args: [d: D, ...NativeActivations, ...NativePackedWeight, bias: Optional, y: T]
+    ...args: [
+      ...[d: D, ...NativeActivations, ...NativePackedWeight],
+      ...[bias: Optional, residual: Optional, y: T],
+    ]
+  ): void;
+  quantizedLinear(
+    ...args: [
+      ...[d: D, x: T, order: Optional, ...NativePackedWeight],
+      ...[bias: Optional, residual: Optional, y: T],
+    ]
   ): void;
   ropeTable(d: D, positions: T, rowSequence: T, base: T, table: T): void;
   rope(d: D, x: T, table: T): void;

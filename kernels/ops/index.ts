@@ -19,7 +19,7 @@ export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
 export type { Activations, PackedLayout, PackedWeight } from "./packed-linear.ts";
-export { packedLinear, packLinear, quantizeActivations } from "./packed-linear.ts";
+export { packedLinear, packLinear, quantizeActivations, quantizedLinear } from "./packed-linear.ts";
 export {
   dequantize,
   packWeight,

@@ -160,6 +160,34 @@ export function packedLinear(x: Activations, weight: PackedWeight, bias?: FloatT
       ...nativeActivations(x),
       ...nativeWeight(weight),
       bias?.handle ?? null,
+      null,
+      y.handle,
+    ),
+  );
+  return y;
+}
+
+/**
+ * quantizeActivations and packedLinear in one.
+ *
+ * @param x  [rows, in]
+ * @param addends.bias      [out]
+ * @param addends.residual  [rows, out]
+ * @returns [rows, out]: (x · Wᵀ + bias) + residual
+ */
+export function quantizedLinear(
+  x: F32,
+  weight: PackedWeight,
+  addends: { readonly bias?: FloatTensor | undefined; readonly residual?: F32 | undefined } = {},
+): F32 {
+  const { device } = x;
+  const y = device.empty("f32", [x.size(0), weight.outFeatures]);
+  call((addon) =>
+    addon.quantizedLinear(
+      ...([device.handle, x.handle, weight.layout.order?.handle ?? null] as const),
+      ...nativeWeight(weight),
+      addends.bias?.handle ?? null,
+      addends.residual?.handle ?? null,
       y.handle,
     ),
   );

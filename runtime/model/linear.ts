@@ -18,8 +18,8 @@ export interface Linear extends Disposable {
   /** The weight in the GPTQ layout, where that is how it is stored. */
   readonly stored: GptqWeight | undefined;
   readonly bias: FloatTensor | undefined;
-  /** x [rows, in] to a new [rows, out]. */
-  apply(x: F32): F32;
+  /** x [rows, in] to a new [rows, out], with a residual [rows, out] added where one is given. */
+  apply(x: F32, residual?: F32): F32;
 }
 
 /** A linear over a float weight [out, in]. It owns both tensors. */
@@ -30,7 +30,12 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
     weight,
     stored: undefined,
     bias,
-    apply: (x) => ops.linear(x, weight, bias),
+    apply(x, residual) {
+      const y = ops.linear(x, weight, bias);
+      if (residual === undefined) return y;
+      using change = y;
+      return ops.add(residual, change);
+    },
     [Symbol.dispose]() {
       weight[Symbol.dispose]();
       bias?.[Symbol.dispose]();
@@ -66,12 +71,9 @@ export function gptqLinear(
     weight: undefined,
     stored: weight,
     bias,
-    apply(x) {
+    apply(x, residual) {
       packed ??= pack();
-      const activations = ops.quantizeActivations(x, packed.layout);
-      const y = ops.packedLinear(activations, packed, bias);
-      disposeAll(activations.codes, activations.scales, activations.sums);
-      return y;
+      return ops.quantizedLinear(x, packed, { bias, residual });
     },
     [Symbol.dispose]() {
       const { qweight, qzeros, scales, groupIndex } = weight;

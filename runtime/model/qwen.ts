@@ -214,8 +214,7 @@ class QwenBlock implements Block {
   #addResidual(state: BlockState, name: string): F32 {
     using before = state.hidden;
     using input = state.input;
-    using change = this.linear(name).apply(required(input));
-    return ops.add(before, change);
+    return this.linear(name).apply(required(input), before);
   }
 
   [Symbol.dispose](): void {

@@ -152,6 +152,19 @@ describe.each(levelsOf("packedLinear"))("packedLinear on %s", (isa) => {
     });
   });
 
+  test.each([1, 8, 33])("rounds, multiplies and adds in one operation (%i rows)", async (rows) => {
+    const shape: GptqShape = { ...plain, in: 200, out: 84, bits: 8, scattered: rows === 8 };
+    await withDevice({ isa }, async (device) => {
+      const random = seeded(rows);
+      const { packed } = await pack(device, shape, random);
+      const x = inputs(device, rows, 200, random);
+      const bias = stored(device, "bf16", normal(84, random)).tensor;
+      const residual = inputs(device, rows, 84, random);
+      const y = await ops.quantizedLinear(x, packed, { bias, residual }).read();
+      expectSameBits(y, await ops.add(residual, multiply(x, packed, bias)).read());
+    });
+  });
+
   test.each([3, 40])("keeps NaN and infinity in their rows (%i rows)", async (rows) => {
     await withDevice({ isa }, async (device) => {
       const random = seeded(5);

@@ -128,6 +128,20 @@ Napi::Value PackedLinearJs(const Napi::CallbackInfo& info) {
             .x = {.codes = in.Tensor(), .scales = in.Tensor(), .sums = in.Tensor()},
             .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
             .bias = in.OptionalTensor(),
+            .residual = in.OptionalTensor(),
+            .y = in.Output()};
+      });
+}
+
+Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckQuantizedLinear, QuantizedLinear>(
+      info, "quantizedLinear", +[](Arguments& in) {
+        return QuantizedLinearArgs{
+            .x = in.Tensor(),
+            .order = in.OptionalTensor(),
+            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
+            .bias = in.OptionalTensor(),
+            .residual = in.OptionalTensor(),
             .y = in.Output()};
       });
 }
@@ -406,6 +420,7 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("packLinear", PackLinearJs);
   add("quantizeActivations", QuantizeActivationsJs);
   add("packedLinear", PackedLinearJs);
+  add("quantizedLinear", QuantizedLinearJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
   add("storeCache", StoreCacheJs);

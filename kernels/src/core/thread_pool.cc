@@ -55,6 +55,7 @@ void ThreadPool::Stop() {
 ThreadPool::~ThreadPool() {
   Stop();
   for (auto& buffer : scratch_) std::free(buffer.data);
+  std::free(shared_.data);
 }
 
 void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t, int)>& body) {
@@ -111,7 +112,10 @@ void ThreadPool::Work(int worker) {
 }
 
 std::byte* ThreadPool::Scratch(int worker, size_t bytes) {
-  Buffer& buffer = scratch_[worker];
+  return Grow(scratch_[worker], bytes);
+}
+
+std::byte* ThreadPool::Grow(Buffer& buffer, size_t bytes) {
   if (buffer.bytes < bytes) {
     const size_t rounded = (bytes + 4095) & ~size_t{4095};
     std::free(buffer.data);

@@ -31,11 +31,15 @@ class ThreadPool {
   // again. Never call it for another worker's index.
   std::byte* Scratch(int worker, size_t bytes);
 
+  // The same for the operation itself: what all its workers share.
+  std::byte* Shared(size_t bytes) { return Grow(shared_, bytes); }
+
  private:
   struct Buffer {
     std::byte* data = nullptr;
     size_t bytes = 0;
   };
+  static std::byte* Grow(Buffer& buffer, size_t bytes);
   void Work(int worker);
   void RunShare(int worker);
   void RunOne(int64_t index, int worker);
@@ -43,6 +47,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;
+  Buffer shared_;
   // The job in progress: its number in the upper half, how many of its indices nobody has claimed
   // in the lower. Whoever lowers the count owns an index, and the job cannot end before that index
   // is done; so a thread that wakes late finds nothing to claim, and nobody waits for it.

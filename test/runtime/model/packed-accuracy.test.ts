@@ -20,7 +20,11 @@ const source = repositoryPath("examples", "qwen-mini");
 /** The same stored weight, multiplied in f32. */
 function plainLinear(linear: Linear): Linear {
   const { stored, bias } = linear;
-  return { ...linear, apply: (x: F32) => ops.linearGptq(x, stored!, bias), [Symbol.dispose]() {} };
+  const apply = (x: F32, residual?: F32): F32 => {
+    const y = ops.linearGptq(x, stored!, bias);
+    return residual === undefined ? y : ops.add(residual, y);
+  };
+  return { ...linear, apply, [Symbol.dispose]() {} };
 }
 
 /** Rounds every linear to nearest; `wrap` may put another in the place of the packed one. */

@@ -15,7 +15,9 @@ namespace {
 #include "ops/packed_linear/ints_avx512.inl"
 
 [[gnu::always_inline]] inline Ints Dot(Ints sum, Ints codes, Ints x) {
-  return {_mm512_dpwssd_epi32(sum.v, codes.v, x.v)};
+  // Not the intrinsic: GCC 12 copies its sums between registers and memory.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(codes.v), "v"(x.v));
+  return sum;
 }
 
 constexpr int kDirectRows = 8;

@@ -82,17 +82,35 @@ void CheckQuantizeActivations(const QuantizeActivationsArgs& args) {
   CheckOrder(kOp, args.order, args.x.shape[1], blocks * args.block_size);
 }
 
-void CheckPackedLinear(const PackedLinearArgs& args) {
-  constexpr const char* kOp = "packedLinear";
-  CheckPacked(kOp, args.weight);
-  RequireTensor(kOp, "y", args.y, DType::kF32, {kAny, kAny});
+namespace {
+
+template <class Args>
+void CheckOutputs(const char* op, const Args& args) {
+  CheckPacked(op, args.weight);
+  RequireTensor(op, "y", args.y, DType::kF32, {kAny, kAny});
   const int64_t out = args.y.shape[1];
-  CheckActivations(kOp, args.x, args.y.shape[0], args.weight.Blocks(), args.weight.block_size);
   Require(args.weight.OutputBlocks() == (out + kPackedOutputs - 1) / kPackedOutputs, Code::kShape,
-          kOp,
+          op,
           "y is " + Describe(args.y) + "; words is " + Describe(args.weight.words) +
               " and does not hold as many outputs");
-  if (!args.bias.empty()) RequireFloatTensor(kOp, "bias", args.bias, {out});
+  if (!args.bias.empty()) RequireFloatTensor(op, "bias", args.bias, {out});
+  if (args.residual.empty()) return;
+  RequireTensor(op, "residual", args.residual, DType::kF32, {args.y.shape[0], out});
+}
+
+}  // namespace
+
+void CheckPackedLinear(const PackedLinearArgs& args) {
+  constexpr const char* kOp = "packedLinear";
+  CheckOutputs(kOp, args);
+  CheckActivations(kOp, args.x, args.y.shape[0], args.weight.Blocks(), args.weight.block_size);
+}
+
+void CheckQuantizedLinear(const QuantizedLinearArgs& args) {
+  constexpr const char* kOp = "quantizedLinear";
+  CheckOutputs(kOp, args);
+  RequireTensor(kOp, "x", args.x, DType::kF32, {args.y.shape[0], kAny});
+  CheckOrder(kOp, args.order, args.x.shape[1], args.weight.Blocks() * args.weight.block_size);
 }
 
 }  // namespace kernels

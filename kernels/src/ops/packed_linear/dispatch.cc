@@ -78,4 +78,23 @@ void PackedLinear(const Context& context, const PackedLinearArgs& args) {
   kPackedLinearOperation.Run(context, args);
 }
 
+void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args) {
+  const int64_t rows = args.y.shape[0];
+  const int64_t blocks = args.weight.Blocks();
+  const int64_t pairs = blocks * args.weight.block_size / 2 + kPackedRowPadding;
+  const size_t bytes = rows * (pairs + 2 * blocks) * sizeof(int32_t);
+  std::byte* shared = context.pool.Shared(std::max<size_t>(bytes, 1));
+  const auto take = [&](DType dtype, int64_t columns) {
+    const Tensor tensor = {shared, dtype, 2, {rows, columns}, {columns, 1}};
+    shared += rows * columns * sizeof(int32_t);
+    return tensor;
+  };
+  QuantizedActivations x;
+  x.codes = take(DType::kI32, pairs);
+  x.scales = take(DType::kF32, blocks);
+  x.sums = take(DType::kI32, blocks);
+  QuantizeActivations(context, {args.x, args.order, args.weight.bits, args.weight.block_size, x});
+  PackedLinear(context, {x, args.weight, args.bias, args.residual, args.y});
+}
+
 }  // namespace kernels

@@ -24,6 +24,10 @@ constexpr int64_t kPackedPanel = kLargestPackedBlock / 2 * kPackedTaskBlocks * k
 constexpr int64_t kPackedScratch =
     kPackedPanel + kPackedTaskRows * kPackedTaskBlocks * kPackedOutputs;
 
+// Pairs beyond the codes of a row, a cache line of them: rows a power of two apart would fall on
+// few sets of a cache.
+constexpr int64_t kPackedRowPadding = 16;
+
 using PackedRun = void (*)(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch);
 
 // Cuts y into tasks, which are handed out to whoever is free.

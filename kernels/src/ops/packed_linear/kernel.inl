@@ -15,22 +15,52 @@ struct Codes {
   }
 };
 
-[[gnu::always_inline]] inline Lanes LoadScale(const Tensor& scales, int64_t at) {
-  switch (scales.dtype) {
-    case DType::kF16:
-      return Lanes::Load(scales.As<const F16>() + at);
-    case DType::kBF16:
-      return Lanes::Load(scales.As<const BF16>() + at);
-    default:
-      return Lanes::Load(scales.As<const float>() + at);
-  }
-}
+// Scales and zeros of a weight. Held by value, since a store may alias anything held by reference.
+struct Grid {
+  const std::byte* scales;
+  const uint8_t* zeros;
+  DType dtype;
+  int32_t zero;
 
-// -zero * Σ x: what the sum over a block begins with. `at` is the place in scales and zeros.
-[[gnu::always_inline]] inline Ints Start(const PackedWeight& weight, int64_t at, int32_t total) {
-  if (weight.zeros.empty()) return Ints::Set(-weight.zero * total);
-  return Ints::Multiply(Ints::LoadU8(weight.zeros.As<const uint8_t>() + at), Ints::Set(-total));
-}
+  explicit Grid(const PackedWeight& weight)
+      : scales(weight.scales.data),
+        zeros(weight.zeros.As<const uint8_t>()),
+        dtype(weight.scales.dtype),
+        zero(weight.zero) {}
+
+  [[gnu::always_inline]] inline Lanes Scale(int64_t at) const {
+    switch (dtype) {
+      case DType::kF16:
+        return Lanes::Load(reinterpret_cast<const F16*>(scales) + at);
+      case DType::kBF16:
+        return Lanes::Load(reinterpret_cast<const BF16*>(scales) + at);
+      default:
+        return Lanes::Load(reinterpret_cast<const float*>(scales) + at);
+    }
+  }
+
+  // -zero * Σ x: what the sum over a block begins with.
+  [[gnu::always_inline]] inline Ints Start(int64_t at, int32_t total) const {
+    if (zeros == nullptr) return Ints::Set(-zero * total);
+    return Ints::Multiply(Ints::LoadU8(zeros + at), Ints::Set(-total));
+  }
+};
+
+// Rows of activations from one row on, by value too.
+struct Rows {
+  const int32_t* codes;
+  const float* scales;
+  const int32_t* sums;
+  int64_t codes_stride, scales_stride, sums_stride;
+
+  Rows(const QuantizedActivations& x, int64_t row)
+      : codes(x.codes.Row<const int32_t>(row)),
+        scales(x.scales.Row<const float>(row)),
+        sums(x.sums.Row<const int32_t>(row)),
+        codes_stride(x.codes.stride[0]),
+        scales_stride(x.scales.stride[0]),
+        sums_stride(x.sums.stride[0]) {}
+};
 
 inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t column, Lanes sum) {
   const int64_t left = args.y.shape[1] - column;
@@ -49,7 +79,11 @@ inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t colu
         bias = Lanes::LoadPart(args.bias.As<const float>() + column, count);
     }
   }
-  (sum + bias).StorePart(args.y.Row<float>(row) + column, count);
+  Lanes y = sum + bias;
+  if (!args.residual.empty()) {
+    y = y + Lanes::LoadPart(args.residual.Row<const float>(row) + column, count);
+  }
+  y.StorePart(args.y.Row<float>(row) + column, count);
 }
 
 // Few rows: kRows rows times one block of outputs, whose words are read once.
@@ -65,8 +99,9 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
   const int64_t blocks = weight.Blocks();
   const int64_t block_words = weight.BlockWords();
   const int32_t* words = weight.words.As<const int32_t>() + output_block * weight.words.stride[0];
-  const int32_t* x = args.x.codes.Row<const int32_t>(row);
-  const int64_t x_stride = args.x.codes.stride[0];
+  const Grid grid(weight);
+  const Rows rows(args.x, row);
+  const int32_t* x = rows.codes;
   Lanes y[kRows][kVectors];
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
@@ -78,10 +113,10 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
     Ints sum[kRows][kVectors][kChains];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
-      const int32_t total = args.x.sums.Row<const int32_t>(row + m)[b];
+      const int32_t total = rows.sums[m * rows.sums_stride + b];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        sum[m][v][0] = Start(weight, at + v * Ints::kWidth, total);
+        sum[m][v][0] = grid.Start(at + v * Ints::kWidth, total);
 #pragma GCC unroll 4
         for (int c = 1; c < kChains; ++c) sum[m][v][c] = Ints::Zero();
       }
@@ -99,7 +134,7 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
 #pragma GCC unroll 8
           for (int m = 0; m < kRows; ++m) {
             Ints& chain = sum[m][v][j % kChains];
-            chain = Dot(chain, pair, Ints::Set(x[m * x_stride + j]));
+            chain = Dot(chain, pair, Ints::Set(x[m * rows.codes_stride + j]));
           }
         }
       }
@@ -108,13 +143,13 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
     }
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      const Lanes scale = LoadScale(weight.scales, at + v * Ints::kWidth);
+      const Lanes scale = grid.Scale(at + v * Ints::kWidth);
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
         Ints total = sum[m][v][0];
 #pragma GCC unroll 4
         for (int c = 1; c < kChains; ++c) total = Ints::Add(total, sum[m][v][c]);
-        const Lanes both = scale * Lanes::Set(args.x.scales.Row<const float>(row + m)[b]);
+        const Lanes both = scale * Lanes::Set(rows.scales[m * rows.scales_stride + b]);
         y[m][v] = Lanes::MulAdd(total.ToLanes(), both, y[m][v]);
       }
     }
@@ -177,17 +212,18 @@ void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64
   const PackedWeight& weight = args.weight;
   const int64_t pairs = weight.block_size / 2;
   const int64_t blocks = weight.Blocks();
-  const int32_t* x = args.x.codes.Row<const int32_t>(row) + block * pairs;
-  const int64_t x_stride = args.x.codes.stride[0];
+  const Grid grid(weight);
+  const Rows rows(args.x, row);
+  const int32_t* x = rows.codes + block * pairs;
   Ints sum[kRows][kColumns];
 #pragma GCC unroll 12
   for (int m = 0; m < kRows; ++m) {
-    const int32_t total = args.x.sums.Row<const int32_t>(row + m)[block];
+    const int32_t total = rows.sums[m * rows.sums_stride + block];
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) {
       const int64_t at = ((output_block + c / kVectors) * blocks + block) * kPackedOutputs +
                          c % kVectors * Ints::kWidth;
-      sum[m][c] = Start(weight, at, total);
+      sum[m][c] = grid.Start(at, total);
     }
   }
   for (int64_t p = 0; p < pairs; ++p, strip += kStrip) {
@@ -196,7 +232,7 @@ void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64
     for (int c = 0; c < kColumns; ++c) codes[c] = Ints::Load(strip + c * Ints::kWidth);
 #pragma GCC unroll 12
     for (int m = 0; m < kRows; ++m) {
-      const Ints pair = Ints::Set(x[m * x_stride + p]);
+      const Ints pair = Ints::Set(x[m * rows.codes_stride + p]);
 #pragma GCC unroll 8
       for (int c = 0; c < kColumns; ++c) sum[m][c] = Dot(sum[m][c], codes[c], pair);
     }
@@ -205,10 +241,10 @@ void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64
   for (int c = 0; c < kColumns; ++c) {
     const int64_t at = ((output_block + c / kVectors) * blocks + block) * kPackedOutputs +
                        c % kVectors * Ints::kWidth;
-    const Lanes scale = LoadScale(weight.scales, at);
+    const Lanes scale = grid.Scale(at);
 #pragma GCC unroll 12
     for (int m = 0; m < kRows; ++m) {
-      const Lanes both = scale * Lanes::Set(args.x.scales.Row<const float>(row + m)[block]);
+      const Lanes both = scale * Lanes::Set(rows.scales[m * rows.scales_stride + block]);
       float* y = sums + m * kPackedTaskBlocks * kPackedOutputs + c * Ints::kWidth;
       const Lanes before = block == 0 ? Lanes::Zero() : Lanes::Load(y);
       Lanes::MulAdd(sum[m][c].ToLanes(), both, before).Store(y);

@@ -63,16 +63,30 @@ struct QuantizeActivationsArgs {
 void CheckQuantizeActivations(const QuantizeActivationsArgs& args);
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args);
 
-// y = x W^T + bias. A block's products are summed exactly in integers; from there an element of y
-// is one chain of fused multiply-adds over the blocks in order, y = fma(sum, scale_w * scale_x, y)
-// from 0, then + bias: the same bits on every instruction set, for any number of rows and threads.
+// y = x W^T + bias + residual. A block's products are summed exactly in integers; from there an
+// element of y is one chain of fused multiply-adds over the blocks in order, y = fma(sum, scale_w *
+// scale_x, y) from 0, then + bias, then + residual: the same bits on every instruction set, for any
+// number of rows and threads.
 struct PackedLinearArgs {
   QuantizedActivations x;
   PackedWeight weight;
-  Tensor bias;  // [out] f32 | f16 | bf16, or empty
-  Tensor y;     // [rows, out] f32, out
+  Tensor bias;      // [out] f32 | f16 | bf16, or empty
+  Tensor residual;  // [rows, out] f32, or empty
+  Tensor y;         // [rows, out] f32, out
 };
 void CheckPackedLinear(const PackedLinearArgs& args);
 void PackedLinear(const Context& context, const PackedLinearArgs& args);
+
+// QuantizeActivations and PackedLinear in one: the activations' codes live in scratch.
+struct QuantizedLinearArgs {
+  Tensor x;      // [rows, in] f32
+  Tensor order;  // [places] i32 as above, or empty
+  PackedWeight weight;
+  Tensor bias;      // [out] f32 | f16 | bf16, or empty
+  Tensor residual;  // [rows, out] f32, or empty
+  Tensor y;         // [rows, out] f32, out
+};
+void CheckQuantizedLinear(const QuantizedLinearArgs& args);
+void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args);
 
 }  // namespace kernels

@@ -62,7 +62,11 @@ void PackedLinear(const Context& context, const PackedLinearArgs& args) {
           y[n] = std::fma(static_cast<float>(sums[n]), scales[n] * scale, y[n]);
         }
       }
-      for (int64_t n = 0; n < count; ++n) args.y.Row<float>(row)[first + n] = y[n] + bias[n];
+      for (int64_t n = 0; n < count; ++n) {
+        y[n] += bias[n];
+        if (!args.residual.empty()) y[n] += args.residual.Row<const float>(row)[first + n];
+        args.y.Row<float>(row)[first + n] = y[n];
+      }
     }
   });
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import type { DType, DTypeArray } from "./dtype.ts";
 import { KernelError } from "./errors.ts";
+import { Graph } from "./graph.ts";
 import { call, type NativeDevice, type NativeFile, native, settle } from "./native.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -62,6 +63,26 @@ export class Device implements Disposable {
     const tensor = this.empty(dtype, shape);
     tensor.write(values);
     return tensor;
+  }
+
+  /**
+   * Records the operations that `body` calls, without running them. They may then run again and again by one call, on the
+   * same tensors: their contents may change in between, so a step's state is a step's tensors. The graph keeps the memory of
+   * every tensor its operations use, also of those disposed meanwhile.
+   *
+   * @param body  must not wait for the device
+   * @throws KernelError KERNEL_VALUE inside another capture; whatever `body` throws
+   */
+  capture<R>(body: () => R): { readonly graph: Graph; readonly result: R } {
+    call((addon) => addon.beginCapture(this.handle));
+    let result: R;
+    try {
+      result = body();
+    } catch (error) {
+      new Graph(call((addon) => addon.endCapture(this.handle)))[Symbol.dispose]();
+      throw error;
+    }
+    return { graph: new Graph(call((addon) => addon.endCapture(this.handle))), result };
   }
 
   /** Resolves when everything enqueued so far has run. */

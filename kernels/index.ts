@@ -12,6 +12,7 @@ export {
 } from "./device.ts";
 export type { DType, DTypeArray } from "./dtype.ts";
 export { KernelError, type KernelErrorCode } from "./errors.ts";
+export type { Graph } from "./graph.ts";
 export { type Candidate, candidates, cpuFeatures, type OperationCandidates } from "./machine.ts";
 export type {
   Activations,

@@ -7,6 +7,7 @@ import { KernelError, type KernelErrorCode } from "./errors.ts";
 declare const brand: unique symbol;
 export type NativeDevice = { readonly [brand]: "device" };
 export type NativeTensor = { readonly [brand]: "tensor" };
+export type NativeGraph = { readonly [brand]: "graph" };
 export type NativeFile = { readonly [brand]: "file" };
 
 type D = NativeDevice;
@@ -43,6 +44,11 @@ export type Native = {
   write(tensor: T, bytes: ArrayBufferView): void;
   sync(device: D): Promise<void>;
   read(device: D, tensor: T): Promise<ArrayBuffer>;
+
+  beginCapture(device: D): void;
+  endCapture(device: D): NativeGraph;
+  replay(graph: NativeGraph): void;
+  disposeGraph(graph: NativeGraph): void;
 
   embedding(d: D, table: T, ids: T, y: T): void;
   rmsNorm(d: D, x: T, weight: T, epsilon: number, y: T): void;

@@ -1,7 +1,14 @@
 // Calibration tokens on their way through the model: the state of every batch between two stages of a block.
 import { type ActivationOptions, ActivationStore } from "../calibration/index.ts";
 import { type F32, ops } from "../kernels/index.ts";
-import { type Block, KvCache, type Model, Step, type StepPart } from "../runtime/index.ts";
+import {
+  type Block,
+  KvCache,
+  type Model,
+  Step,
+  type StepPart,
+  stepOptions,
+} from "../runtime/index.ts";
 
 /** Rows computed together; bounds the memory of a stage's intermediate results. */
 export const batchRows: number = 2048;
@@ -119,8 +126,8 @@ export class CalibratedBlocks implements AsyncDisposable {
   }
 
   #step(parts: readonly StepPart[]): Step {
-    const { device, shape } = this.#model;
-    return new Step(device, parts, shape.headDim, (position) => this.#model.queryScale(position));
+    const { device } = this.#model;
+    return new Step(device, parts, stepOptions(this.#model));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

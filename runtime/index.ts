@@ -84,6 +84,7 @@ export {
   type QuantizedWeight,
   Step,
   type StepPart,
+  stepOptions,
   unusedTensors,
   type WeightOverlay,
   zeroOffsetOf,

@@ -24,6 +24,8 @@ const defaultBlockSize = 64;
  */
 export class KvCache implements Disposable {
   readonly blockSize: number;
+  /** Blocks it has, free or not. */
+  readonly blocks: number;
   readonly #layers: readonly CacheLayer[];
   readonly #free: number[];
   readonly #open = new Map<CacheSequence, { blocks: number[]; length: number }>();
@@ -32,6 +34,7 @@ export class KvCache implements Disposable {
   constructor(device: Device, shape: KvCacheShape) {
     this.blockSize = shape.blockSize ?? defaultBlockSize;
     const blocks = Math.max(1, Math.ceil(shape.tokens / this.blockSize));
+    this.blocks = blocks;
     const extent = [blocks, shape.kvHeads, this.blockSize, shape.headDim];
     const side = (): F32 => device.empty("f32", extent);
     this.#layers = Array.from({ length: shape.layers }, () => ({ k: side(), v: side() }));

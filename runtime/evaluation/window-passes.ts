@@ -1,7 +1,7 @@
 // Windows through a model, block by block: one block's weights are in use at a time, so a model need not fit in memory.
 import { type Device, type F32, ops } from "../../kernels/index.ts";
 import { KvCache } from "../cache/kv-cache.ts";
-import { type Model, runBlock, Step, type StepPart } from "../model/index.ts";
+import { type Model, runBlock, Step, type StepPart, stepOptions } from "../model/index.ts";
 import type { Window } from "./windows.ts";
 
 /** Rows computed together, and those of their tokens whose prediction counts. */
@@ -114,7 +114,7 @@ class Steps implements Disposable {
   readonly all: Step[] = [];
 
   constructor(model: Model, passes: readonly Pass[], cache: KvCache) {
-    const { device, shape } = model;
+    const { device } = model;
     let places: readonly (readonly number[])[] = [];
     for (const { pieces } of passes) {
       if (pieces[0]?.start === 0) places = placesIn(cache, pieces);
@@ -125,9 +125,7 @@ class Steps implements Disposable {
           blocks: places[i] ?? [],
         };
       });
-      this.all.push(
-        new Step(device, parts, shape.headDim, (position) => model.queryScale(position)),
-      );
+      this.all.push(new Step(device, parts, stepOptions(model)));
     }
   }
 

@@ -1,7 +1,8 @@
 // Keys and values of a sequence that outlive a request: a chat's next prompt begins with what was computed before.
 import type { F32 } from "../../kernels/index.ts";
 import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
-import { forward, type Model, Step } from "../model/index.ts";
+import { forward, type Model, Step, type StepPart, stepOptions } from "../model/index.ts";
+import { Decoder } from "./decoder.ts";
 
 /**
  * Holds the sequence of the last request. A request that begins with the same tokens computes only the others; a row does not see
@@ -54,6 +55,7 @@ export class Sequence implements Disposable {
   readonly #cache: KvCache;
   readonly #place: CacheSequence;
   readonly #tokens: number[] = [];
+  #decoder: Decoder | undefined;
 
   constructor(model: Model, promptLength: number, room: number) {
     this.device = model.device;
@@ -88,25 +90,42 @@ export class Sequence implements Disposable {
     this.#run(tokens)[Symbol.dispose]();
   }
 
-  /** Adds tokens; returns the logits [1, vocabulary] after the last, the caller's to dispose. */
+  /**
+   * Adds tokens.
+   *
+   * @returns [1, vocabulary], the logits after the last, the caller's to dispose; the next call may overwrite them
+   */
   advance(tokens: readonly number[]): F32 {
+    const [token] = tokens;
+    if (token !== undefined && tokens.length === 1 && this.#tokens.length > 0) {
+      return this.#decode(token);
+    }
     using hidden = this.#run(tokens);
     using last = hidden.narrow(0, tokens.length - 1, 1);
     return this.#model.logits(last);
   }
 
-  #run(tokens: readonly number[]): F32 {
+  #decode(token: number): F32 {
+    const part = this.#extend([token]);
+    if (this.#decoder === undefined) this.#decoder = new Decoder(this.#model, this.#cache, part);
+    return this.#decoder.run(part);
+  }
+
+  #extend(tokens: readonly number[]): StepPart {
     const start = this.#place.length;
     this.#cache.extend(this.#place, tokens.length);
     this.#tokens.push(...tokens);
-    const part = { tokens, start, blocks: this.#place.blocks, ropeBase: this.#ropeBase };
-    using step = new Step(this.device, [part], this.#model.shape.headDim, (position) =>
-      this.#model.queryScale(position),
-    );
+    return { tokens, start, blocks: this.#place.blocks, ropeBase: this.#ropeBase };
+  }
+
+  #run(tokens: readonly number[]): F32 {
+    const part = this.#extend(tokens);
+    using step = new Step(this.device, [part], stepOptions(this.#model));
     return forward(this.#model, step, this.#cache);
   }
 
   [Symbol.dispose](): void {
+    this.#decoder?.[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
   }
 }

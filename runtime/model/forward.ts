@@ -1,7 +1,15 @@
 import type { F32 } from "../../kernels/index.ts";
 import type { KvCache } from "../cache/kv-cache.ts";
 import type { Block, Model, StageContext } from "./architecture.ts";
-import type { Step } from "./step.ts";
+import type { Step, StepOptions } from "./step.ts";
+
+/** What a step must know of the model that it is for. */
+export function stepOptions(model: Model): StepOptions {
+  return {
+    headDim: model.shape.headDim,
+    queryScale: (position) => model.queryScale(position),
+  };
+}
 
 /** Runs all stages of a block; takes ownership of `hidden` [rows, width] and returns a new one. */
 export function runBlock(block: Block, hidden: F32, context: StageContext): F32 {

@@ -10,7 +10,7 @@ export type {
 } from "./architecture.ts";
 export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { findForeignFloats } from "./float-comparison.ts";
-export { forward, runBlock } from "./forward.ts";
+export { forward, runBlock, stepOptions } from "./forward.ts";
 export {
   type EncodedLinear,
   encodeLinear,

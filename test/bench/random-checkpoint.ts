@@ -1,12 +1,13 @@
-// Random BF16 checkpoints of the true shapes, for measuring time and memory: weights with the scale of trained ones, and nothing
-// in them to be accurate about.
+// Random checkpoints of the true shapes, BF16 or packed as GPTQ, for measuring time and memory: weights with the scale of trained
+// ones, and nothing in them to be accurate about.
 //
 //   npx tsc -p tsconfig.json --outDir build/ts
-//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b DIR [--layers N] [--segments N] [--length N]
+//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b DIR [--bits 4|8] [--layers N] [--segments N] [--length N]
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createCheckpointWriter, planShards } from "../../runtime/index.ts";
+import { fromBf16, numberToF16 } from "../support/kernels.ts";
 import { safetensors } from "../support/tiny-checkpoint.ts";
 
 /** Of config.json: intermediate_size is twice the width of w1 and w2. */
@@ -23,6 +24,7 @@ type ShapeName = keyof typeof shapes;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    bits: { type: "string" },
     layers: { type: "string" },
     segments: { type: "string", default: "16" },
     length: { type: "string", default: "512" },
@@ -34,9 +36,16 @@ if (!isShapeName(name) || dir === "") {
 }
 const { width, heads, intermediate, ...shape } = shapes[name];
 const layers = Number(values.layers ?? shape.layers);
+const bits = values.bits === undefined ? undefined : Number(values.bits);
+const groupSize = 128;
 const random = xorshift(1);
 const table = normalTable();
+const halves = Uint16Array.from(fromBf16(table), numberToF16);
 mkdirSync(dir, { recursive: true });
+if (bits !== undefined) {
+  const config = JSON.stringify(quantizationConfig(), undefined, 2);
+  writeFileSync(join(dir, "quantize_config.json"), config);
+}
 writeConfig();
 writeWeights();
 writeSegments();
@@ -64,46 +73,94 @@ function writeConfig(): void {
     use_logn_attn: true,
     no_bias: true,
     tie_word_embeddings: false,
+    ...(bits === undefined ? {} : { quantization_config: quantizationConfig() }),
   };
   writeFileSync(join(dir, "config.json"), JSON.stringify(config, undefined, 2));
 }
 
-function tensorShapes(): [string, number[]][] {
+function quantizationConfig(): object {
+  return {
+    ...{ quant_method: "gptq", bits, group_size: groupSize, damp_percent: 0.01, desc_act: false },
+    ...{ static_groups: false, sym: true, true_sequential: true },
+  };
+}
+
+type Entry = {
+  readonly name: string;
+  readonly dtype: "BF16" | "F16" | "I32";
+  readonly shape: readonly number[];
+};
+
+function tensorEntries(): Entry[] {
   const ffn = intermediate / 2;
-  const blocks = Array.from({ length: layers }, (_, i): [string, number[]][] => [
-    [`transformer.h.${i}.ln_1.weight`, [width]],
-    [`transformer.h.${i}.attn.c_attn.weight`, [3 * width, width]],
-    [`transformer.h.${i}.attn.c_attn.bias`, [3 * width]],
-    [`transformer.h.${i}.attn.c_proj.weight`, [width, width]],
-    [`transformer.h.${i}.ln_2.weight`, [width]],
-    [`transformer.h.${i}.mlp.w1.weight`, [ffn, width]],
-    [`transformer.h.${i}.mlp.w2.weight`, [ffn, width]],
-    [`transformer.h.${i}.mlp.c_proj.weight`, [width, ffn]],
-  ]);
+  const dtype = bits === undefined ? "BF16" : "F16";
+  const float = (tensor: string, extents: number[]): Entry => ({
+    ...{ name: tensor, shape: extents, dtype },
+  });
+  const blocks = Array.from({ length: layers }, (_, i): Entry[] => {
+    const block = `transformer.h.${i}`;
+    return [
+      float(`${block}.ln_1.weight`, [width]),
+      ...linearEntries(`${block}.attn.c_attn`, 3 * width, width),
+      ...(bits === undefined ? [float(`${block}.attn.c_attn.bias`, [3 * width])] : []),
+      ...linearEntries(`${block}.attn.c_proj`, width, width),
+      float(`${block}.ln_2.weight`, [width]),
+      ...linearEntries(`${block}.mlp.w1`, ffn, width),
+      ...linearEntries(`${block}.mlp.w2`, ffn, width),
+      ...linearEntries(`${block}.mlp.c_proj`, width, ffn),
+    ];
+  });
   return [
-    ["transformer.wte.weight", [vocabulary, width]],
+    float("transformer.wte.weight", [vocabulary, width]),
     ...blocks.flat(),
-    ["transformer.ln_f.weight", [width]],
-    ["lm_head.weight", [vocabulary, width]],
+    float("transformer.ln_f.weight", [width]),
+    float("lm_head.weight", [vocabulary, width]),
+  ];
+}
+
+function linearEntries(linear: string, out: number, inputs: number): Entry[] {
+  if (bits === undefined)
+    return [{ name: `${linear}.weight`, dtype: "BF16", shape: [out, inputs] }];
+  const perWord = 32 / bits;
+  const groups = Math.ceil(inputs / groupSize);
+  return [
+    { name: `${linear}.qweight`, dtype: "I32", shape: [inputs / perWord, out] },
+    { name: `${linear}.qzeros`, dtype: "I32", shape: [groups, out / perWord] },
+    { name: `${linear}.scales`, dtype: "F16", shape: [groups, out] },
+    { name: `${linear}.g_idx`, dtype: "I32", shape: [inputs] },
+    { name: `${linear}.bias`, dtype: "F16", shape: [out] },
   ];
 }
 
 function writeWeights(): void {
-  const entries = tensorShapes().map(([tensor, extents]) => ({
-    ...{ name: tensor, shape: extents, dtype: "BF16" as const },
-  }));
+  const entries = tensorEntries();
   using writer = createCheckpointWriter(dir, planShards(entries, 2e9), new Map());
-  for (const { name: tensor, shape: extents } of entries) {
-    let left = extents.reduce((product, extent) => product * extent, 1);
-    while (left > 0) {
-      const part = new Uint16Array(Math.min(left, partElements));
-      if (/ln_\w+\.weight$/.test(tensor)) part.fill(0x3f80);
-      else for (let i = 0; i < part.length; i++) part[i] = table[random() & 0xffff] ?? 0;
-      writer.append(tensor, new Uint8Array(part.buffer));
-      left -= part.length;
+  for (const entry of entries) {
+    const elements = entry.shape.reduce((product, extent) => product * extent, 1);
+    for (let begin = 0; begin < elements; begin += partElements) {
+      const part = contentOf(entry, begin, Math.min(elements - begin, partElements));
+      writer.append(entry.name, new Uint8Array(part.buffer));
     }
   }
   writer.finish();
+}
+
+/** Elements [begin, begin + count) of a tensor. */
+function contentOf({ name: tensor, dtype }: Entry, begin: number, count: number) {
+  if (dtype === "I32") {
+    const zeros = bits === 4 ? 0x77777777 : 0x7f7f7f7f;
+    if (tensor.endsWith(".qzeros")) return new Int32Array(count).fill(zeros);
+    return Int32Array.from({ length: count }, (_, i) =>
+      tensor.endsWith(".g_idx") ? Math.floor((begin + i) / groupSize) : random(),
+    );
+  }
+  const one = dtype === "BF16" ? 0x3f80 : 0x3c00;
+  if (/ln_\w+\.weight$/.test(tensor)) return new Uint16Array(count).fill(one);
+  // Codes are uniform over 2^bits steps, whose deviation is 2^bits / sqrt(12) of them.
+  const scale = numberToF16((deviation * Math.sqrt(12)) / 2 ** (bits ?? 4));
+  if (tensor.endsWith(".scales")) return new Uint16Array(count).fill(scale);
+  const normal = dtype === "BF16" ? table : halves;
+  return Uint16Array.from({ length: count }, () => normal[random() & 0xffff] ?? 0);
 }
 
 function writeSegments(): void {

@@ -1,4 +1,4 @@
-import { forward, KvCache, type Model, Step } from "../../runtime/index.ts";
+import { forward, KvCache, type Model, Step, stepOptions } from "../../runtime/index.ts";
 
 /** Logits [tokens, vocabulary] of one sequence computed in one pass, or in chunks of the given sizes. */
 export async function sequenceLogits(
@@ -15,9 +15,7 @@ export async function sequenceLogits(
   for (const size of chunks) {
     cache.extend(sequence, size);
     const part = { tokens: tokens.subarray(start, start + size), start, blocks: sequence.blocks };
-    using step = new Step(device, [{ ...part, ropeBase }], shape.headDim, (p) =>
-      model.queryScale(p),
-    );
+    using step = new Step(device, [{ ...part, ropeBase }], stepOptions(model));
     using hidden = forward(model, step, cache);
     using logits = model.logits(hidden);
     result.set(await logits.read(), start * shape.vocabulary);

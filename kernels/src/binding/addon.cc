@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "binding/graphs.h"
 #include "binding/handles.h"
 #include "binding/machine.h"
 #include "binding/ops.h"
@@ -8,6 +9,7 @@ namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   kernels::binding::RegisterHandles(env, exports);
+  kernels::binding::RegisterGraphs(env, exports);
   kernels::binding::RegisterMachine(env, exports);
   kernels::binding::RegisterOps(env, exports);
   return exports;

@@ -15,11 +15,6 @@ constexpr napi_type_tag kTensorTag = {0x5f0e1d9b7a324c11, 0x9b1e43a2d5c0f7e6};
 constexpr napi_type_tag kDeviceTag = {0x21c7d3e84fb96a05, 0x8e7a1b0c6d5f4932};
 constexpr napi_type_tag kFileTag = {0x7d402b1fe96c8835, 0x3a9f5e21b7c0d468};
 
-template <class T>
-void Finalize(Napi::Env, T* value) {
-  delete value;
-}
-
 // Runs when the environment goes, before Node frees what `deliver` stands for: from here on the
 // stream's thread must not deliver anything. Nobody is left to see what is skipped.
 void AbandonDevice(void* data) {
@@ -35,27 +30,6 @@ void EndDevice(Napi::Env env, DeviceHandle& handle) {
   napi_remove_env_cleanup_hook(env, AbandonDevice, &handle);
   handle.device.reset();  // tensors that are still referenced keep it running
   handle.deliver.Release();
-}
-
-template <>
-void Finalize(Napi::Env env, DeviceHandle* handle) {
-  EndDevice(env, *handle);
-  delete handle;
-}
-
-template <class T>
-Napi::External<T> WrapTagged(Napi::Env env, T* value, const napi_type_tag& tag) {
-  auto external = Napi::External<T>::New(env, value, Finalize<T>);
-  external.TypeTag(&tag);
-  return external;
-}
-
-template <class T>
-T& UnwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
-  if (!value.IsExternal() || !value.As<Napi::External<T>>().CheckTypeTag(&tag)) {
-    throw Error(Code::kValue, std::string("expected ") + what);
-  }
-  return *value.As<Napi::External<T>>().Data();
 }
 
 using MappedHandle = std::shared_ptr<MappedFile>;
@@ -169,7 +143,7 @@ Napi::Value Clear(const Napi::CallbackInfo& info) {
     if (!tensor.contiguous()) {
       throw Error(Code::kShape, "clear: " + Describe(tensor) + " is not contiguous");
     }
-    UnwrapTensor(info[0]).storage->device()->stream().Push(
+    UnwrapTensor(info[0]).storage->device()->Enqueue(
         [tensor] { std::memset(tensor.data, 0, tensor.extent()); });
     return info.Env().Undefined();
   });
@@ -277,7 +251,8 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     }
     auto storage = std::make_shared<Storage>(device.device, bytes);
     view.data = storage->data();
-    device.device->stream().Push([file, offset, bytes, to = view.data] {
+    if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
+    device.device->Enqueue([file, offset, bytes, to = view.data] {
       if (bytes > 0) std::memcpy(to, file->data() + offset, bytes);
     });
     return WrapTensor(info.Env(), std::move(storage), view);
@@ -301,7 +276,7 @@ Napi::Value Write(const Napi::CallbackInfo& info) {
     }
     const auto* from =
         static_cast<const std::byte*>(source.ArrayBuffer().Data()) + source.ByteOffset();
-    storage->device()->stream().Push(
+    storage->device()->Enqueue(
         [to = tensor.data, copy = std::vector<std::byte>(from, from + bytes)] {
           if (!copy.empty()) std::memcpy(to, copy.data(), copy.size());
         });
@@ -318,6 +293,9 @@ struct Wait {
 // Settles `wait` on the JavaScript thread once the stream has come to `task`.
 Napi::Value Await(Napi::Env env, const Napi::Value& device_value, DeviceHandle& handle,
                   Napi::ArrayBuffer buffer, std::function<void()> task) {
+  if (handle.device->recording != nullptr) {
+    throw Error(Code::kValue, "sync and read cannot wait for operations that are being captured");
+  }
   auto* wait = new Wait{Napi::Promise::Deferred::New(env), {}, {}};
   if (!buffer.IsEmpty()) wait->buffer = Napi::Persistent(buffer);
   wait->device = Napi::Persistent(device_value.As<Napi::Object>());
@@ -369,6 +347,12 @@ Napi::Value Read(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+template <>
+void Finalize(Napi::Env env, DeviceHandle* handle) {
+  EndDevice(env, *handle);
+  delete handle;
+}
 
 Napi::Error ToJsError(Napi::Env env, const Error& error) {
   Napi::Error js = Napi::Error::New(env, error.what());

@@ -29,7 +29,7 @@ Napi::Value Enqueue(const Napi::CallbackInfo& info, const char* op, Args (*read)
     kernels::Device& device = *in.Device().device;
     const Args args = read(in);
     Check(args);
-    device.stream().Push([&device, args] { Run(device.context(), args); });
+    device.Enqueue([&device, args] { Run(device.context(), args); });
     return info.Env().Undefined();
   });
 }

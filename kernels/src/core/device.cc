@@ -4,6 +4,14 @@
 
 namespace kernels {
 
+void Device::Enqueue(std::function<void()> operation) {
+  if (recording == nullptr) {
+    stream_.Push(std::move(operation));
+  } else {
+    recording->operations->push_back(std::move(operation));
+  }
+}
+
 Storage::~Storage() {
   if (file_ == nullptr) {
     device_->on_memory(-static_cast<int64_t>(block_.bytes));

@@ -2,7 +2,9 @@
 
 #include <functional>
 #include <memory>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "core/allocator.h"
 #include "core/context.h"
@@ -13,6 +15,16 @@
 
 namespace kernels {
 
+class Storage;
+
+// Operations to be run again, and the memory they use. The operations may go on any thread, the
+// memory only on the owner's.
+struct Recording {
+  std::shared_ptr<std::vector<std::function<void()>>> operations =
+      std::make_shared<std::vector<std::function<void()>>>();
+  std::unordered_set<std::shared_ptr<Storage>> storages;
+};
+
 // A CPU device: one stream, the pool it computes with, and its memory.
 class Device {
  public:
@@ -21,6 +33,13 @@ class Device {
   const Context& context() const { return context_; }
   Stream& stream() { return stream_; }
   Allocator& allocator() { return allocator_; }
+
+  // Runs an operation in stream order, or records it while there is a recording.
+  void Enqueue(std::function<void()> operation);
+
+  // While this is set, operations are recorded instead of run, and whoever names a storage to one
+  // adds it.
+  std::unique_ptr<Recording> recording;
 
   // Told of every change of the bytes that tensors hold; a binding passes it on to its collector.
   std::function<void(int64_t)> on_memory = [](int64_t) {};

@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../../kernels/index.ts";
-import { forward, KvCache, type Model, openModel, Step } from "../../../runtime/index.ts";
+import {
+  forward,
+  KvCache,
+  type Model,
+  openModel,
+  Step,
+  stepOptions,
+} from "../../../runtime/index.ts";
 import { bundledSegments, quantize, writeTwoBlocks } from "../../quantizer/quantized.ts";
 import { runnableIsas } from "../../support/kernels.ts";
 import { sequenceLogits } from "../../support/logits.ts";
@@ -68,7 +75,7 @@ async function logitsAmong(
       const ropeBase = model.ropeBase(sequence.promptLength);
       return { tokens: sequence[stage], start, blocks: place.blocks, ropeBase };
     });
-    using step = new Step(device, parts, shape.headDim, (position) => model.queryScale(position));
+    using step = new Step(device, parts, stepOptions(model));
     using hidden = forward(model, step, cache);
     using logits = model.logits(hidden);
     const first = parts.slice(0, at).reduce((sum, part) => sum + part.tokens.length, 0);

@@ -1,0 +1,76 @@
+#include "binding/graphs.h"
+
+#include <memory>
+#include <utility>
+
+#include "binding/arguments.h"
+#include "binding/handles.h"
+
+namespace kernels::binding {
+
+namespace {
+
+// A recording that ended, with the device that runs it; `recording` is null after disposeGraph().
+struct GraphHandle {
+  std::shared_ptr<Device> device;
+  std::unique_ptr<Recording> recording;
+};
+
+constexpr napi_type_tag kGraphTag = {0x60d2a7f14be93c85, 0xb17c5e08d94f2a63};
+
+// beginCapture(device)
+Napi::Value BeginCapture(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Device& device = *UnwrapDevice(info[0]).device;
+    if (device.recording != nullptr) {
+      throw Error(Code::kValue, "a capture began while another was in progress");
+    }
+    device.recording = std::make_unique<Recording>();
+    return info.Env().Undefined();
+  });
+}
+
+// endCapture(device): the graph.
+Napi::Value EndCapture(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    const std::shared_ptr<Device>& device = UnwrapDevice(info[0]).device;
+    if (device->recording == nullptr) throw Error(Code::kValue, "no capture is in progress");
+    return WrapTagged(info.Env(), new GraphHandle{device, std::move(device->recording)}, kGraphTag);
+  });
+}
+
+// replay(graph)
+Napi::Value Replay(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    const auto& graph = UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph");
+    if (graph.recording == nullptr) throw Error(Code::kValue, "the graph was disposed");
+    // Only the operations: this may be the last to let go of them, on the stream's thread.
+    graph.device->Enqueue([operations = graph.recording->operations] {
+      for (const auto& operation : *operations) operation();
+    });
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value DisposeGraph(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    auto& graph = UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph");
+    graph.recording.reset();
+    graph.device.reset();
+    return info.Env().Undefined();
+  });
+}
+
+}  // namespace
+
+void RegisterGraphs(Napi::Env env, Napi::Object exports) {
+  const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  add("beginCapture", BeginCapture);
+  add("endCapture", EndCapture);
+  add("replay", Replay);
+  add("disposeGraph", DisposeGraph);
+}
+
+}  // namespace kernels::binding

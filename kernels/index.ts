@@ -22,6 +22,7 @@ export type {
   FloatTensor,
   GptqWeight,
   GridOptions,
+  HeadScreen,
   I32,
   PackedWeight,
   RangeSource,

@@ -83,6 +83,10 @@ export type Native = {
       ...[bias: Optional, residual: Optional, y: T],
     ]
   ): void;
+  packRows(...args: [d: D, weight: T, ...NativePackedWeight, slack: T]): void;
+  screenedArgmax(
+    ...args: [...[d: D, x: T, approx: T, weight: T, slack: T], ...[limit: number, y: T, scored: T]]
+  ): void;
   ropeTable(d: D, positions: T, rowSequence: T, base: T, table: T): void;
   rope(d: D, x: T, table: T): void;
   storeCache(

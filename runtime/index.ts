@@ -74,6 +74,8 @@ export {
   findNonFinite,
   forward,
   gptqLinear,
+  type HeadMode,
+  headModes,
   type Linear,
   type LinearComparison,
   type LongContext,

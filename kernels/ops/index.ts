@@ -14,6 +14,8 @@ export {
   roundToGrid,
   trailingUpdate,
 } from "./gptq.ts";
+export type { HeadScreen } from "./head-screen.ts";
+export { packRows, screenedArgmax } from "./head-screen.ts";
 export { accumulateGram, finishHessian, inverseCholesky } from "./hessian.ts";
 export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";

@@ -99,7 +99,8 @@ export function packLinear(
   return packed;
 }
 
-function emptyPacked(
+/** Not filled yet. */
+export function emptyPacked(
   device: Device,
   shape: {
     readonly layout: PackedLayout;
@@ -194,7 +195,7 @@ export function quantizedLinear(
   return y;
 }
 
-function nativeWeight(weight: PackedWeight): NativePackedWeight {
+export function nativeWeight(weight: PackedWeight): NativePackedWeight {
   const { words, scales, zeros, zero, layout } = weight;
   const handles = [words.handle, scales.handle, zeros?.handle ?? null] as const;
   return [...handles, zero, layout.bits, layout.blockSize];

@@ -1,6 +1,5 @@
 // One sequence from prompt to new tokens: the prompt in chunks, then one row at a time.
 
-import { type F32, ops } from "../../kernels/index.ts";
 import type { Model } from "../model/index.ts";
 import { GenerationError } from "./errors.ts";
 import { PrefixCache, type Sequence } from "./prefix-cache.ts";
@@ -44,23 +43,23 @@ async function* run(model: Model, request: GenerateRequest): AsyncGenerator<numb
   const choose = createChooser(request);
   using own = new PrefixCache();
   const sequence = (request.cache ?? own).sequence(model, history, maxNewTokens);
-  let logits = await prefill(sequence, history, request);
+  let tokens = await prefill(sequence, history, request);
   for (let made = 1; ; made++) {
-    const id = await choose(logits, history);
+    const id = await choose(sequence, tokens, history);
     yield id;
     if (made === maxNewTokens || stops.push(id, "").stop !== null) return;
     signal?.throwIfAborted();
     history.push(id);
-    logits = sequence.advance([id]);
+    tokens = [id];
   }
 }
 
-/** @returns [1, vocabulary], the logits after the whole prompt */
+/** @returns the last tokens of the prompt, after which the first choice is */
 async function prefill(
   sequence: Sequence,
   prompt: readonly number[],
   { chunkRows = defaultChunkRows, signal }: GenerateRequest,
-): Promise<F32> {
+): Promise<readonly number[]> {
   let start = sequence.length;
   for (; start + chunkRows < prompt.length; start += chunkRows) {
     signal?.throwIfAborted();
@@ -69,18 +68,21 @@ async function prefill(
     await sequence.device.sync();
   }
   signal?.throwIfAborted();
-  return sequence.advance(prompt.slice(start));
+  return prompt.slice(start);
 }
 
-type Choose = (logits: F32, history: ArrayLike<number>) => Promise<number>;
+type Choose = (
+  sequence: Sequence,
+  tokens: readonly number[],
+  history: ArrayLike<number>,
+) => Promise<number>;
 
-/** Picks the next id from logits [1, vocabulary], which it disposes. Greedy reads one number instead of a row. */
+/** Adds tokens to the sequence and picks the next id. Greedy reads one number instead of a row of logits. */
 function createChooser({ sampling, allowed }: GenerateRequest): Choose {
   const isGreedy = sampling.temperature === 0 || sampling.topK === 1;
   if (isGreedy && sampling.repetitionPenalty === 1) {
-    return async (logits) => {
-      using row = logits;
-      using best = ops.argmax(row, allowed);
+    return async (sequence, tokens) => {
+      using best = sequence.advanceGreedily(tokens, allowed);
       const [id = -1] = await best.read();
       if (id >= 0) return id;
       throw new GenerationError(
@@ -90,8 +92,8 @@ function createChooser({ sampling, allowed }: GenerateRequest): Choose {
     };
   }
   const sampler = createSampler(sampling);
-  return async (logits, history) => {
-    using row = logits;
+  return async (sequence, tokens, history) => {
+    using row = sequence.advance(tokens);
     return sampler.sample(await row.read(), history, allowed);
   };
 }

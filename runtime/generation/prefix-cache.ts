@@ -1,5 +1,5 @@
 // Keys and values of a sequence that outlive a request: a chat's next prompt begins with what was computed before.
-import type { F32 } from "../../kernels/index.ts";
+import type { F32, I32, Tensor } from "../../kernels/index.ts";
 import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
 import { forward, type Model, Step, type StepPart, stepOptions } from "../model/index.ts";
 import { Decoder } from "./decoder.ts";
@@ -55,7 +55,7 @@ export class Sequence implements Disposable {
   readonly #cache: KvCache;
   readonly #place: CacheSequence;
   readonly #tokens: number[] = [];
-  #decoder: Decoder | undefined;
+  readonly #decoders = new Map<string, Decoder<"f32" | "i32">>();
 
   constructor(model: Model, promptLength: number, room: number) {
     this.device = model.device;
@@ -96,19 +96,33 @@ export class Sequence implements Disposable {
    * @returns [1, vocabulary], the logits after the last, the caller's to dispose; the next call may overwrite them
    */
   advance(tokens: readonly number[]): F32 {
-    const [token] = tokens;
-    if (token !== undefined && tokens.length === 1 && this.#tokens.length > 0) {
-      return this.#decode(token);
-    }
-    using hidden = this.#run(tokens);
-    using last = hidden.narrow(0, tokens.length - 1, 1);
-    return this.#model.logits(last);
+    return this.#advance(tokens, "logits", (hidden) => this.#model.logits(hidden));
   }
 
-  #decode(token: number): F32 {
-    const part = this.#extend([token]);
-    if (this.#decoder === undefined) this.#decoder = new Decoder(this.#model, this.#cache, part);
-    return this.#decoder.run(part);
+  /** The same for the greedy choice after the last: [1], an id below `limit`, or −1 if a logit is NaN. */
+  advanceGreedily(tokens: readonly number[], limit: number): I32 {
+    const choose = (hidden: F32) => this.#model.argmax(hidden, limit);
+    return this.#advance(tokens, `argmax ${limit}`, choose);
+  }
+
+  /** @param name  of what `finish` makes of the last hidden row; a step of one token is captured once for each name */
+  #advance<T extends "f32" | "i32">(
+    tokens: readonly number[],
+    name: string,
+    finish: (hidden: F32) => Tensor<T>,
+  ): Tensor<T> {
+    if (tokens.length > 1 || this.#tokens.length === 0) {
+      using hidden = this.#run(tokens);
+      using last = hidden.narrow(0, tokens.length - 1, 1);
+      return finish(last);
+    }
+    const part = this.#extend(tokens);
+    let decoder = this.#decoders.get(name) as Decoder<T> | undefined;
+    if (decoder === undefined) {
+      decoder = new Decoder(this.#model, this.#cache, part, finish);
+      this.#decoders.set(name, decoder as Decoder<"f32" | "i32">);
+    }
+    return decoder.run(part);
   }
 
   #extend(tokens: readonly number[]): StepPart {
@@ -125,7 +139,7 @@ export class Sequence implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#decoder?.[Symbol.dispose]();
+    for (const decoder of this.#decoders.values()) decoder[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
   }
 }

@@ -1,5 +1,6 @@
-import type { CacheLayer, Device, F32, FloatTensor } from "../../kernels/index.ts";
+import type { CacheLayer, Device, F32, FloatTensor, I32 } from "../../kernels/index.ts";
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
+import type { HeadMode } from "./head.ts";
 import type { Linear } from "./linear.ts";
 import type { Step } from "./step.ts";
 import type { WeightOverlay } from "./weights.ts";
@@ -64,6 +65,8 @@ export type LongContext = {
 export type OpenModelOptions = {
   /** Must outlive the model. */
   readonly overlay?: WeightOverlay | undefined;
+  /** "exact" by default */
+  readonly head?: HeadMode | undefined;
   /** In the place of what config.json says. */
   readonly longContext?: Partial<LongContext> | undefined;
 };
@@ -88,6 +91,13 @@ export interface Model extends Disposable {
   embed(step: Step): F32;
   /** Final norm and output head: [rows, width] to [rows, vocabulary]. */
   logits(hidden: F32): F32;
+  /**
+   * The greedy choice: [rows] ids below `limit` of the largest logits [rows, width] → [rows], the first of equals; −1 if one that
+   * could be it is NaN.
+   */
+  argmax(hidden: F32, limit: number): I32;
+  /** Makes what pays off over many tokens only, such as a second head to screen with. */
+  prepareDecoding(): void;
   /** Name and shape of every tensor of the float model, in the order in which they are written. */
   tensorShapes(): ReadonlyMap<string, readonly number[]>;
   /** A float tensor of the checkpoint, to be disposed by the caller. */

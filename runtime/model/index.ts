@@ -17,6 +17,7 @@ export {
   type QuantizedWeight,
   zeroOffsetOf,
 } from "./gptq-format.ts";
+export { type HeadMode, headModes } from "./head.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
 export { loadEveryBlock, openModel } from "./load.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";

@@ -1,6 +1,6 @@
 // Qwen v1 (QWenLMHeadModel): pre-norm decoder with RoPE, dynamic NTK, LogN attention and SwiGLU. Activations are f32
 // throughout, so the original's casts to bf16 between operations are not reproduced.
-import { type Device, type F32, type FloatTensor, ops } from "../../kernels/index.ts";
+import { type Device, type F32, type FloatTensor, type I32, ops } from "../../kernels/index.ts";
 import {
   type Checkpoint,
   parseQwenConfig,
@@ -21,6 +21,7 @@ import type {
   Stage,
   StageContext,
 } from "./architecture.ts";
+import { Head } from "./head.ts";
 import { type Linear, loadLinear } from "./linear.ts";
 import type { Step } from "./step.ts";
 import { Weights } from "./weights.ts";
@@ -50,7 +51,7 @@ class QwenModel implements Model {
   readonly #weights: Weights;
   readonly #embedding: FloatTensor;
   readonly #finalNorm: FloatTensor;
-  readonly #head: FloatTensor;
+  readonly #head: Head;
   readonly #blocks: (Block | undefined)[] = [];
 
   constructor(checkpoint: Checkpoint, device: Device, options: OpenModelOptions) {
@@ -77,7 +78,8 @@ class QwenModel implements Model {
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);
-    this.#head = this.#weights.float("lm_head.weight", table);
+    const head = this.#weights.float("lm_head.weight", table);
+    this.#head = new Head(head, options.head ?? "exact");
   }
 
   loadBlock(index: number): Block {
@@ -110,7 +112,16 @@ class QwenModel implements Model {
 
   logits(hidden: F32): F32 {
     using normed = ops.rmsNorm(hidden, this.#finalNorm, this.#config.normEpsilon);
-    return ops.linear(normed, this.#head);
+    return this.#head.logits(normed);
+  }
+
+  argmax(hidden: F32, limit: number): I32 {
+    using normed = ops.rmsNorm(hidden, this.#finalNorm, this.#config.normEpsilon);
+    return this.#head.argmax(normed, limit);
+  }
+
+  prepareDecoding(): void {
+    this.#head.prepare();
   }
 
   tensorShapes(): ReadonlyMap<string, readonly number[]> {

@@ -7,6 +7,7 @@
 #include "ops/embedding/embedding.h"
 #include "ops/gather/gather.h"
 #include "ops/gptq/gptq.h"
+#include "ops/head_screen/head_screen.h"
 #include "ops/hessian/hessian.h"
 #include "ops/linear/linear.h"
 #include "ops/linear_gptq/linear_gptq.h"
@@ -143,6 +144,29 @@ Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
             .bias = in.OptionalTensor(),
             .residual = in.OptionalTensor(),
             .y = in.Output()};
+      });
+}
+
+Napi::Value PackRowsJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckPackRows, PackRows>(
+      info, "packRows", +[](Arguments& in) {
+        return PackRowsArgs{
+            .weight = in.Tensor(),
+            .packed = ReadPacked(in, &Arguments::Output, &Arguments::OptionalOutput),
+            .slack = in.Output()};
+      });
+}
+
+Napi::Value ScreenedArgmaxJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckScreenedArgmax, ScreenedArgmax>(
+      info, "screenedArgmax", +[](Arguments& in) {
+        return ScreenedArgmaxArgs{.x = in.Tensor(),
+                                  .approx = in.Tensor(),
+                                  .weight = in.Tensor(),
+                                  .slack = in.Tensor(),
+                                  .limit = in.Integer(),
+                                  .y = in.Output(),
+                                  .scored = in.Output()};
       });
 }
 
@@ -421,6 +445,8 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("quantizeActivations", QuantizeActivationsJs);
   add("packedLinear", PackedLinearJs);
   add("quantizedLinear", QuantizedLinearJs);
+  add("packRows", PackRowsJs);
+  add("screenedArgmax", ScreenedArgmaxJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
   add("storeCache", StoreCacheJs);

@@ -28,7 +28,11 @@ struct Recording {
 // A CPU device: one stream, the pool it computes with, and its memory.
 class Device {
  public:
-  Device(int threads, Isa isa) : pool_(threads), context_{pool_, isa}, allocator_(stream_) {}
+  Device(int threads, Isa isa)
+      : pool_(threads),
+        read_ahead_(pool_),
+        context_{pool_, read_ahead_, isa},
+        allocator_(stream_) {}
 
   const Context& context() const { return context_; }
   Stream& stream() { return stream_; }
@@ -47,6 +51,7 @@ class Device {
  private:
   // Destroyed in reverse: the stream finishes its tasks before the memory and the pool go.
   ThreadPool pool_;
+  ReadAhead read_ahead_;
   Context context_;
   Allocator allocator_;
   Stream stream_;

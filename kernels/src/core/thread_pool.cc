@@ -101,9 +101,33 @@ void ThreadPool::RunOne(int64_t index, int worker) {
   if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
 }
 
+void ThreadPool::Prefetch(const std::byte* data, size_t bytes) {
+  prefetch_end_.store(0, std::memory_order_relaxed);
+  if (data == nullptr) return;
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  prefetch_at_.store(begin, std::memory_order_relaxed);
+  prefetch_end_.store(begin + bytes, std::memory_order_relaxed);
+}
+
+// A claim that crosses a new Prefetch may fetch something else; it is only fetching.
+bool ThreadPool::PrefetchSome() {
+  constexpr uintptr_t kLine = 64;
+  constexpr uintptr_t kStep = 16 * kLine;
+  const uintptr_t end = prefetch_end_.load(std::memory_order_relaxed);
+  if (prefetch_at_.load(std::memory_order_relaxed) >= end) return false;
+  const uintptr_t begin = prefetch_at_.fetch_add(kStep, std::memory_order_relaxed);
+  if (begin >= end) return false;
+  for (uintptr_t at = begin; at < begin + kStep; at += kLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
+  }
+  return true;
+}
+
 void ThreadPool::Work(int worker) {
   uint32_t seen = 0;
   while (true) {
+    while (wake_.load(std::memory_order_acquire) == seen && PrefetchSome()) {
+    }
     WaitWhileEqual(wake_, seen);
     seen = wake_.load(std::memory_order_acquire);
     if (stop_.load()) return;

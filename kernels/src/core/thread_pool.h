@@ -27,6 +27,10 @@ class ThreadPool {
   // same result whichever worker runs it. The first exception is rethrown here.
   void ParallelFor(int64_t count, const std::function<void(int64_t index, int worker)>& body);
 
+  // Has workers that wait for work fetch these bytes into their caches meanwhile, in place of what
+  // they were told before. The address need not be valid.
+  void Prefetch(const std::byte* data, size_t bytes);
+
   // Scratch memory of one worker, 64-byte aligned, contents undefined; valid until the worker asks
   // again. Never call it for another worker's index.
   std::byte* Scratch(int worker, size_t bytes);
@@ -40,6 +44,7 @@ class ThreadPool {
     size_t bytes = 0;
   };
   static std::byte* Grow(Buffer& buffer, size_t bytes);
+  bool PrefetchSome();
   void Work(int worker);
   void RunShare(int worker);
   void RunOne(int64_t index, int worker);
@@ -57,6 +62,9 @@ class ThreadPool {
   int64_t count_ = 0;
   std::atomic<int64_t> unfinished_{0};
   std::atomic<uint32_t> wake_{0};
+  // What to fetch while waiting: from prefetch_at_ on, which only grows, up to prefetch_end_.
+  std::atomic<uintptr_t> prefetch_at_{0};
+  std::atomic<uintptr_t> prefetch_end_{0};
   std::atomic<bool> stop_{false};
   std::mutex failure_mutex_;
   std::exception_ptr failure_;

@@ -7,8 +7,8 @@ namespace kernels {
 
 namespace {
 
-// Multiply-adds below which waking the other threads costs more than it saves.
-constexpr int64_t kSmallWork = 1 << 18;
+// Multiply-adds below which handing work to the other threads costs more than it saves.
+constexpr int64_t kSmallWork = 1 << 14;
 
 // Queries [begin, end) of the run of rows that starts at first_row; query e of a run is row
 // first_row + e / group, head e % group of the key head's group.

@@ -8,9 +8,11 @@ namespace kernels {
 
 namespace {
 
-// Bytes of words worth handing out: long enough to stream, short enough that nobody waits for the
-// last one.
-constexpr int64_t kTaskBytes = 48 << 10;
+// Bytes of words that are handed out at a time: long stretches are read faster, short ones leave
+// nobody waiting for the last.
+constexpr int64_t kLeastBytes = 32 << 10;
+constexpr int64_t kMostBytes = 256 << 10;
+constexpr int64_t kStretches = 64;
 
 template <QuantizeRun run>
 void QuantizeWith(const Context& context, const QuantizeActivationsArgs& args) {
@@ -50,10 +52,14 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
   const int64_t output_blocks = args.weight.OutputBlocks();
   const bool is_direct = rows <= kPackedDirectRows;
   const int64_t row_bytes = std::max<int64_t>(1, args.weight.words.shape[1] * kPackedOutputs * 4);
-  const int64_t step = is_direct ? std::max<int64_t>(1, kTaskBytes / row_bytes) : kPackedTaskBlocks;
+  const int64_t bytes = std::clamp(output_blocks * row_bytes / kStretches, kLeastBytes, kMostBytes);
+  const int64_t step = is_direct ? std::max<int64_t>(1, bytes / row_bytes) : kPackedTaskBlocks;
   const int64_t across = (output_blocks + step - 1) / step;
   const int64_t down = is_direct ? 1 : (rows + kPackedTaskRows - 1) / kPackedTaskRows;
   const int64_t task_rows = is_direct ? rows : kPackedTaskRows;
+  if (is_direct) {
+    context.read_ahead.Begin(args.weight.words.data, output_blocks * row_bytes);
+  }
   // Neighbouring tasks share rows, which then stay in the cache while weights stream by.
   context.pool.ParallelFor(across * down, [&](int64_t index, int worker) {
     const int64_t row = index / across * task_rows;
@@ -67,6 +73,7 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
     }
     run(args, task, scratch);
   });
+  if (is_direct) context.read_ahead.End();
 }
 
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args) {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "../kernels/index.ts";
-import { type LongContext, writeFileAtomic } from "../runtime/index.ts";
+import { type HeadMode, type LongContext, writeFileAtomic } from "../runtime/index.ts";
 import {
   type AllowedSpecial,
   allowedSpecial,
@@ -30,6 +30,7 @@ type EvaluateFlags = CommonFlags & {
   readonly ntk?: SwitchName;
   readonly logn?: SwitchName;
   readonly save?: string;
+  readonly head?: HeadMode;
 };
 
 const switches = { on: [true], off: [false], both: [false, true] } as const;
@@ -69,6 +70,12 @@ export const evaluate: CommandSpec = {
       )
       .addOption(switchOption("--ntk", "dynamic NTK"))
       .addOption(switchOption("--logn", "LogN attention"))
+      .addOption(
+        new Option(
+          "--head <mode>",
+          "output head of every model but the first, to see what it costs (default: exact)",
+        ).choices(["exact", "int8"]),
+      )
       .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
       .addHelpText("after", examples);
   },
@@ -93,6 +100,7 @@ Examples:
   nibble evaluate qwen-mini --data evaluation.txt
   nibble evaluate qwen-mini qwen-mini-int4 --data evaluation.txt --json
   nibble evaluate qwen-mini --data evaluation.txt --window 1024 --stride 512
+  nibble evaluate my-int4 my-int4 --data evaluation.txt --head int8
   nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
 `;
 
@@ -131,7 +139,7 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
     return;
   }
   const evaluation = await evaluateModels(
-    { ...common, window, stride, longContext: longContextOf(flags) },
+    { ...common, window, stride, longContext: longContextOf(flags), head: flags.head },
     { ...context, device },
   );
   if (flags.save !== undefined) writeFileAtomic(flags.save, await tokenTable(models, evaluation));
@@ -155,7 +163,7 @@ function checkFlags(flags: EvaluateFlags, command: Command): void {
     const flag = ntk === "both" ? "--ntk" : "--logn";
     throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
   }
-  const given = ["window", "stride", "save"].filter(
+  const given = ["window", "stride", "save", "head"].filter(
     (name) => command.getOptionValueSource(name) === "cli",
   );
   if (lengths !== undefined && given.length > 0) {

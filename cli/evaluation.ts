@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Device } from "../kernels/index.ts";
 import {
   cutWindows,
+  type HeadMode,
   type LongContext,
   type Model,
   openModel,
@@ -30,6 +31,8 @@ export type EvaluationRequest = {
   readonly allowedSpecial: AllowedSpecial;
   /** In the place of what the config.json files say. */
   readonly longContext: Partial<LongContext>;
+  /** Of every model but the first, which is computed exactly. */
+  readonly head?: HeadMode | undefined;
 };
 
 export type Protocol = {
@@ -43,6 +46,8 @@ export type Protocol = {
   readonly droppedTokens: number;
   /** What was set in the place of config.json's; absent if nothing was. */
   readonly longContext?: Partial<LongContext>;
+  /** Of every model but the first; absent if exact. */
+  readonly head?: HeadMode;
 };
 
 export type Evaluation = {
@@ -56,7 +61,7 @@ export async function evaluateModels(
   context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
 ): Promise<Evaluation> {
   const { models: dirs, window, stride } = request;
-  using models = new OpenModels(dirs, context.device, request.longContext);
+  using models = new OpenModels(dirs, context.device, request);
   checkSameTokenizer(dirs);
   for (const model of models.all) {
     checkWindow(model, window);
@@ -93,6 +98,7 @@ export async function evaluateModels(
       ...(Object.keys(request.longContext).length === 0
         ? {}
         : { longContext: request.longContext }),
+      ...(request.head === undefined ? {} : { head: request.head }),
     },
     ...{ scores, windows },
   };
@@ -108,6 +114,7 @@ export function describeProtocol(protocol: Protocol): string {
     `${formatCount(scoredTokens)} tokens scored`,
     `tail of ${formatCount(droppedTokens)} dropped`,
     ...describeLongContext(protocol.longContext ?? {}),
+    ...(protocol.head === undefined ? [] : [`${protocol.head} head, except of the first model`]),
   ].join("; ");
 }
 
@@ -120,9 +127,16 @@ function describeLongContext({ dynamicNtk, logn }: Partial<LongContext>): readon
 class OpenModels implements Disposable {
   readonly all: Model[] = [];
 
-  constructor(dirs: readonly string[], device: Device, longContext: Partial<LongContext>) {
+  constructor(
+    dirs: readonly string[],
+    device: Device,
+    { longContext, head }: Pick<EvaluationRequest, "longContext" | "head">,
+  ) {
     try {
-      for (const dir of dirs) this.all.push(openModel(dir, device, { longContext }));
+      for (const [i, dir] of dirs.entries()) {
+        const options = i === 0 ? { longContext } : { longContext, head };
+        this.all.push(openModel(dir, device, options));
+      }
     } catch (error) {
       this[Symbol.dispose]();
       throw error;

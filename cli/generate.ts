@@ -93,7 +93,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   }
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
-  using model = openModel(dir, device);
+  using model = openModel(dir, device, { head: flags.head });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);

@@ -2,6 +2,8 @@
 import { type Command, Option } from "commander";
 import {
   type GenerationConfig,
+  type HeadMode,
+  headModes,
   parseSamplingOptions,
   type SamplingOptions,
 } from "../runtime/index.ts";
@@ -15,6 +17,7 @@ export type SamplingFlags = {
   readonly repetitionPenalty?: number;
   readonly seed?: number;
   readonly greedy?: boolean;
+  readonly head: HeadMode;
 };
 
 export function addSamplingFlags(command: Command): void {
@@ -34,6 +37,14 @@ export function addSamplingFlags(command: Command): void {
         "--greedy",
         "the most likely token every time, without repetition penalty unless given",
       ).conflicts(["temperature", "topP", "topK", "seed"]),
+    )
+    .addOption(
+      new Option(
+        "--head <mode>",
+        "exact; screened: the same tokens, faster where greedy; int8: faster always, with slightly other logits",
+      )
+        .choices(headModes)
+        .default("screened"),
     );
 }
 

@@ -62,7 +62,7 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const config = readGenerationConfig(dir);
   requireChatModel(dir, config, "use nibble generate");
   using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
-  using model = openModel(dir, device);
+  using model = openModel(dir, device, { head: flags.head });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   using tokenizer = openTokenizer(model);

@@ -6,6 +6,7 @@ import {
   defaultRecipe,
   grids,
   groupSizes,
+  hessianDtypes,
   parseRecipe,
   type Recipe,
   type RecipeRule,
@@ -25,6 +26,7 @@ type RecipeFlags = {
   readonly actOrder?: "static" | "dynamic" | false;
   readonly grid: Recipe["grid"];
   readonly damping: number;
+  readonly hessianDtype: Recipe["hessianDtype"] | undefined;
   readonly dtype: Recipe["dtype"];
   readonly compat: Recipe["compat"];
   readonly zeroBias: boolean;
@@ -40,6 +42,7 @@ export type RunFlags = CommonFlags &
 
 export function addRunFlags(command: Command): void {
   addRecipeFlags(command);
+  addRuleFlags(command);
   command.option(
     "--adapter <dir>",
     "LoRA adapter (PEFT) to merge into the weights",
@@ -95,6 +98,12 @@ function addRecipeFlags(command: Command): void {
       recipe.damping,
     )
     .addOption(
+      new Option(
+        "--hessian-dtype <name>",
+        "what activations are rounded to before the Hessian is summed (default: bf16; f32 with --compat autogptq)",
+      ).choices(hessianDtypes),
+    )
+    .addOption(
       choice("--dtype <name>", "of scales and unquantized tensors", storageDtypes, recipe.dtype),
     )
     .addOption(
@@ -105,7 +114,11 @@ function addRecipeFlags(command: Command): void {
       new Option("--max-shard-size <size>", "largest weight file")
         .argParser(bytes)
         .default(recipe.maxShardBytes, "2GB"),
-    )
+    );
+}
+
+function addRuleFlags(command: Command): void {
+  command
     .option(
       "--override <pattern:settings>",
       "bits and group size of the linears whose names match, such as 'mlp.c_proj:bits=8' or " +
@@ -184,6 +197,7 @@ export function recipeOf(flags: RecipeFlags): Recipe {
     ...(order === undefined ? {} : { order }),
     grid: flags.grid,
     damping: flags.damping,
+    ...(flags.hessianDtype === undefined ? {} : { hessianDtype: flags.hessianDtype }),
     dtype: flags.dtype,
     compat: flags.compat,
     zeroBias: flags.zeroBias,

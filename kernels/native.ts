@@ -113,7 +113,7 @@ export type Native = {
   gatherRows(d: D, x: T, index: T, y: T): void;
   gatherColumns(d: D, x: T, index: T, y: T): void;
   zeroColumns(d: D, w: T, diagonal: T): void;
-  accumulateGram(d: D, x: T, gram: T): void;
+  accumulateGram(d: D, x: T, gram: T, roundsToBf16: boolean): void;
   finishHessian(d: D, gram: T, scale: number, diagonal: T): void;
   inverseCholesky(d: D, hessian: T, damping: number, factor: T, status: T): void;
   findGrid(
@@ -133,6 +133,7 @@ export type Native = {
     ]
   ): void;
   trailingUpdate(d: D, w: T, error: T, factor: T, begin: number): void;
+  accumulateSquares(d: D, a: T, b: Optional, y: T): void;
   quadraticForm(d: D, a: T, b: Optional, hessian: T, y: T): void;
   packWeight(d: D, codes: T, bits: number, qweight: T): void;
   unpackWeight(d: D, qweight: T, bits: number, codes: T): void;

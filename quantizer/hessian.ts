@@ -5,15 +5,18 @@ import { QuantizeError } from "./errors.ts";
 /** Sums xxᵀ over calibration tokens. */
 export class HessianSum implements Disposable {
   readonly #gram: F32;
+  readonly #dtype: "f32" | "bf16";
   #tokens = 0;
 
-  constructor(device: Device, inFeatures: number) {
+  /** @param dtype  what activations are rounded to before they are multiplied; sums are f32 */
+  constructor(device: Device, inFeatures: number, dtype: "f32" | "bf16") {
+    this.#dtype = dtype;
     this.#gram = device.zeros("f32", [inFeatures, inFeatures]);
   }
 
   /** @param x  [tokens, in] */
   add(x: F32): void {
-    ops.accumulateGram(x, this.#gram);
+    ops.accumulateGram(x, this.#gram, this.#dtype);
     this.#tokens += x.size(0);
   }
 
@@ -55,6 +58,12 @@ export class Hessian implements Disposable {
     this.diagonal = diagonal;
     this.diagonalValues = diagonalValues;
     this.tokens = tokens;
+  }
+
+  /** Of the matrix: one for inputs that no token reached. */
+  get meanDiagonal(): number {
+    const values = this.diagonalValues;
+    return values.reduce((sum, value) => sum + (value === 0 ? 1 : value), 0) / values.length;
   }
 
   get deadInputs(): number {

@@ -25,6 +25,7 @@ export {
   defaultRecipe,
   grids,
   groupSizes,
+  hessianDtypes,
   orders,
   parseRecipe,
   type Recipe,

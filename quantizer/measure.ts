@@ -1,6 +1,7 @@
 import { type F32, type FloatTensor, ops } from "../kernels/index.ts";
 import { QuantizeError } from "./errors.ts";
 import type { Hessian } from "./hessian.ts";
+import type { MethodResult } from "./methods/index.ts";
 
 /** @throws QuantizeError QUANTIZE_NOT_FINITE naming the tensor if it holds a NaN or infinity */
 export async function requireFinite(tensor: FloatTensor, name: string): Promise<void> {
@@ -15,8 +16,15 @@ export async function requireFinite(tensor: FloatTensor, name: string): Promise<
   );
 }
 
+/** Outputs of a linear on which its relative error is measured. */
+const sampledOutputs = 512;
+
 /**
- * Squared output error per calibration token, and its share of the squared output.
+ * Squared output error per calibration token, and its share of the squared output, on a sample of outputs spread over the layer
+ * where it has more than 512.
+ *
+ * The error is tr(Δ H Δᵀ). Where a method spread errors through H + λI = (UᵀU)⁻¹, Δ = E·U with E the errors divided by U's
+ * diagonal, so that it is Σ e² − λ ‖Δ‖²: no product with H is needed.
  *
  * @param original   [out, in], overwritten in the columns of dead inputs, as is `quantized`
  */
@@ -24,14 +32,45 @@ export async function measure(
   original: F32,
   quantized: F32,
   hessian: Hessian,
+  result: Pick<MethodResult, "spread" | "damping">,
 ): Promise<{ loss: number; relativeError: number }> {
   // Inputs that no token reached have no output; their stand-in on the diagonal must not count.
   ops.zeroColumns(original, hessian.diagonal);
   ops.zeroColumns(quantized, hessian.diagonal);
-  using lost = ops.quadraticForm(original, quantized, hessian.matrix);
-  using whole = ops.quadraticForm(original, undefined, hessian.matrix);
-  const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);
-  const loss = sum(await lost.read());
-  const output = sum(await whole.read());
-  return { loss, relativeError: output > 0 ? loss / output : 0 };
+  const losses = await outputErrors(original, quantized, hessian, result);
+  const outputs = original.size(0);
+  const count = Math.min(outputs, sampledOutputs);
+  const sample = Int32Array.from({ length: count }, (_, i) => Math.floor((i * outputs) / count));
+  using index = original.device.from("i32", sample);
+  using rows = ops.gatherRows(original, index);
+  using squares = ops.quadraticForm(rows, undefined, hessian.matrix);
+  const output = sum(await squares.read());
+  const lost = sum(Array.from(sample, (row) => losses[row] ?? Number.NaN));
+  return { loss: sum(losses), relativeError: output > 0 ? lost / output : 0 };
+}
+
+/** [out] */
+async function outputErrors(
+  original: F32,
+  quantized: F32,
+  hessian: Hessian,
+  { spread, damping }: Pick<MethodResult, "spread" | "damping">,
+): Promise<Float64Array | Float32Array> {
+  if (spread === undefined) {
+    using lost = ops.quadraticForm(original, quantized, hessian.matrix);
+    return await lost.read();
+  }
+  using distances = original.device.zeros("f32", [original.size(0)]);
+  ops.accumulateSquares(original, quantized, distances);
+  const [spreadValues, squares] = [await spread.read(), await distances.read()];
+  const lambda = damping * hessian.meanDiagonal;
+  return Float64Array.from(spreadValues, (value, row) =>
+    Math.max(0, value - lambda * (squares[row] ?? 0)),
+  );
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }

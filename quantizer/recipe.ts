@@ -4,6 +4,7 @@ import { type MethodName, methodNames } from "./methods/index.ts";
 
 export const groupSizes = [32, 64, 128, -1] as const;
 export const storageDtypes = ["f16", "bf16"] as const;
+export const hessianDtypes = ["bf16", "f32"] as const;
 export const orders = ["in-order", "act-order", "act-order-static"] as const;
 export const grids = ["min-max", "mse"] as const;
 export const compatModes = ["none", "autogptq"] as const;
@@ -36,6 +37,8 @@ export type Recipe = {
   readonly grid: (typeof grids)[number];
   /** Fraction of the mean Hessian diagonal added to it. */
   readonly damping: number;
+  /** What calibration activations are rounded to before the Hessian is summed, in f32, from their products. */
+  readonly hessianDtype: (typeof hessianDtypes)[number];
   /** What scales and everything that is not packed are stored as. */
   readonly dtype: (typeof storageDtypes)[number];
   /** "autogptq" reproduces AutoGPTQ's results: stale group ranges, unrounded scales, half grids. */
@@ -56,6 +59,7 @@ export const defaultRecipe: Recipe = {
   order: "act-order-static",
   grid: "min-max",
   damping: 0.01,
+  hessianDtype: "bf16",
   dtype: "f16",
   compat: "none",
   zeroBias: true,
@@ -72,12 +76,14 @@ export function parseRecipe(options: Partial<Recipe>): Recipe {
   // Rounding to nearest has no order, and AutoGPTQ's own default is none.
   const ordered = options.method !== "rtn" && options.compat !== "autogptq";
   const order = ordered ? defaultRecipe.order : "in-order";
-  const recipe: Recipe = { ...defaultRecipe, order, ...options };
+  const hessianDtype = options.compat === "autogptq" ? "f32" : defaultRecipe.hessianDtype;
+  const recipe: Recipe = { ...defaultRecipe, order, hessianDtype, ...options };
   oneOf("method", recipe.method, methodNames);
   oneOf("bits", recipe.bits, [4, 8]);
   oneOf("group size", recipe.groupSize, groupSizes);
   oneOf("order", recipe.order, orders);
   oneOf("grid", recipe.grid, grids);
+  oneOf("hessian dtype", recipe.hessianDtype, hessianDtypes);
   oneOf("dtype", recipe.dtype, storageDtypes);
   oneOf("compat", recipe.compat, compatModes);
   if (!(recipe.damping > 0 && recipe.damping <= 1)) {

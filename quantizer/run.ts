@@ -137,7 +137,7 @@ export class Run {
     if (first === undefined) return;
     const { inFeatures } = block.linear(first);
     const started = performance.now();
-    using sum = new HessianSum(device, inFeatures);
+    using sum = new HessianSum(device, inFeatures, recipe.hessianDtype);
     const layer = `${block.name} ${linears.join(", ")}`;
     using hessian = await this.#phases.time("hessian", async () => {
       let seen = false;
@@ -199,7 +199,8 @@ export class Run {
     const result = stage.solver.quantize(ops.copy(original), scheme);
     const { packed, weight } = await this.#store(fullName, result, { linear, scheme });
     using quantized = ops.dequantize(weight);
-    const errors = hessian && (await measure(original, quantized, hessian));
+    const errors = hessian && (await measure(original, quantized, hessian, result));
+    result.spread?.[Symbol.dispose]();
     block.replace(name, packed);
     this.#reports.push({
       name: fullName,

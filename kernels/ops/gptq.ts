@@ -142,3 +142,9 @@ export function quadraticForm(a: F32, b: F32 | undefined, hessian: F32): F32 {
   );
   return y;
 }
+
+/** y[o] += Σ (a[o] − b[o])², or of a[o]² where b is undefined. @param a, b  [out, n] @param y  [out] */
+export function accumulateSquares(a: F32, b: F32 | undefined, y: F32): void {
+  const bHandle = b?.handle ?? null;
+  call((addon) => addon.accumulateSquares(y.device.handle, a.handle, bHandle, y.handle));
+}

@@ -6,9 +6,10 @@ import type { F32, I32 } from "./types.ts";
  *
  * @param x     [rows, n]
  * @param gram  [n, n]
+ * @param dtype "bf16" rounds x first: products are then exact, and faster where the processor multiplies bf16
  */
-export function accumulateGram(x: F32, gram: F32): void {
-  call((addon) => addon.accumulateGram(x.device.handle, x.handle, gram.handle));
+export function accumulateGram(x: F32, gram: F32, dtype: "f32" | "bf16" = "f32"): void {
+  call((addon) => addon.accumulateGram(x.device.handle, x.handle, gram.handle, dtype === "bf16"));
 }
 
 /**

@@ -8,6 +8,7 @@ export { embedding } from "./embedding.ts";
 export { gatherColumns, gatherRows, zeroColumns } from "./gather.ts";
 export type { GridOptions, RangeSource, RoundedWeight } from "./gptq.ts";
 export {
+  accumulateSquares,
   findGrid,
   gptqBlock,
   quadraticForm,

@@ -71,9 +71,10 @@ class GptqSolver implements Solver {
     const ownGroups = order && given ? order.map((column) => groups[column] ?? 0) : groups;
     using columnGroup = w.device.from("i32", ownGroups);
     const codes = w.device.empty("u8", w.shape);
-    this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
+    const spread = this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
     const result = {
       ...grid,
+      spread,
       method: "gptq",
       damping: this.#damped.damping,
       fallback:
@@ -103,7 +104,7 @@ class GptqSolver implements Solver {
     );
   }
 
-  #solve(weight: Parameters<typeof ops.gptqBlock>[0], recipe: Recipe, given: boolean): void {
+  #solve(weight: Parameters<typeof ops.gptqBlock>[0], recipe: Recipe, given: boolean): F32 {
     const dynamic: RangeSource = recipe.compat === "autogptq" ? "stale" : "updated";
     using importance = this.#orderTensor && permutedVector(this.#diagonal, this.#orderTensor);
     const options = {
@@ -113,11 +114,14 @@ class GptqSolver implements Solver {
     };
     const { factor } = this.#damped;
     const columns = weight.w.size(1);
+    const spread = weight.w.device.zeros("f32", [weight.w.size(0)]);
     for (let begin = 0; begin < columns; begin += blockColumns) {
       const end = Math.min(begin + blockColumns, columns);
       using error = ops.gptqBlock(weight, factor, { begin, end }, options);
+      ops.accumulateSquares(error, undefined, spread);
       if (end < columns) ops.trailingUpdate(weight.w, error, factor, begin);
     }
+    return spread;
   }
 
   [Symbol.dispose](): void {

@@ -13,6 +13,11 @@ export type MethodResult = {
   /** Which method made it, and why if it was not the recipe's. */
   readonly method: string;
   readonly damping: number;
+  /**
+   * [out]: Σ e² over the columns of a row, e a column's rounding error divided by the diagonal of the factor U of the damped
+   * Hessian; undefined where errors were not spread.
+   */
+  readonly spread: F32 | undefined;
   readonly fallback: string | undefined;
 };
 

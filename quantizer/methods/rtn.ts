@@ -28,5 +28,14 @@ export function roundToNearest(
   const { scales, zeros } = ops.findGrid(w, gridOf(recipe), groupSize);
   const codes = w.device.empty("u8", w.shape);
   ops.roundToGrid({ w, columnGroup, scales, zeros, codes }, recipe.bits);
-  return { codes, scales, zeros, groupIndex, method: "rtn", damping: 0, fallback };
+  return {
+    codes,
+    scales,
+    zeros,
+    groupIndex,
+    method: "rtn",
+    damping: 0,
+    spread: undefined,
+    fallback,
+  };
 }

@@ -155,3 +155,25 @@ describe("quadraticForm", () => {
     });
   });
 });
+
+describe("accumulateSquares", () => {
+  test("adds squares of differences, or of values, by row", async () => {
+    await withDevice({ isa: "scalar" }, async (device) => {
+      const [rows, n] = [300, 77];
+      const random = seeded(8);
+      const [a, b] = [normal(rows * n, random), normal(rows * n, random)];
+      const start = normal(rows, random);
+      const y = device.from("f32", start);
+      const [left, right] = [device.from("f32", a, [rows, n]), device.from("f32", b, [rows, n])];
+      ops.accumulateSquares(left, right, y);
+      ops.accumulateSquares(right.narrow(1, 3, 20), undefined, y);
+      const expected = start.map((value, row) => {
+        let sum = value;
+        for (let j = 0; j < n; j++) sum += Math.fround(a[row * n + j]! - b[row * n + j]!) ** 2;
+        for (let j = 3; j < 23; j++) sum += b[row * n + j]! ** 2;
+        return sum;
+      });
+      expectClose(await y.read(), expected, (i) => 4 * eps * Math.abs(expected[i]!) + 4 * eps);
+    });
+  });
+});

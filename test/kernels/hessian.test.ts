@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Device, ops } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { fromBf16, levelsOf, runnableIsas, toBf16, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
@@ -21,7 +21,11 @@ const shapes = [
   [9, 530],
 ] as const;
 
-const cases = runnableIsas.flatMap((isa) => shapes.map(([rows, n]) => ({ isa, rows, n })));
+const cases = (["f32", "bf16"] as const).flatMap((dtype) =>
+  levelsOf(dtype === "f32" ? "gemm" : "gemmBf16").flatMap((isa) =>
+    shapes.map(([rows, n]) => ({ isa, rows, n, dtype })),
+  ),
+);
 
 /** x [rows, n] as a view of wider rows, whose other columns are NaN. */
 function stridedInput(device: Device, x: Floats, rows: number, n: number) {
@@ -32,9 +36,14 @@ function stridedInput(device: Device, x: Floats, rows: number, n: number) {
   return device.from("f32", wide, [rows, n + 3]).narrow(1, 2, n);
 }
 
-async function gramOf(device: Device, x: Floats, start: Floats, rows: number, n: number) {
+async function gramOf(
+  device: Device,
+  x: Floats,
+  start: Floats,
+  { rows, n, dtype = "f32" }: { rows: number; n: number; dtype?: "f32" | "bf16" },
+) {
   const gram = device.from("f32", start, [n, n]);
-  ops.accumulateGram(stridedInput(device, x, rows, n), gram);
+  ops.accumulateGram(stridedInput(device, x, rows, n), gram, dtype);
   return upper(await gram.read(), n);
 }
 
@@ -47,12 +56,13 @@ function column(x: Floats, n: number, j: number): Floats {
 }
 
 describe("accumulateGram", () => {
-  test.each(cases)("adds the products of all columns: $rows × $n on $isa", async (at) => {
+  test.each(cases)("adds the products of all columns: $rows × $n of $dtype on $isa", async (at) => {
     const { rows, n } = at;
     const random = seeded(rows * 1000 + n);
     const x = normal(rows * n, random, { heavy: true });
     const start = normal(n * n, random);
-    const columns = Array.from({ length: n }, (_, j) => column(x, n, j));
+    const seen = at.dtype === "f32" ? x : fromBf16(toBf16(x));
+    const columns = Array.from({ length: n }, (_, j) => column(seen, n, j));
     const norms = columns.map((values) => norm(values));
     const expected = start.map((value, i) => {
       const a = columns[Math.floor(i / n)] as Floats;
@@ -60,7 +70,7 @@ describe("accumulateGram", () => {
       return a.reduce((sum, element, p) => sum + element * (b[p] ?? 0), value);
     });
     await withDevice({ isa: at.isa }, async (device) => {
-      const actual = await gramOf(device, x, start, rows, n);
+      const actual = await gramOf(device, x, start, at);
       const tolerance = (i: number) =>
         dotTolerance(rows, norms[Math.floor(i / n)] ?? 0, norms[i % n] ?? 0) +
         (1 + Math.ceil(rows / 256)) * eps * Math.abs(start[i] ?? 0);
@@ -75,7 +85,7 @@ describe("accumulateGram", () => {
     const start = normal(n * n, random);
     const results = await Promise.all(
       [1, 2, 3].map((threads) =>
-        withDevice({ isa, threads }, (device) => gramOf(device, x, start, rows, n)),
+        withDevice({ isa, threads }, (device) => gramOf(device, x, start, { rows, n })),
       ),
     );
     expectSameBits(results[1] as Floats, results[0] as Floats, "2 threads");
@@ -88,7 +98,7 @@ describe("accumulateGram", () => {
     x[n + 7] = Number.NaN;
     x[2 * n + 12] = Number.POSITIVE_INFINITY;
     await withDevice({ isa }, async (device) => {
-      const actual = await gramOf(device, x, new Float32Array(n * n), 4, n);
+      const actual = await gramOf(device, x, new Float32Array(n * n), { rows: 4, n });
       for (let i = 0; i < n * n; i++) {
         const pair = [Math.floor(i / n), i % n];
         if (i % n < Math.floor(i / n)) continue;

@@ -170,6 +170,13 @@ Napi::Value ScreenedArgmaxJs(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value AccumulateSquaresJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckAccumulateSquares, AccumulateSquares>(
+      info, "accumulateSquares", +[](Arguments& in) {
+        return AccumulateSquaresArgs{.a = in.Tensor(), .b = in.OptionalTensor(), .y = in.Output()};
+      });
+}
+
 Napi::Value RopeTableJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckRopeTable, RopeTable>(
       info, "ropeTable", +[](Arguments& in) {
@@ -294,8 +301,10 @@ Napi::Value ZeroColumnsJs(const Napi::CallbackInfo& info) {
 
 Napi::Value AccumulateGramJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAccumulateGram, AccumulateGram>(
-      info, "accumulateGram",
-      +[](Arguments& in) { return AccumulateGramArgs{.x = in.Tensor(), .gram = in.Output()}; });
+      info, "accumulateGram", +[](Arguments& in) {
+        return AccumulateGramArgs{
+            .x = in.Tensor(), .gram = in.Output(), .rounds_to_bf16 = in.Boolean()};
+      });
 }
 
 Napi::Value FinishHessianJs(const Napi::CallbackInfo& info) {
@@ -471,6 +480,7 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("gptqBlock", GptqBlockJs);
   add("trailingUpdate", TrailingUpdateJs);
   add("quadraticForm", QuadraticFormJs);
+  add("accumulateSquares", AccumulateSquaresJs);
   add("packWeight", PackWeightJs);
   add("unpackWeight", UnpackWeightJs);
   add("packZeros", PackZerosJs);

@@ -33,6 +33,15 @@ struct Lanes {
     return Load(padded);
   }
 
+  // The halves of lanes that hold pairs of bf16.
+  Lanes LowBf16() const {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 16))};
+  }
+  Lanes HighBf16() const {
+    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(v), mask))};
+  }
+
   // Unsigned bytes, and unsigned 32-bit integers below 2^24, as floats.
   static Lanes FromU8(const uint8_t* p) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));

@@ -32,6 +32,15 @@ struct Lanes {
     return Load(padded);
   }
 
+  // The halves of lanes that hold pairs of bf16.
+  Lanes LowBf16() const {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 16))};
+  }
+  Lanes HighBf16() const {
+    const __m512i mask = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), mask))};
+  }
+
   // Unsigned bytes, and unsigned 32-bit integers below 2^24, as floats.
   static Lanes FromU8(const uint8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));

@@ -25,6 +25,11 @@ void Gemm(const Context& context, const GemmArgs& args) {
   GemmTiled(context, args, {6, Tile::kColumns, Tile::Run});
 }
 
+void GemmBf16Pairs(const Context& context, const GemmArgs& args) {
+  using Tile = RegisterTile<6, 2, Bf16PairProducts>;
+  GemmTiled(context, args, {6, Tile::kColumns, Tile::Run});
+}
+
 }  // namespace kernels::avx2
 
 #endif

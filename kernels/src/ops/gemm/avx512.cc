@@ -25,6 +25,11 @@ void Gemm(const Context& context, const GemmArgs& args) {
   GemmTiled(context, args, {12, Tile::kColumns, Tile::Run});
 }
 
+void GemmBf16Pairs(const Context& context, const GemmArgs& args) {
+  using Tile = RegisterTile<12, 2, Bf16PairProducts>;
+  GemmTiled(context, args, {12, Tile::kColumns, Tile::Run});
+}
+
 }  // namespace kernels::avx512
 
 #endif

@@ -24,4 +24,8 @@ struct GemmArgs {
 };
 void Gemm(const Context& context, const GemmArgs& args);
 
+// The same with a pair of bf16 in the place of every float of a and b, the earlier in the lower
+// half: k counts pairs. Products are exact and summed in f32.
+void GemmBf16Pairs(const Context& context, const GemmArgs& args);
+
 }  // namespace kernels

@@ -1,7 +1,20 @@
 // The register tile, kRows x (kVectors * Lanes::kWidth), shared by the instruction sets; the
 // including file provides Lanes. Per k: kVectors loads of b, kRows broadcasts of a and
 // kRows * kVectors fused multiply-adds into as many registers.
-template <int kRows, int kVectors>
+// One step of k of a tile: a sum gains the product of a float, or of both halves of a pair of bf16.
+struct FloatProducts {
+  [[gnu::always_inline]] static inline Lanes Add(Lanes left, Lanes right, Lanes sum) {
+    return Lanes::MulAdd(left, right, sum);
+  }
+};
+struct Bf16PairProducts {
+  [[gnu::always_inline]] static inline Lanes Add(Lanes left, Lanes right, Lanes sum) {
+    sum = Lanes::MulAdd(left.LowBf16(), right.LowBf16(), sum);
+    return Lanes::MulAdd(left.HighBf16(), right.HighBf16(), sum);
+  }
+};
+
+template <int kRows, int kVectors, class Products = FloatProducts>
 struct RegisterTile {
   static constexpr int kColumns = kVectors * Lanes::kWidth;
 
@@ -21,7 +34,7 @@ struct RegisterTile {
       for (int i = 0; i < kRows; ++i) {
         const Lanes left = Lanes::Set(a[i]);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = Lanes::MulAdd(left, right[v], sum[i][v]);
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = Products::Add(left, right[v], sum[i][v]);
       }
     }
     // alpha is +1 or -1, so this rounds only once.

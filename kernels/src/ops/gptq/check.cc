@@ -100,4 +100,12 @@ void CheckQuadraticForm(const QuadraticFormArgs& args) {
   RequireTensor(op, "y", args.y, DType::kF32, {out});
 }
 
+void CheckAccumulateSquares(const AccumulateSquaresArgs& args) {
+  const char* op = "accumulateSquares";
+  RequireTensor(op, "a", args.a, DType::kF32, {kAny, kAny});
+  const int64_t out = args.a.shape[0];
+  if (!args.b.empty()) RequireTensor(op, "b", args.b, DType::kF32, {out, args.a.shape[1]});
+  RequireTensor(op, "y", args.y, DType::kF32, {out});
+}
+
 }  // namespace kernels

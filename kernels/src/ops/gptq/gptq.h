@@ -100,4 +100,13 @@ struct QuadraticFormArgs {
 void CheckQuadraticForm(const QuadraticFormArgs& args);
 void QuadraticForm(const Context& context, const QuadraticFormArgs& args);
 
+// y[o] += Σ_j (a[o, j] - b[o, j])², or a[o, j]² where b is empty; summed in double for each call.
+struct AccumulateSquaresArgs {
+  Tensor a;  // [out, n] f32
+  Tensor b;  // [out, n] f32, or empty
+  Tensor y;  // [out] f32, inout
+};
+void CheckAccumulateSquares(const AccumulateSquaresArgs& args);
+void AccumulateSquares(const Context& context, const AccumulateSquaresArgs& args);
+
 }  // namespace kernels

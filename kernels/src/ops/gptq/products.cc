@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/rows.h"
 #include "ops/gemm/gemm.h"
 #include "ops/gptq/gptq.h"
 
@@ -82,6 +83,23 @@ void QuadraticForm(const Context& context, const QuadraticFormArgs& args) {
       args.y.As<float>()[first + i] = static_cast<float>(sum);
     }
   }
+}
+
+void AccumulateSquares(const Context& context, const AccumulateSquaresArgs& args) {
+  const int64_t n = args.a.shape[1];
+  ForRows(context.pool, args.a.shape[0], n, [&](int64_t begin, int64_t end, int) {
+    std::vector<float> difference(n);
+    for (int64_t row = begin; row < end; ++row) {
+      const float* a = args.a.Row<const float>(row);
+      if (!args.b.empty()) {
+        const float* b = args.b.Row<const float>(row);
+        for (int64_t j = 0; j < n; ++j) difference[j] = a[j] - b[j];
+        a = difference.data();
+      }
+      float& y = args.y.As<float>()[row];
+      y = static_cast<float>(y + Dot(a, a, n));
+    }
+  });
 }
 
 }  // namespace kernels

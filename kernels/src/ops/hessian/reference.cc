@@ -34,9 +34,49 @@ void FinishDiagonal(const FinishHessianArgs& args, int64_t i) {
   if (value == 0.0f) value = 1.0f;
 }
 
+// Rows [row, row + count) in pairs, [(count + 1) / 2, n]: an odd last row is paired with zeros.
+void PackPairs(const Context& context, const Tensor& x, int64_t row, int64_t count,
+               uint32_t* pairs) {
+  const int64_t n = x.shape[1];
+  context.pool.ParallelFor((count + 1) / 2, [&](int64_t pair, int) {
+    const float* low = x.Row<const float>(row + 2 * pair);
+    const float* high = 2 * pair + 1 < count ? x.Row<const float>(row + 2 * pair + 1) : nullptr;
+    uint32_t* to = pairs + pair * n;
+    for (int64_t i = 0; i < n; ++i) {
+      const uint32_t upper = high == nullptr ? 0 : ToBF16(high[i]).bits;
+      to[i] = ToBF16(low[i]).bits | upper << 16;
+    }
+  });
+}
+
+void AccumulateBf16(const Context& context, const AccumulateGramArgs& args) {
+  const int64_t rows = args.x.shape[0];
+  const int64_t n = args.x.shape[1];
+  auto* pairs = reinterpret_cast<uint32_t*>(
+      context.pool.Shared(std::max<size_t>(1, std::min(kRows, rows) * n * sizeof(uint32_t))));
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = std::min(kRows, rows - row);
+    PackPairs(context, args.x, row, count, pairs);
+    const auto* both = reinterpret_cast<const float*>(pairs);
+    GemmBf16Pairs(context, {.m = n,
+                            .n = n,
+                            .k = (count + 1) / 2,
+                            .a = both,
+                            .a_row = 1,
+                            .a_column = n,
+                            .b = both,
+                            .b_row = n,
+                            .c = args.gram.As<float>(),
+                            .c_row = n,
+                            .alpha = 1.0f,
+                            .upper_only = true});
+  }
+}
+
 }  // namespace
 
 void AccumulateGram(const Context& context, const AccumulateGramArgs& args) {
+  if (args.rounds_to_bf16) return AccumulateBf16(context, args);
   const int64_t rows = args.x.shape[0];
   const int64_t n = args.x.shape[1];
   for (int64_t row = 0; row < rows; row += kRows) {

@@ -1,13 +1,13 @@
 import { extname } from "node:path";
 import type { Command } from "commander";
 import { type Segments, writeSegmentsFile } from "../calibration/index.ts";
-import { openDevice } from "../kernels/index.ts";
 import { openModel, type Tokenizer } from "../runtime/index.ts";
 import { type CommonFlags, integer, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import { addDataFlags, type DataFlags, dataHelp } from "./calibration-flags.ts";
 import { decodeSegment, renderCalibration, summarizeSegments } from "./calibration-summary.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { openTokenizer } from "./model-files.ts";
@@ -56,7 +56,7 @@ async function runCalibrate(command: Command, { output }: CommandContext): Promi
   if (flags.output !== undefined && extname(flags.output) !== ".safetensors") {
     throw new UsageError(`--output ${flags.output}: the name must end in .safetensors`);
   }
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   using opened = openModel(model, device);
   using tokenizer = openTokenizer(opened);
   const segments = await loadSegments({ ...flags, model }, device);

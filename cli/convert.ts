@@ -1,5 +1,4 @@
 import { type Command, Option } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import {
   type ConversionTarget,
   type ConvertReport,
@@ -9,6 +8,7 @@ import {
 } from "../quantizer/index.ts";
 import { bytes, type CommonFlags, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
@@ -73,7 +73,7 @@ async function runConvert(command: Command, { output, signal }: CommandContext):
   const [source = ""] = command.processedArgs as string[];
   const flags = command.opts<ConvertFlags>();
   const target = targetOf(flags);
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   const report = await (async () => {
     using progress = output.progress();
     return await convertModel({

@@ -4,11 +4,12 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Segments } from "../calibration/index.ts";
-import { type Device, openDevice } from "../kernels/index.ts";
+import type { Device } from "../kernels/index.ts";
 import { parseRecipe, type QuantizationReport, quantizeModel } from "../quantizer/index.ts";
 import { type CommonFlags, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { measureGeneration } from "./demo-generation.ts";
 import { type DemoRow, renderSamples, renderTable } from "./demo-table.ts";
 import { UsageError } from "./errors.ts";
@@ -104,11 +105,11 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
   const models = [source];
   for (const bits of [8, 4] as const) {
     const output = join(dir, `int${bits}`);
-    using device = openDevice(threads);
+    using device = openComputeDevice(threads);
     reports.push(await quantizeTo(output, { bits, segments, device }, context));
     models.push(output);
   }
-  using device = openDevice(threads);
+  using device = openComputeDevice(threads);
   const request = { models, data: text, window, stride: window, maxTokens: undefined };
   const evaluation = await evaluateModels(
     { ...request, allowedSpecial: "all", longContext: {} },
@@ -118,7 +119,7 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
 }
 
 async function loadDemoSegments(threads: Threads): Promise<Segments> {
-  using device = openDevice(threads);
+  using device = openComputeDevice(threads);
   const request = { model: source, data: ["example"], samples: 128, length: window, seed: 0 };
   return await loadSegments({ ...request, tokens: "all", allowedSpecial: "all" }, device);
 }

@@ -3,13 +3,13 @@ import type { Command } from "commander";
 import {
   candidates,
   cpuFeatures,
-  detectedIsa,
   type Isa,
+  isaLevels,
   type OperationCandidates,
-  openDevice,
 } from "../kernels/index.ts";
 import { openModel } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice, usedIsa } from "./compute-device.ts";
 import { NegativeOutcome } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatField } from "./terminal/field.ts";
@@ -105,7 +105,7 @@ function attempt<Result>(action: () => Result): Attempt<Result> {
 }
 
 function examineKernels(): Kernels {
-  const level = detectedIsa();
+  const level = usedIsa();
   return {
     level,
     features: cpuFeatures(),
@@ -113,23 +113,28 @@ function examineKernels(): Kernels {
   };
 }
 
-/** @param level  what the processor has */
+/** @param level  what is computed with: what the processor has, or less where NIBBLE_ISA says so */
 export function choose(operation: OperationCandidates, level: Isa): OperationChoice {
-  const chosen = operation.candidates.findIndex(({ isAllowed }) => isAllowed);
+  const limit = isaLevels.indexOf(level);
+  const chosen = operation.candidates.findIndex(
+    ({ isAllowed, needs }) => isAllowed && isaLevels.indexOf(needs) <= limit,
+  );
   const faster = chosen < 0 ? operation.candidates : operation.candidates.slice(0, chosen);
   return {
     operation: operation.operation,
     uses: operation.candidates[chosen]?.name,
-    declined: faster.map(({ name, needs }) => ({
+    declined: faster.map(({ name, needs, isAllowed }) => ({
       name,
-      reason: `needs ${needs}, this processor has ${level}`,
+      reason: isAllowed
+        ? `needs ${needs}, NIBBLE_ISA allows ${level}`
+        : `needs ${needs}, this processor has ${level}`,
     })),
   };
 }
 
 /** Opens the model as a run would, up to its first block: weights are mapped, not read. */
 function tryModel(dir: string): { readonly extent: string } {
-  using device = openDevice({ threads: 1 });
+  using device = openComputeDevice({ threads: 1 });
   using model = openModel(dir, device);
   using block = model.loadBlock(0);
   const { layers, width } = model.shape;

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import { type HeadMode, type LongContext, writeFileAtomic } from "../runtime/index.ts";
 import {
   type AllowedSpecial,
@@ -11,6 +10,7 @@ import {
   path,
 } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
 import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
@@ -127,7 +127,7 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   checkFlags(flags, command);
   const { data, window, stride = window, maxTokens, lengths, threads } = flags;
   const common = { models, data, maxTokens, allowedSpecial: flags.allowedSpecial };
-  using device = openDevice(threads === undefined ? {} : { threads });
+  using device = openComputeDevice(threads === undefined ? {} : { threads });
   if (lengths !== undefined) {
     const { ntk = "both", logn = "both" } = flags;
     const compared = { dynamicNtk: switches[ntk], logn: switches[logn] };

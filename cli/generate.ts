@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import {
   chatPrompt,
   defaultSystem,
@@ -15,6 +14,7 @@ import {
 } from "../runtime/index.ts";
 import { type AllowedSpecial, allowedSpecial, type CommonFlags, repeated } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
@@ -92,7 +92,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
     throw new UsageError("--system has no effect without --chat");
   }
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   using model = openModel(dir, device, { head: flags.head });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { bench } from "./bench.ts";
 import { calibrate } from "./calibrate.ts";
 import { chat } from "./chat/chat.ts";
 import type { CommandGroups } from "./command.ts";
@@ -17,7 +18,7 @@ import { verify } from "./verify.ts";
 
 const commands: CommandGroups = {
   "Make a model": [quantize, calibrate, plan, merge, convert],
-  "Run and measure a model": [evaluate, generate, chat],
+  "Run and measure a model": [evaluate, generate, chat, bench],
   "Look at what is there": [inspect, verify, doctor],
   "See also": [demo, completion],
 };

@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import { defaultRecipe, type MergeReport, mergeModel } from "../quantizer/index.ts";
 import { bytes, type CommonFlags, path } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatBytes, formatSeconds, plural } from "./terminal/format.ts";
 
@@ -45,7 +45,7 @@ function defineMerge(command: Command): void {
 async function runMerge(command: Command, { output, signal }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
   const { adapter, output: dir, maxShardSize, threads } = command.opts<MergeFlags>();
-  using device = openDevice(threads === undefined ? {} : { threads });
+  using device = openComputeDevice(threads === undefined ? {} : { threads });
   const report = await (async () => {
     using progress = output.progress();
     return await mergeModel({

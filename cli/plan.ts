@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import {
   type CalibrationExtent,
   calibrationExtent,
@@ -13,6 +12,7 @@ import { openModel } from "../runtime/index.ts";
 import { loadSegments, segmentLength } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { weightBytes } from "./quantize.ts";
@@ -54,7 +54,7 @@ async function runPlan(command: Command, { output }: CommandContext): Promise<vo
   const [source = ""] = command.processedArgs as string[];
   const flags = optionsOf<RunFlags>(command);
   const recipe = recipeOf(flags);
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   const segments = await loadSegments({ model: source, ...flags }, device);
   let calibration = calibrationExtent(segments.ids);
   if (flags.data === undefined) {

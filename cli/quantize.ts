@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
 import type { Command } from "commander";
-import { openDevice } from "../kernels/index.ts";
 import {
   checkOutputDirectory,
   hasInterruptedRun,
@@ -15,6 +14,7 @@ import { path } from "./arguments.ts";
 import { loadSegments, noteSegments } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { memoryLimit } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
@@ -83,7 +83,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   }
   const isWaiting = hasInterruptedRun(flags.output);
   checkOutput(flags.output, source, isWaiting || (flags.overwrite ?? false));
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   const segments = await loadSegments({ model: source, ...flags }, device);
   noteSegments(segments, output);
   const options: QuantizeOptions = {

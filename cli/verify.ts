@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { type Device, openDevice } from "../kernels/index.ts";
+import type { Device } from "../kernels/index.ts";
 import {
   CheckpointError,
   checkLoaders,
@@ -14,6 +14,7 @@ import {
 } from "../runtime/index.ts";
 import type { CommonFlags } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
+import { openComputeDevice } from "./compute-device.ts";
 import { NegativeOutcome } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { plural } from "./terminal/format.ts";
@@ -79,7 +80,7 @@ async function runVerify(command: Command, { output }: CommandContext): Promise<
   const [model = ""] = command.processedArgs as string[];
   const { source, require: required = [], threads } = command.opts<VerifyFlags>();
   const check = checkLoaders(model);
-  using device = openDevice(threads === undefined ? {} : { threads });
+  using device = openComputeDevice(threads === undefined ? {} : { threads });
   const own = await judgeOwn(model, device);
   const canCompare = source !== undefined && own.outcome !== "refuses";
   const comparison = canCompare ? await compareWithSource(model, source, device) : undefined;

@@ -25,6 +25,7 @@ export type {
   HeadScreen,
   I32,
   PackedWeight,
+  PeakKind,
   RangeSource,
   RoundedWeight,
   U8,

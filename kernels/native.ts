@@ -87,6 +87,8 @@ export type Native = {
   screenedArgmax(
     ...args: [...[d: D, x: T, approx: T, weight: T, slack: T], ...[limit: number, y: T, scored: T]]
   ): void;
+  readAll(d: D, x: T, pieces: number, y: T): void;
+  arithmeticPeak(d: D, kind: number, repeats: number, y: T): void;
   ropeTable(d: D, positions: T, rowSequence: T, base: T, table: T): void;
   rope(d: D, x: T, table: T): void;
   storeCache(

@@ -1,3 +1,11 @@
+export {
+  type BenchResult,
+  fullBufferBytes,
+  type Profile,
+  profile,
+  runRounds,
+  type Spread,
+} from "./bench/index.ts";
 export { KvCache } from "./cache/kv-cache.ts";
 export {
   type Checkpoint,

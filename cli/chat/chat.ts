@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { openDevice } from "../../kernels/index.ts";
 import { defaultSystem, openModel, readGenerationConfig } from "../../runtime/index.ts";
 import { type AllowedSpecial, allowedSpecial, type CommonFlags, integer } from "../arguments.ts";
 import type { CommandContext, CommandSpec } from "../command.ts";
+import { openComputeDevice } from "../compute-device.ts";
 import { modelDirectory } from "../model-directory.ts";
 import { describeUnused, openTokenizer, requireChatModel } from "../model-files.ts";
 import { addSamplingFlags, type SamplingFlags, samplingOf } from "../sampling-flags.ts";
@@ -61,7 +61,7 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const { output } = context;
   const config = readGenerationConfig(dir);
   requireChatModel(dir, config, "use nibble generate");
-  using device = openDevice(flags.threads === undefined ? {} : { threads: flags.threads });
+  using device = openComputeDevice(flags);
   using model = openModel(dir, device, { head: flags.head });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);

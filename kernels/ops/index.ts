@@ -31,6 +31,7 @@ export {
   unpackWeight,
   unpackZeros,
 } from "./packing.ts";
+export { arithmeticPeak, type PeakKind, peakKinds, readAll } from "./peak.ts";
 export { rope, ropeTable } from "./rope.ts";
 export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";
 export type { F32, FloatTensor, I32, U8 } from "./types.ts";

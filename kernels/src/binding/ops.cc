@@ -13,6 +13,7 @@
 #include "ops/linear_gptq/linear_gptq.h"
 #include "ops/packed_linear/packed_linear.h"
 #include "ops/packing/packing.h"
+#include "ops/peak/peak.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 #include "ops/softmax/softmax.h"
@@ -174,6 +175,22 @@ Napi::Value AccumulateSquaresJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAccumulateSquares, AccumulateSquares>(
       info, "accumulateSquares", +[](Arguments& in) {
         return AccumulateSquaresArgs{.a = in.Tensor(), .b = in.OptionalTensor(), .y = in.Output()};
+      });
+}
+
+Napi::Value ReadAllJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckReadAll, ReadAll>(
+      info, "readAll", +[](Arguments& in) {
+        return ReadAllArgs{.x = in.Tensor(), .pieces = in.Integer(), .y = in.Output()};
+      });
+}
+
+Napi::Value ArithmeticPeakJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckArithmeticPeak, ArithmeticPeak>(
+      info, "arithmeticPeak", +[](Arguments& in) {
+        return ArithmeticPeakArgs{.kind = static_cast<PeakKind>(in.Integer(0, 3)),
+                                  .repeats = in.Integer(),
+                                  .y = in.Output()};
       });
 }
 
@@ -456,6 +473,8 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("quantizedLinear", QuantizedLinearJs);
   add("packRows", PackRowsJs);
   add("screenedArgmax", ScreenedArgmaxJs);
+  add("readAll", ReadAllJs);
+  add("arithmeticPeak", ArithmeticPeakJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
   add("storeCache", StoreCacheJs);

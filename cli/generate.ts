@@ -7,6 +7,7 @@ import {
   generateText,
   type Model,
   openModel,
+  type PromptLookup,
   readGenerationConfig,
   type SamplingOptions,
   type TextDelta,
@@ -19,7 +20,7 @@ import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { describeUnused, openTokenizer, requireChatModel } from "./model-files.ts";
-import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
+import { addSamplingFlags, lookupOf, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
@@ -31,6 +32,9 @@ type GenerateFlags = CommonFlags &
     readonly allowedSpecial?: AllowedSpecial;
     readonly stop?: readonly string[];
   };
+
+/** Of --lookup: steps with guesses, guesses in all, and those that were right. */
+type LookupCounts = Pick<PromptLookup, "steps" | "proposed" | "accepted">;
 
 /** What `nibble generate --json` prints. */
 export type GenerationResult = {
@@ -46,6 +50,7 @@ export type GenerationResult = {
   readonly decodeSeconds: number;
   /** Of tokens after the first; undefined for a single token. */
   readonly tokensPerSecond: number | undefined;
+  readonly lookup?: LookupCounts;
   /** Largest resident memory of this process. */
   readonly peakMemoryBytes: number;
 };
@@ -101,8 +106,9 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   const sampling = samplingOf(flags, config);
   const prompt = encodePrompt(flags, config, { dir, tokenizer });
   const { endOfText, imStart, imEnd } = tokenizer.specials;
+  const lookup = lookupOf(flags);
   const deltas = generateText(model, tokenizer, {
-    ...{ prompt, sampling, signal },
+    ...{ prompt, sampling, signal, lookup },
     maxNewTokens: flags.maxNewTokens ?? defaultLength(model, prompt.length, config),
     stop: { ids: [[endOfText], [imStart], [imEnd]], strings: flags.stop ?? [] },
   });
@@ -110,6 +116,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
     model: dir,
     ...(await consume(deltas, output)),
     promptTokens: prompt.length,
+    ...(lookup === undefined ? {} : { lookup: countsOf(lookup) }),
     sampling,
     peakMemoryBytes: peakMemoryBytes(),
   };
@@ -117,11 +124,17 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   else output.note(describeResult(result));
 }
 
+function countsOf({ steps, proposed, accepted }: PromptLookup): LookupCounts {
+  return { steps, proposed, accepted };
+}
+
 /** Streams the text, unless it is wanted as JSON, and takes the times. */
 async function consume(
   deltas: AsyncIterable<TextDelta>,
   output: Output,
-): Promise<Omit<GenerationResult, "model" | "promptTokens" | "sampling" | "peakMemoryBytes">> {
+): Promise<
+  Omit<GenerationResult, "model" | "promptTokens" | "sampling" | "lookup" | "peakMemoryBytes">
+> {
   const started = performance.now();
   let first = started;
   let text = "";
@@ -177,7 +190,7 @@ function defaultLength(model: Model, promptLength: number, config: GenerationCon
 }
 
 function describeResult(result: GenerationResult): string {
-  const { promptTokens, tokens, tokensPerSecond, finish } = result;
+  const { promptTokens, tokens, tokensPerSecond, finish, lookup } = result;
   const speed = tokensPerSecond === undefined ? [] : [`${tokensPerSecond.toFixed(1)} tokens/s`];
   const isRandom = result.sampling.temperature !== 0 && result.sampling.topK !== 1;
   return [
@@ -185,6 +198,7 @@ function describeResult(result: GenerationResult): string {
     ...speed,
     `prompt of ${formatCount(promptTokens)}`,
     `peak memory ${formatBytes(result.peakMemoryBytes)}`,
+    ...(lookup === undefined ? [] : [`${lookup.accepted} of ${lookup.proposed} guesses right`]),
     ...(isRandom ? [`seed ${result.sampling.seed}`] : []),
   ].join(", ");
 }

@@ -1,9 +1,11 @@
 // How tokens are drawn, for every command that generates.
 import { type Command, Option } from "commander";
 import {
+  defaultLookupLength,
   type GenerationConfig,
   type HeadMode,
   headModes,
+  PromptLookup,
   parseSamplingOptions,
   type SamplingOptions,
 } from "../runtime/index.ts";
@@ -18,6 +20,7 @@ export type SamplingFlags = {
   readonly seed?: number;
   readonly greedy?: boolean;
   readonly head: HeadMode;
+  readonly lookup?: number;
 };
 
 export function addSamplingFlags(command: Command): void {
@@ -45,6 +48,14 @@ export function addSamplingFlags(command: Command): void {
       )
         .choices(headModes)
         .default("screened"),
+    )
+    .addOption(
+      new Option(
+        "--lookup [tokens]",
+        "guess up to so many tokens from the text so far and compute them together: the same text, faster where it repeats itself",
+      )
+        .argParser(integer(1, 31))
+        .preset(`${defaultLookupLength}`),
     );
 }
 
@@ -59,4 +70,8 @@ export function samplingOf(flags: SamplingFlags, config: GenerationConfig): Samp
       flags.repetitionPenalty ?? (isGreedy ? 1 : config.sampling.repetitionPenalty),
     seed: flags.seed ?? config.sampling.seed,
   });
+}
+
+export function lookupOf(flags: SamplingFlags): PromptLookup | undefined {
+  return flags.lookup === undefined ? undefined : new PromptLookup(flags.lookup);
 }

@@ -61,6 +61,7 @@ export {
 } from "./evaluation/index.ts";
 export {
   createRandom,
+  defaultLookupLength,
   defaultSampling,
   type GenerateRequest,
   type GenerationConfig,
@@ -68,6 +69,7 @@ export {
   generate,
   generateText,
   PrefixCache,
+  PromptLookup,
   parseSamplingOptions,
   readGenerationConfig,
   type SamplingOptions,

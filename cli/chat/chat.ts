@@ -66,7 +66,7 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   using tokenizer = openTokenizer(model);
-  using engine = new ModelEngine(model, tokenizer, flags.allowedSpecial);
+  using engine = new ModelEngine(model, tokenizer, flags);
   const session = new ChatSession(engine, flags.system, {
     ...samplingOf(flags, config),
     maxNewTokens: flags.maxNewTokens ?? config.maxNewTokens,

@@ -6,6 +6,7 @@ import {
   layOutChat,
   type Model,
   PrefixCache,
+  PromptLookup,
   type SamplingOptions,
   type TextDelta,
   type Tokenizer,
@@ -174,12 +175,19 @@ export class ModelEngine implements ChatEngine, Disposable {
   readonly #model: Model;
   readonly #tokenizer: Tokenizer;
   readonly #allowedSpecial: AllowedSpecial;
+  readonly #lookup: number | undefined;
   readonly #cache = new PrefixCache(cacheGrowth);
 
-  constructor(model: Model, tokenizer: Tokenizer, allowedSpecial: AllowedSpecial) {
+  /** @param options.lookup  tokens to guess at most, see PromptLookup; none by default */
+  constructor(
+    model: Model,
+    tokenizer: Tokenizer,
+    options: { readonly allowedSpecial: AllowedSpecial; readonly lookup?: number },
+  ) {
     this.#model = model;
     this.#tokenizer = tokenizer;
-    this.#allowedSpecial = allowedSpecial;
+    this.#allowedSpecial = options.allowedSpecial;
+    this.#lookup = options.lookup;
     this.maxLength = model.shape.maxLength;
   }
 
@@ -199,6 +207,7 @@ export class ModelEngine implements ChatEngine, Disposable {
     const { endOfText, imStart, imEnd } = this.#tokenizer.specials;
     return generateText(this.#model, this.#tokenizer, {
       ...{ prompt, maxNewTokens, signal, cache: this.#cache },
+      lookup: this.#lookup === undefined ? undefined : new PromptLookup(this.#lookup),
       sampling: { temperature, topP, topK, repetitionPenalty, seed },
       stop: { ids: [[endOfText], [imStart], [imEnd]] },
     });

@@ -3,6 +3,7 @@
 import type { Model } from "../model/index.ts";
 import { GenerationError } from "./errors.ts";
 import { PrefixCache, type Sequence } from "./prefix-cache.ts";
+import type { PromptLookup } from "./prompt-lookup.ts";
 import { createSampler, type SamplingOptions } from "./sampler.ts";
 import { createStopMatcher } from "./stop.ts";
 
@@ -19,6 +20,8 @@ export type GenerateRequest = {
   readonly cache?: PrefixCache | undefined;
   /** Rows of the prompt computed together; bounds memory, changes no result. */
   readonly chunkRows?: number;
+  /** Guesses tokens from the text so far, to compute several in a step; belongs to this request. Changes no result. */
+  readonly lookup?: PromptLookup | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -37,20 +40,31 @@ export function generate(model: Model, request: GenerateRequest): AsyncGenerator
 }
 
 async function* run(model: Model, request: GenerateRequest): AsyncGenerator<number, void> {
-  const { maxNewTokens, signal } = request;
+  const { maxNewTokens, lookup, signal } = request;
   const history = Array.from(request.prompt);
   const stops = createStopMatcher({ ids: request.stopIds ?? [] });
-  const choose = createChooser(request);
+  const chooser = createChooser(request);
   using own = new PrefixCache();
   const sequence = (request.cache ?? own).sequence(model, history, maxNewTokens);
   let tokens = await prefill(sequence, history, request);
-  for (let made = 1; ; made++) {
-    const id = await choose(sequence, tokens, history);
-    yield id;
-    if (made === maxNewTokens || stops.push(id, "").stop !== null) return;
+  let proposal: readonly number[] = [];
+  for (let made = 0; ; ) {
+    const choices = await chooser.advance(sequence, tokens, proposal.length + 1);
+    let accepted = 0;
+    for (;;) {
+      const id = choices.choose(accepted, history);
+      yield id;
+      made += 1;
+      if (made === maxNewTokens || stops.push(id, "").stop !== null) return;
+      history.push(id);
+      if (id !== proposal[accepted]) break;
+      accepted += 1;
+    }
+    sequence.retract(proposal.length - accepted);
+    lookup?.settle(proposal.length, accepted);
     signal?.throwIfAborted();
-    history.push(id);
-    tokens = [id];
+    proposal = lookup?.propose(history, maxNewTokens - made - 1) ?? [];
+    tokens = [...history.slice(-1), ...proposal];
   }
 }
 
@@ -71,30 +85,54 @@ async function prefill(
   return prompt.slice(start);
 }
 
-type Choose = (
-  sequence: Sequence,
-  tokens: readonly number[],
-  history: ArrayLike<number>,
-) => Promise<number>;
+/** The next ids after the last rows that were added. */
+interface Choices {
+  /**
+   * @param row      0 for the first of the rows asked for; each once, in order
+   * @param history  all ids before it
+   */
+  choose(row: number, history: ArrayLike<number>): number;
+}
 
-/** Adds tokens to the sequence and picks the next id. Greedy reads one number instead of a row of logits. */
-function createChooser({ sampling, allowed }: GenerateRequest): Choose {
+interface Chooser {
+  /** Adds tokens to the sequence, to choose after each of the last `rows`. */
+  advance(sequence: Sequence, tokens: readonly number[], rows: number): Promise<Choices>;
+}
+
+/** Greedy reads one number for each row instead of its logits. */
+function createChooser({ sampling, allowed }: GenerateRequest): Chooser {
   const isGreedy = sampling.temperature === 0 || sampling.topK === 1;
-  if (isGreedy && sampling.repetitionPenalty === 1) {
-    return async (sequence, tokens) => {
-      using best = sequence.advanceGreedily(tokens, allowed);
-      const [id = -1] = await best.read();
-      if (id >= 0) return id;
-      throw new GenerationError(
-        "GENERATION_NOT_FINITE",
-        "cannot choose a token: a logit is NaN; the model's weights or its computation are broken",
-      );
-    };
-  }
+  if (isGreedy && sampling.repetitionPenalty === 1) return greedyChooser(allowed);
   const sampler = createSampler(sampling);
-  return async (sequence, tokens, history) => {
-    using row = sequence.advance(tokens);
-    return sampler.sample(await row.read(), history, allowed);
+  return {
+    async advance(sequence, tokens, rows) {
+      using logits = sequence.advance(tokens, rows);
+      const values = await logits.read();
+      const width = logits.size(1);
+      return {
+        choose: (row, history) =>
+          sampler.sample(values.subarray(row * width, (row + 1) * width), history, allowed),
+      };
+    },
+  };
+}
+
+function greedyChooser(allowed: number): Chooser {
+  return {
+    async advance(sequence, tokens, rows) {
+      using best = sequence.advanceGreedily(tokens, allowed, rows);
+      const ids = await best.read();
+      return {
+        choose(row) {
+          const id = ids[row] ?? -1;
+          if (id >= 0) return id;
+          throw new GenerationError(
+            "GENERATION_NOT_FINITE",
+            "cannot choose a token: a logit is NaN; the model's weights or its computation are broken",
+          );
+        },
+      };
+    },
   };
 }
 

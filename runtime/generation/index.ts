@@ -9,6 +9,7 @@ export {
 } from "./generate-text.ts";
 export { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 export { PrefixCache } from "./prefix-cache.ts";
+export { defaultLookupLength, PromptLookup } from "./prompt-lookup.ts";
 export { createRandom } from "./random.ts";
 export {
   createSampler,

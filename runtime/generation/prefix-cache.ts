@@ -93,27 +93,36 @@ export class Sequence implements Disposable {
   /**
    * Adds tokens.
    *
-   * @returns [1, vocabulary], the logits after the last, the caller's to dispose; the next call may overwrite them
+   * @param rows  how many of the last tokens logits are wanted after
+   * @returns [rows, vocabulary], the caller's to dispose; the next call may overwrite them
    */
-  advance(tokens: readonly number[]): F32 {
-    return this.#advance(tokens, "logits", (hidden) => this.#model.logits(hidden));
+  advance(tokens: readonly number[], rows = 1): F32 {
+    const finish = (hidden: F32) => this.#model.logits(hidden);
+    return this.#advance(tokens, rows, { name: "logits", finish });
   }
 
-  /** The same for the greedy choice after the last: [1], an id below `limit`, or −1 if a logit is NaN. */
-  advanceGreedily(tokens: readonly number[], limit: number): I32 {
-    const choose = (hidden: F32) => this.#model.argmax(hidden, limit);
-    return this.#advance(tokens, `argmax ${limit}`, choose);
+  /** The same for the greedy choices: [rows], ids below `limit`, or −1 where a logit is NaN. */
+  advanceGreedily(tokens: readonly number[], limit: number, rows = 1): I32 {
+    const finish = (hidden: F32) => this.#model.argmax(hidden, limit);
+    return this.#advance(tokens, rows, { name: `argmax ${limit}`, finish });
   }
 
-  /** @param name  of what `finish` makes of the last hidden row; a step of one token is captured once for each name */
+  /** Takes back the last tokens. */
+  retract(count: number): void {
+    this.#tokens.length -= count;
+    this.#cache.truncate(this.#place, this.#tokens.length);
+  }
+
+  /** @param outcome  what is made of the last hidden rows; a step of one token is captured once for each name */
   #advance<T extends "f32" | "i32">(
     tokens: readonly number[],
-    name: string,
-    finish: (hidden: F32) => Tensor<T>,
+    rows: number,
+    outcome: { readonly name: string; readonly finish: (hidden: F32) => Tensor<T> },
   ): Tensor<T> {
+    const { name, finish } = outcome;
     if (tokens.length > 1 || this.#tokens.length === 0) {
       using hidden = this.#run(tokens);
-      using last = hidden.narrow(0, tokens.length - 1, 1);
+      using last = hidden.narrow(0, tokens.length - rows, rows);
       return finish(last);
     }
     const part = this.#extend(tokens);

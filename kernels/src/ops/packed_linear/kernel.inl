@@ -86,94 +86,114 @@ inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t colu
   y.StorePart(args.y.Row<float>(row) + column, count);
 }
 
-// Few rows: kRows rows times one block of outputs, whose words are read once.
-template <int kBits, int kRows>
+// Few rows: kRows rows times kBlocks blocks of outputs, whose words are read once.
+template <int kBits, int kRows, int kBlocks>
 void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
   constexpr int kPairs = Codes<kBits>::kPairs;
+  constexpr int kColumns = kBlocks * kVectors;
   // Independent chains of additions, to hide their latency.
-  constexpr int kWanted = 8 / (kRows * kVectors) < 1 ? 1 : 8 / (kRows * kVectors);
+  constexpr int kWanted = 8 / (kRows * kColumns) < 1 ? 1 : 8 / (kRows * kColumns);
   constexpr int kChains = kWanted < kPairs ? kWanted : kPairs;
-  constexpr int64_t kAhead =
-      2048;  // bytes: prefetching stops at a page, and a block is a page or so
+  constexpr int64_t kAhead = 4096;  // bytes: the hardware stops prefetching at a page
   const PackedWeight& weight = args.weight;
   const int64_t blocks = weight.Blocks();
   const int64_t block_words = weight.BlockWords();
-  const int32_t* words = weight.words.As<const int32_t>() + output_block * weight.words.stride[0];
+  const int64_t stride = weight.words.stride[0];
+  const int32_t* words = weight.words.As<const int32_t>() + output_block * stride;
   const Grid grid(weight);
   const Rows rows(args.x, row);
   const int32_t* x = rows.codes;
-  Lanes y[kRows][kVectors];
+  const auto place = [&](int column, int64_t block) {
+    return ((output_block + column / kVectors) * blocks + block) * kPackedOutputs +
+           column % kVectors * Ints::kWidth;
+  };
+  Lanes y[kRows][kColumns];
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) y[m][v] = Lanes::Zero();
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) y[m][c] = Lanes::Zero();
   }
   for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t at = (output_block * blocks + b) * kPackedOutputs;
-    Ints sum[kRows][kVectors][kChains];
+    Ints sum[kRows][kColumns][kChains];
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
       const int32_t total = rows.sums[m * rows.sums_stride + b];
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        sum[m][v][0] = grid.Start(at + v * Ints::kWidth, total);
 #pragma GCC unroll 4
-        for (int c = 1; c < kChains; ++c) sum[m][v][c] = Ints::Zero();
+      for (int c = 0; c < kColumns; ++c) {
+        sum[m][c][0] = grid.Start(place(c, b), total);
+#pragma GCC unroll 4
+        for (int n = 1; n < kChains; ++n) sum[m][c][n] = Ints::Zero();
       }
     }
     for (int64_t w = 0; w < block_words; ++w) {
-      __builtin_prefetch(reinterpret_cast<const char*>(words) + kAhead);
-      Ints codes[kVectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) codes[v] = Ints::Load(words + v * Ints::kWidth);
+      Ints codes[kColumns];
+#pragma GCC unroll 4
+      for (int c = 0; c < kColumns; ++c) {
+        const int32_t* line = words + c / kVectors * stride + c % kVectors * Ints::kWidth;
+        __builtin_prefetch(reinterpret_cast<const char*>(line) + kAhead);
+        codes[c] = Ints::Load(line);
+      }
 #pragma GCC unroll 4
       for (int j = 0; j < kPairs; ++j) {
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) {
-          const Ints pair = Codes<kBits>::Pair(codes[v], j);
+        Ints pairs[kColumns];
+#pragma GCC unroll 4
+        for (int c = 0; c < kColumns; ++c) pairs[c] = Codes<kBits>::Pair(codes[c], j);
 #pragma GCC unroll 8
-          for (int m = 0; m < kRows; ++m) {
-            Ints& chain = sum[m][v][j % kChains];
-            chain = Dot(chain, pair, Ints::Set(x[m * rows.codes_stride + j]));
+        for (int m = 0; m < kRows; ++m) {
+          const Ints inputs = Ints::Set(x[m * rows.codes_stride + j]);
+#pragma GCC unroll 4
+          for (int c = 0; c < kColumns; ++c) {
+            Ints& chain = sum[m][c][j % kChains];
+            chain = Dot(chain, pairs[c], inputs);
           }
         }
       }
       words += kPackedOutputs;
       x += kPairs;
     }
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      const Lanes scale = grid.Scale(at + v * Ints::kWidth);
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) {
+      const Lanes scale = grid.Scale(place(c, b));
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
-        Ints total = sum[m][v][0];
+        Ints total = sum[m][c][0];
 #pragma GCC unroll 4
-        for (int c = 1; c < kChains; ++c) total = Ints::Add(total, sum[m][v][c]);
+        for (int n = 1; n < kChains; ++n) total = Ints::Add(total, sum[m][c][n]);
         const Lanes both = scale * Lanes::Set(rows.scales[m * rows.scales_stride + b]);
-        y[m][v] = Lanes::MulAdd(total.ToLanes(), both, y[m][v]);
+        y[m][c] = Lanes::MulAdd(total.ToLanes(), both, y[m][c]);
       }
     }
   }
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      StoreOutputs(args, row + m, output_block * kPackedOutputs + v * Ints::kWidth, y[m][v]);
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) {
+      StoreOutputs(args, row + m, output_block * kPackedOutputs + c * Ints::kWidth, y[m][c]);
     }
   }
 }
 
+// Blocks of outputs that so many rows take together: an input that is spread over a vector then
+// serves each of them.
+template <int kRows>
+constexpr int kTogether = kRows >= 3 && kVectors == 1 ? 2 : 1;
+
 template <int kBits, int kRows>
-void DirectRows(const PackedLinearArgs& args, const PackedTask& task, int64_t output_block) {
-  int64_t row = task.row_begin;
-  for (; row + kRows <= task.row_end; row += kRows) {
-    Direct<kBits, kRows>(args, row, output_block);
+void DirectBlocks(const PackedLinearArgs& args, const PackedTask& task, int64_t row) {
+  int64_t o = task.block_begin;
+  for (; o + kTogether<kRows> <= task.block_end; o += kTogether<kRows>) {
+    Direct<kBits, kRows, kTogether<kRows>>(args, row, o);
   }
+  for (; o < task.block_end; ++o) Direct<kBits, kRows, 1>(args, row, o);
+}
+
+template <int kBits, int kRows>
+void DirectRows(const PackedLinearArgs& args, const PackedTask& task) {
+  int64_t row = task.row_begin;
+  for (; row + kRows <= task.row_end; row += kRows) DirectBlocks<kBits, kRows>(args, task, row);
   if constexpr (kRows > 1) {
-    if (row < task.row_end) {
-      const PackedTask rest = {row, task.row_end, task.block_begin, task.block_end};
-      DirectRows<kBits, kRows - 1>(args, rest, output_block);
-    }
+    if (row == task.row_end) return;
+    DirectRows<kBits, kRows - 1>(args, {row, task.row_end, task.block_begin, task.block_end});
   }
 }
 
@@ -303,9 +323,7 @@ void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scr
 template <int kBits>
 void RunBits(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
   if (scratch != nullptr) return ManyRows<kBits>(args, task, scratch);
-  for (int64_t o = task.block_begin; o < task.block_end; ++o) {
-    DirectRows<kBits, kDirectRows>(args, task, o);
-  }
+  DirectRows<kBits, kDirectRows>(args, task);
 }
 
 void RunPacked(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import type { ActivationDtype } from "../kernels/index.ts";
 import {
   type BenchResult,
   fullBufferBytes,
@@ -16,6 +17,7 @@ import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
+import { activationsOption } from "./sampling-flags.ts";
 import { formatBytes } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
@@ -27,6 +29,7 @@ type BenchFlags = CommonFlags & {
   readonly batch: number;
   readonly prefill: number;
   readonly head: HeadMode;
+  readonly activations: ActivationDtype;
   readonly quick?: boolean;
   readonly profile?: boolean;
   readonly generate: number;
@@ -69,6 +72,7 @@ function defineBench(command: Command): void {
         .choices(headModes)
         .default("screened"),
     )
+    .addOption(activationsOption())
     .option("--quick", "measure the bandwidth on 256 MB instead of 1 GB")
     .option("--profile", "the table of Qwen's model cards instead")
     .option("--generate <tokens>", "with --profile: tokens to generate", integer(3), 2048)
@@ -81,7 +85,7 @@ async function runBench(command: Command, context: CommandContext): Promise<void
   const flags = command.opts<BenchFlags>();
   const { output, signal } = context;
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, { head: flags.head });
+  using model = openModel(dir, device, flags);
   const { maxLength } = model.shape;
   const longest = flags.profile
     ? Math.max(flags.generate + 1, flags.encode)
@@ -109,7 +113,13 @@ async function runBench(command: Command, context: CommandContext): Promise<void
     signal,
     onRound: (round) => progress.update("rounds", round / flags.rounds),
   });
-  const report = { model: dir, ...machine, head: flags.head, ...result };
+  const report = {
+    model: dir,
+    ...machine,
+    head: flags.head,
+    activations: flags.activations,
+    ...result,
+  };
   output.result({ ...report, peakBytes: peakMemoryBytes() }, () =>
     renderRounds(result, { flags, machine, output }),
   );
@@ -152,7 +162,7 @@ function renderRounds(
     ...row("", result.prefillShare, 100, "% of peak"),
   ];
   const note =
-    `${machine.threads} threads, ${machine.isa}; context ${flags.context}, ${flags.head} head, ` +
+    `${machine.threads} threads, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ` +
     `${formatBytes(result.bytesPerToken)} per token; ${result.steadyRounds} of ${result.rounds.length} rounds were steady` +
     `${result.steadyRounds === 0 ? ": all were counted" : ""}`;
   return `${formatTable(columns, rows, output.tableStyle)}\n${output.colors.dim(note)}`;

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { ActivationDtype } from "../kernels/index.ts";
 import { type HeadMode, type LongContext, writeFileAtomic } from "../runtime/index.ts";
 import {
   type AllowedSpecial,
@@ -31,6 +32,7 @@ type EvaluateFlags = CommonFlags & {
   readonly logn?: SwitchName;
   readonly save?: string;
   readonly head?: HeadMode;
+  readonly activations?: ActivationDtype;
 };
 
 const switches = { on: [true], off: [false], both: [false, true] } as const;
@@ -75,6 +77,12 @@ export const evaluate: CommandSpec = {
           "--head <mode>",
           "output head of every model but the first, to see what it costs (default: exact)",
         ).choices(["exact", "int8"]),
+      )
+      .addOption(
+        new Option(
+          "--activations <dtype>",
+          "of every quantized model but the first, to see what it costs (default: int16)",
+        ).choices(["int16", "int8"]),
       )
       .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
       .addHelpText("after", examples);
@@ -139,7 +147,14 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
     return;
   }
   const evaluation = await evaluateModels(
-    { ...common, window, stride, longContext: longContextOf(flags), head: flags.head },
+    {
+      ...common,
+      window,
+      stride,
+      longContext: longContextOf(flags),
+      head: flags.head,
+      activations: flags.activations,
+    },
     { ...context, device },
   );
   if (flags.save !== undefined) writeFileAtomic(flags.save, await tokenTable(models, evaluation));
@@ -163,7 +178,7 @@ function checkFlags(flags: EvaluateFlags, command: Command): void {
     const flag = ntk === "both" ? "--ntk" : "--logn";
     throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
   }
-  const given = ["window", "stride", "save", "head"].filter(
+  const given = ["window", "stride", "save", "head", "activations"].filter(
     (name) => command.getOptionValueSource(name) === "cli",
   );
   if (lengths !== undefined && given.length > 0) {

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Device } from "../kernels/index.ts";
+import type { ActivationDtype, Device } from "../kernels/index.ts";
 import {
   cutWindows,
   type HeadMode,
@@ -31,8 +31,9 @@ export type EvaluationRequest = {
   readonly allowedSpecial: AllowedSpecial;
   /** In the place of what the config.json files say. */
   readonly longContext: Partial<LongContext>;
-  /** Of every model but the first, which is computed exactly. */
+  /** Of every model but the first, which is computed as well as can be. */
   readonly head?: HeadMode | undefined;
+  readonly activations?: ActivationDtype | undefined;
 };
 
 export type Protocol = {
@@ -48,6 +49,7 @@ export type Protocol = {
   readonly longContext?: Partial<LongContext>;
   /** Of every model but the first; absent if exact. */
   readonly head?: HeadMode;
+  readonly activations?: ActivationDtype;
 };
 
 export type Evaluation = {
@@ -99,6 +101,7 @@ export async function evaluateModels(
         ? {}
         : { longContext: request.longContext }),
       ...(request.head === undefined ? {} : { head: request.head }),
+      ...(request.activations === undefined ? {} : { activations: request.activations }),
     },
     ...{ scores, windows },
   };
@@ -115,6 +118,9 @@ export function describeProtocol(protocol: Protocol): string {
     `tail of ${formatCount(droppedTokens)} dropped`,
     ...describeLongContext(protocol.longContext ?? {}),
     ...(protocol.head === undefined ? [] : [`${protocol.head} head, except of the first model`]),
+    ...(protocol.activations === undefined
+      ? []
+      : [`${protocol.activations} activations, except of the first model`]),
   ].join("; ");
 }
 
@@ -130,11 +136,11 @@ class OpenModels implements Disposable {
   constructor(
     dirs: readonly string[],
     device: Device,
-    { longContext, head }: Pick<EvaluationRequest, "longContext" | "head">,
+    { longContext, head, activations }: EvaluationRequest,
   ) {
     try {
       for (const [i, dir] of dirs.entries()) {
-        const options = i === 0 ? { longContext } : { longContext, head };
+        const options = i === 0 ? { longContext } : { longContext, head, activations };
         this.all.push(openModel(dir, device, options));
       }
     } catch (error) {

@@ -98,7 +98,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   }
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, { head: flags.head });
+  using model = openModel(dir, device, flags);
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);

@@ -1,5 +1,6 @@
 // How tokens are drawn, for every command that generates.
 import { type Command, Option } from "commander";
+import type { ActivationDtype } from "../kernels/index.ts";
 import {
   defaultLookupLength,
   type GenerationConfig,
@@ -20,6 +21,7 @@ export type SamplingFlags = {
   readonly seed?: number;
   readonly greedy?: boolean;
   readonly head: HeadMode;
+  readonly activations: ActivationDtype;
   readonly lookup?: number;
 };
 
@@ -49,6 +51,7 @@ export function addSamplingFlags(command: Command): void {
         .choices(headModes)
         .default("screened"),
     )
+    .addOption(activationsOption())
     .addOption(
       new Option(
         "--lookup [tokens]",
@@ -74,4 +77,13 @@ export function samplingOf(flags: SamplingFlags, config: GenerationConfig): Samp
 
 export function lookupOf(flags: SamplingFlags): PromptLookup | undefined {
   return flags.lookup === undefined ? undefined : new PromptLookup(flags.lookup);
+}
+
+export function activationsOption(): Option {
+  return new Option(
+    "--activations <dtype>",
+    "of a quantized model: int16, as good as exact, or int8, faster for prompts and coarser",
+  )
+    .choices(["int16", "int8"])
+    .default("int16");
 }

@@ -15,6 +15,7 @@ export { KernelError, type KernelErrorCode } from "./errors.ts";
 export type { Graph } from "./graph.ts";
 export { type Candidate, candidates, cpuFeatures, type OperationCandidates } from "./machine.ts";
 export type {
+  ActivationDtype,
   Activations,
   CacheLayer,
   CacheRows,

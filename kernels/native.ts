@@ -80,7 +80,7 @@ export type Native = {
   quantizedLinear(
     ...args: [
       ...[d: D, x: T, order: Optional, ...NativePackedWeight],
-      ...[bias: Optional, residual: Optional, y: T],
+      ...[bias: Optional, residual: Optional, activationBits: number, y: T],
     ]
   ): void;
   packRows(...args: [d: D, weight: T, ...NativePackedWeight, slack: T]): void;

@@ -62,7 +62,7 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const config = readGenerationConfig(dir);
   requireChatModel(dir, config, "use nibble generate");
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, { head: flags.head });
+  using model = openModel(dir, device, flags);
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   using tokenizer = openTokenizer(model);

@@ -21,7 +21,7 @@ export { accumulateGram, finishHessian, inverseCholesky } from "./hessian.ts";
 export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
-export type { Activations, PackedLayout, PackedWeight } from "./packed-linear.ts";
+export type { ActivationDtype, Activations, PackedLayout, PackedWeight } from "./packed-linear.ts";
 export { packedLinear, packLinear, quantizeActivations, quantizedLinear } from "./packed-linear.ts";
 export {
   dequantize,

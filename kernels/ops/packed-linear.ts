@@ -8,6 +8,9 @@ import type { F32, FloatTensor, I32, U8 } from "./types.ts";
 /** Outputs that are stored together. */
 const outputsPerBlock = 16;
 
+/** What activations are rounded to, with a scale for each row and block: "int8" is coarser, and faster for many rows. */
+export type ActivationDtype = "int16" | "int8";
+
 /** Where a packed weight keeps its inputs: in places, blocks of them belonging to one group each. */
 export type PackedLayout = {
   readonly inFeatures: number;
@@ -172,14 +175,19 @@ export function packedLinear(x: Activations, weight: PackedWeight, bias?: FloatT
  * quantizeActivations and packedLinear in one.
  *
  * @param x  [rows, in]
- * @param addends.bias      [out]
- * @param addends.residual  [rows, out]
+ * @param options.bias         [out]
+ * @param options.residual     [rows, out]
+ * @param options.activations  what x is rounded to, "int16" by default
  * @returns [rows, out]: (x · Wᵀ + bias) + residual
  */
 export function quantizedLinear(
   x: F32,
   weight: PackedWeight,
-  addends: { readonly bias?: FloatTensor | undefined; readonly residual?: F32 | undefined } = {},
+  options: {
+    readonly bias?: FloatTensor | undefined;
+    readonly residual?: F32 | undefined;
+    readonly activations?: ActivationDtype | undefined;
+  } = {},
 ): F32 {
   const { device } = x;
   const y = device.empty("f32", [x.size(0), weight.outFeatures]);
@@ -187,8 +195,9 @@ export function quantizedLinear(
     addon.quantizedLinear(
       ...([device.handle, x.handle, weight.layout.order?.handle ?? null] as const),
       ...nativeWeight(weight),
-      addends.bias?.handle ?? null,
-      addends.residual?.handle ?? null,
+      options.bias?.handle ?? null,
+      options.residual?.handle ?? null,
+      options.activations === "int8" ? 8 : 16,
       y.handle,
     ),
   );

@@ -1,4 +1,11 @@
-import type { CacheLayer, Device, F32, FloatTensor, I32 } from "../../kernels/index.ts";
+import type {
+  ActivationDtype,
+  CacheLayer,
+  Device,
+  F32,
+  FloatTensor,
+  I32,
+} from "../../kernels/index.ts";
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { HeadMode } from "./head.ts";
 import type { Linear } from "./linear.ts";
@@ -65,6 +72,8 @@ export type LongContext = {
 export type OpenModelOptions = {
   /** Must outlive the model. */
   readonly overlay?: WeightOverlay | undefined;
+  /** What inputs of quantized linears are rounded to: "int16", the default, which costs nothing that shows, or "int8". */
+  readonly activations?: ActivationDtype | undefined;
   /** "exact" by default */
   readonly head?: HeadMode | undefined;
   /** In the place of what config.json says. */

@@ -1,4 +1,5 @@
 import {
+  type ActivationDtype,
   type F32,
   type FloatTensor,
   type GptqWeight,
@@ -49,6 +50,8 @@ export type GptqDetails = {
   readonly groupIndex: Int32Array | undefined;
   /** Where every zero is known to be the same */
   readonly zero?: number | undefined;
+  /** What inputs are rounded to, "int16" by default */
+  readonly activations?: ActivationDtype | undefined;
   /** Called when the stored tensors are no longer needed to compute with, after they were read. */
   readonly onPacked?: () => void;
 };
@@ -73,7 +76,8 @@ export function gptqLinear(
     bias,
     apply(x, residual) {
       packed ??= pack();
-      return ops.quantizedLinear(x, packed, { bias, residual });
+      const { activations } = details;
+      return ops.quantizedLinear(x, packed, { bias, residual, activations });
     },
     [Symbol.dispose]() {
       const { qweight, qzeros, scales, groupIndex } = weight;
@@ -98,12 +102,19 @@ export function loadLinear(
   weights: Weights,
   name: string,
   shape: Omit<LinearShape, "part">,
-  quantization: QuantizationConfig | undefined,
+  stored: {
+    readonly quantization: QuantizationConfig | undefined;
+    readonly activations?: ActivationDtype | undefined;
+  },
 ): Linear {
+  const { quantization, activations } = stored;
   const settings = quantization && settingsFor(quantization, name);
   if (settings !== undefined && !weights.has(`${name}.weight`)) {
     const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings);
-    return gptqLinear(weight, bias, { ...details, onPacked: () => weights.evict(`${name}.`) });
+    return gptqLinear(weight, bias, {
+      ...{ ...details, activations },
+      onPacked: () => weights.evict(`${name}.`),
+    });
   }
   const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);

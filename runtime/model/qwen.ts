@@ -1,6 +1,13 @@
 // Qwen v1 (QWenLMHeadModel): pre-norm decoder with RoPE, dynamic NTK, LogN attention and SwiGLU. Activations are f32
 // throughout, so the original's casts to bf16 between operations are not reproduced.
-import { type Device, type F32, type FloatTensor, type I32, ops } from "../../kernels/index.ts";
+import {
+  type ActivationDtype,
+  type Device,
+  type F32,
+  type FloatTensor,
+  type I32,
+  ops,
+} from "../../kernels/index.ts";
 import {
   type Checkpoint,
   parseQwenConfig,
@@ -48,6 +55,7 @@ class QwenModel implements Model {
   readonly longContext: LongContext;
   readonly quantization: QuantizationConfig | undefined;
   readonly #config: QwenConfig;
+  readonly #activations: ActivationDtype | undefined;
   readonly #weights: Weights;
   readonly #embedding: FloatTensor;
   readonly #finalNorm: FloatTensor;
@@ -60,6 +68,7 @@ class QwenModel implements Model {
     this.checkpoint = checkpoint;
     this.quantization = readQuantizationConfig(checkpoint.dir, checkpoint.config);
     this.#config = config;
+    this.#activations = options.activations;
     this.longContext = {
       dynamicNtk: options.longContext?.dynamicNtk ?? config.useDynamicNtk,
       logn: options.longContext?.logn ?? config.useLogn,
@@ -83,7 +92,8 @@ class QwenModel implements Model {
   }
 
   loadBlock(index: number): Block {
-    return new QwenBlock(this.#weights, this.#config, this.quantization, index);
+    const stored = { quantization: this.quantization, activations: this.#activations };
+    return new QwenBlock(this.#weights, this.#config, stored, index);
   }
 
   block(index: number): Block {
@@ -157,7 +167,7 @@ class QwenBlock implements Block {
   constructor(
     weights: Weights,
     config: QwenConfig,
-    quantization: QuantizationConfig | undefined,
+    stored: Parameters<typeof loadLinear>[3],
     index: number,
   ) {
     this.name = `transformer.h.${index}`;
@@ -168,7 +178,7 @@ class QwenBlock implements Block {
     this.#linears = new Map(
       qwenBlockLinears(config).map((linear) => [
         linear.part,
-        loadLinear(weights, `${this.name}.${linear.part}`, linear, quantization),
+        loadLinear(weights, `${this.name}.${linear.part}`, linear, stored),
       ]),
     );
     this.stages = [

@@ -60,6 +60,10 @@ async function pack(
   return { packed: ops.packLinear(weight, { groupIndex }), values };
 }
 
+function multiplyBytes(x: F32, packed: PackedWeight): F32 {
+  return ops.quantizedLinear(x, packed, { activations: "int8" });
+}
+
 function multiply(x: F32, packed: PackedWeight, bias?: FloatTensor): F32 {
   return ops.packedLinear(ops.quantizeActivations(x, packed.layout), packed, bias);
 }
@@ -71,6 +75,7 @@ function multiply(x: F32, packed: PackedWeight, bias?: FloatTensor): F32 {
 function roundingBound(
   c: { rows: number; in: number; out: number; x: Float32Array; weight: Float32Array },
   layout: ReturnType<typeof planLayout>,
+  largestCode = 32767,
 ): (index: number) => number {
   const { blockSize, blockGroups } = layout;
   const inputAt = (place: number): number => layout.order?.[place] ?? place;
@@ -83,7 +88,7 @@ function roundingBound(
       const inside = places.filter(isInput);
       const most = Math.max(0, ...inside.map((i) => Math.abs(c.x[row * c.in + i]!)));
       const weights = inside.reduce((sum, i) => sum + Math.abs(c.weight[output * c.in + i]!), 0);
-      bound += (0.504 / 32767) * most * weights;
+      bound += (0.504 / largestCode) * most * weights;
     }
     return bound;
   };
@@ -120,6 +125,27 @@ describe.each(levelsOf("packedLinear"))("packedLinear on %s", (isa) => {
     expectSameBits(await run(isa, 1), expected, "one thread");
   });
 
+  test.each(cases)("of 8-bit activations agrees too, and in its bits, for %j", async (at) => {
+    const { rows, ...partial } = at;
+    const shape = { ...plain, ...partial };
+    const run = (level: typeof isa) =>
+      withDevice({ isa: level }, async (device) => {
+        const random = seeded(rows * 131 + shape.in * 17 + shape.out);
+        const { weight, values } = randomGptqWeight(device, shape, random);
+        const groupIndex = await weight.groupIndex?.read();
+        const x = inputs(device, rows, shape.in, random);
+        const y = await multiplyBytes(x, ops.packLinear(weight, { groupIndex })).read();
+        return { y, x: await x.read(), weight: values, groupIndex };
+      });
+    const { y, groupIndex, ...operands } = await run(isa);
+    const c = { ...shape, rows, ...operands, bias: undefined };
+    const layout = planLayout(shape.in, shape.groupSize, groupIndex);
+    const rounding = roundingBound(c, layout, 127);
+    const summing = linearTolerance(c);
+    expectClose(y, expectedLinear(c), (i) => rounding(i) + summing(i), isa);
+    expectSameBits(y, (await run("scalar")).y);
+  });
+
   test.each([4, 8] as const)(
     "gives a row the same bits whatever the number of rows (%i bits)",
     async (bits) => {
@@ -132,6 +158,11 @@ describe.each(levelsOf("packedLinear"))("packedLinear on %s", (isa) => {
         for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 95, 96, 97]) {
           const last = await multiply(x.narrow(0, rows - count, count), packed).read();
           expectSameBits(last, all.slice((rows - count) * shape.out), `${count} rows`);
+        }
+        const bytes = await multiplyBytes(x, packed).read();
+        for (const count of [1, 3, 8, 9, 95]) {
+          const last = await multiplyBytes(x.narrow(0, rows - count, count), packed).read();
+          expectSameBits(last, bytes.slice((rows - count) * shape.out), `${count} rows of bytes`);
         }
       });
     },

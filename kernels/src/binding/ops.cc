@@ -144,6 +144,7 @@ Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
             .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
             .bias = in.OptionalTensor(),
             .residual = in.OptionalTensor(),
+            .activation_bits = static_cast<int>(in.Integer(8, 16)),
             .y = in.Output()};
       });
 }

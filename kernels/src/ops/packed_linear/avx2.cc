@@ -39,6 +39,11 @@ struct Ints {
   return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(codes.v, x.v))};
 }
 
+constexpr bool kHasBytes = false;
+[[gnu::always_inline]] inline Ints DotBytes(Ints sum, Ints, Ints) {
+  return sum;
+}
+
 constexpr int kDirectRows = 4;
 constexpr int kTileRows = 5;
 constexpr int kTileBlocks = 1;

@@ -20,6 +20,11 @@ namespace {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(codes.v, x.v))};
 }
 
+constexpr bool kHasBytes = false;
+[[gnu::always_inline]] inline Ints DotBytes(Ints sum, Ints, Ints) {
+  return sum;
+}
+
 constexpr int kDirectRows = 8;
 constexpr int kTileRows = 6;
 constexpr int kTileBlocks = 4;

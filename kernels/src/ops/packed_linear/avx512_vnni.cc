@@ -20,6 +20,12 @@ namespace {
   return sum;
 }
 
+constexpr bool kHasBytes = true;
+[[gnu::always_inline]] inline Ints DotBytes(Ints sum, Ints codes, Ints x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(codes.v), "v"(x.v));
+  return sum;
+}
+
 constexpr int kDirectRows = 8;
 constexpr int kTileRows = 6;
 constexpr int kTileBlocks = 4;

@@ -110,6 +110,8 @@ void CheckQuantizedLinear(const QuantizedLinearArgs& args) {
   constexpr const char* kOp = "quantizedLinear";
   CheckOutputs(kOp, args);
   RequireTensor(kOp, "x", args.x, DType::kF32, {args.y.shape[0], kAny});
+  Require(args.activation_bits == 16 || args.activation_bits == 8, Code::kValue, kOp,
+          "activation_bits is " + std::to_string(args.activation_bits) + "; expected 16 or 8");
   CheckOrder(kOp, args.order, args.x.shape[1], args.weight.Blocks() * args.weight.block_size);
 }
 

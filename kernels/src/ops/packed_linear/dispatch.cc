@@ -25,6 +25,10 @@ void RunWith(const Context& context, const PackedLinearArgs& args) {
   RunPackedTasks(context, args, run);
 }
 
+const char* DeclineBytes(const PackedLinearArgs& args) {
+  return args.x.bytes ? "it multiplies activations of 16 bits" : nullptr;
+}
+
 constexpr Candidate<QuantizeActivationsArgs> kQuantize[] = {
 #if defined(__x86_64__)
     {"avx512", Isa::kAvx512, Never, QuantizeWith<avx512::QuantizeRows>},
@@ -36,10 +40,10 @@ constexpr Candidate<QuantizeActivationsArgs> kQuantize[] = {
 constexpr Candidate<PackedLinearArgs> kPackedLinear[] = {
 #if defined(__x86_64__)
     {"avx512-vnni", Isa::kAvx512Vnni, Never, RunWith<avx512vnni::RunPacked>},
-    {"avx512", Isa::kAvx512, Never, RunWith<avx512::RunPacked>},
-    {"avx2", Isa::kAvx2, Never, RunWith<avx2::RunPacked>},
+    {"avx512", Isa::kAvx512, DeclineBytes, RunWith<avx512::RunPacked>},
+    {"avx2", Isa::kAvx2, DeclineBytes, RunWith<avx2::RunPacked>},
 #endif
-    {"reference", Isa::kScalar, Never, reference::PackedLinear},
+    {"reference", Isa::kScalar, DeclineBytes, reference::PackedLinear},
 };
 
 const Operation kQuantizeOperation("quantizeActivations", kQuantize);
@@ -100,7 +104,11 @@ void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args) {
   x.codes = take(DType::kI32, pairs);
   x.scales = take(DType::kF32, blocks);
   x.sums = take(DType::kI32, blocks);
-  QuantizeActivations(context, {args.x, args.order, args.weight.bits, args.weight.block_size, x});
+  // Elsewhere codes of 8 bits are multiplied as codes of 16: the same integers, at that speed.
+  x.bytes = args.activation_bits == 8 && context.isa >= Isa::kAvx512Vnni;
+  const int32_t largest = args.activation_bits == 8 ? 127 : 32767;
+  QuantizeActivations(context,
+                      {args.x, args.order, args.weight.bits, args.weight.block_size, x, largest});
   PackedLinear(context, {x, args.weight, args.bias, args.residual, args.y});
 }
 

@@ -1,17 +1,25 @@
 // packedLinear, written once against `Lanes` and `Ints`. The includer defines Dot(sum, codes, x),
-// sum += low * low + high * high of 16-bit pairs in each 32-bit lane, and the tile that fits its
+// sum += low * low + high * high of 16-bit pairs in each 32-bit lane; DotBytes, the same of four
+// bytes, codes unsigned, if it has the instruction (kHasBytes); and the tile that fits its
 // registers: kTileRows rows by kTileBlocks blocks of outputs.
 
 constexpr int kVectors = kPackedOutputs / Ints::kWidth;  // of a block of outputs
 
-// What one weight, one task and one instruction set have in common.
-template <int kBits>
+// How codes of kBits come out of a word: as pairs of 16 bits for activations of 16 bits, or as four
+// bytes for activations of 8.
+template <int kBits, bool kBytes>
 struct Codes {
-  static constexpr int kPairs = 16 / kBits;  // per word
-  static constexpr int kMask = ((1 << kBits) - 1) * 0x10001;
+  static constexpr int kSteps = (kBytes ? 8 : 16) / kBits;  // per word
+  static constexpr uint32_t kMask = ((1u << kBits) - 1) * (kBytes ? 0x01010101u : 0x10001u);
 
-  [[gnu::always_inline]] static inline Ints Pair(Ints words, int j) {
-    return Ints::And(Ints::ShiftRight(words, j * kBits), Ints::Set(kMask));
+  [[gnu::always_inline]] static inline Ints Take(Ints words, int j) {
+    if constexpr (kSteps == 1) return words;
+    return Ints::And(Ints::ShiftRight(words, j * kBits), Ints::Set(static_cast<int32_t>(kMask)));
+  }
+
+  [[gnu::always_inline]] static inline Ints MultiplyAdd(Ints sum, Ints codes, Ints x) {
+    if constexpr (kBytes) return DotBytes(sum, codes, x);
+    return Dot(sum, codes, x);
   }
 };
 
@@ -87,13 +95,13 @@ inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t colu
 }
 
 // Few rows: kRows rows times kBlocks blocks of outputs, whose words are read once.
-template <int kBits, int kRows, int kBlocks>
+template <class Codes, int kRows, int kBlocks>
 void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
-  constexpr int kPairs = Codes<kBits>::kPairs;
+  constexpr int kSteps = Codes::kSteps;
   constexpr int kColumns = kBlocks * kVectors;
   // Independent chains of additions, to hide their latency.
   constexpr int kWanted = 8 / (kRows * kColumns) < 1 ? 1 : 8 / (kRows * kColumns);
-  constexpr int kChains = kWanted < kPairs ? kWanted : kPairs;
+  constexpr int kChains = kWanted < kSteps ? kWanted : kSteps;
   constexpr int64_t kAhead = 4096;  // bytes: the hardware stops prefetching at a page
   const PackedWeight& weight = args.weight;
   const int64_t blocks = weight.Blocks();
@@ -134,22 +142,22 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
         codes[c] = Ints::Load(line);
       }
 #pragma GCC unroll 4
-      for (int j = 0; j < kPairs; ++j) {
-        Ints pairs[kColumns];
+      for (int j = 0; j < kSteps; ++j) {
+        Ints taken[kColumns];
 #pragma GCC unroll 4
-        for (int c = 0; c < kColumns; ++c) pairs[c] = Codes<kBits>::Pair(codes[c], j);
+        for (int c = 0; c < kColumns; ++c) taken[c] = Codes::Take(codes[c], j);
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
           const Ints inputs = Ints::Set(x[m * rows.codes_stride + j]);
 #pragma GCC unroll 4
           for (int c = 0; c < kColumns; ++c) {
             Ints& chain = sum[m][c][j % kChains];
-            chain = Dot(chain, pairs[c], inputs);
+            chain = Codes::MultiplyAdd(chain, taken[c], inputs);
           }
         }
       }
       words += kPackedOutputs;
-      x += kPairs;
+      x += kSteps;
     }
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) {
@@ -178,22 +186,22 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
 template <int kRows>
 constexpr int kTogether = kRows >= 3 && kVectors == 1 ? 2 : 1;
 
-template <int kBits, int kRows>
+template <class Codes, int kRows>
 void DirectBlocks(const PackedLinearArgs& args, const PackedTask& task, int64_t row) {
   int64_t o = task.block_begin;
   for (; o + kTogether<kRows> <= task.block_end; o += kTogether<kRows>) {
-    Direct<kBits, kRows, kTogether<kRows>>(args, row, o);
+    Direct<Codes, kRows, kTogether<kRows>>(args, row, o);
   }
-  for (; o < task.block_end; ++o) Direct<kBits, kRows, 1>(args, row, o);
+  for (; o < task.block_end; ++o) Direct<Codes, kRows, 1>(args, row, o);
 }
 
-template <int kBits, int kRows>
+template <class Codes, int kRows>
 void DirectRows(const PackedLinearArgs& args, const PackedTask& task) {
   int64_t row = task.row_begin;
-  for (; row + kRows <= task.row_end; row += kRows) DirectBlocks<kBits, kRows>(args, task, row);
+  for (; row + kRows <= task.row_end; row += kRows) DirectBlocks<Codes, kRows>(args, task, row);
   if constexpr (kRows > 1) {
     if (row == task.row_end) return;
-    DirectRows<kBits, kRows - 1>(args, {row, task.row_end, task.block_begin, task.block_end});
+    DirectRows<Codes, kRows - 1>(args, {row, task.row_end, task.block_begin, task.block_end});
   }
 }
 
@@ -201,23 +209,23 @@ void DirectRows(const PackedLinearArgs& args, const PackedTask& task) {
 // into strips of kTileBlocks: [pairs, kTileBlocks * 16] each.
 constexpr int64_t kStrip = kTileBlocks * kPackedOutputs;
 
-template <int kBits>
+template <class Codes>
 void TakeApart(const PackedWeight& weight, const PackedTask& task, int64_t block, int32_t* panel) {
-  constexpr int kPairs = Codes<kBits>::kPairs;
+  constexpr int kSteps = Codes::kSteps;
   const int64_t block_words = weight.BlockWords();
   for (int64_t o = task.block_begin; o < task.block_end; ++o) {
     const int32_t* words = weight.words.As<const int32_t>() + o * weight.words.stride[0] +
                            block * block_words * kPackedOutputs;
     const int64_t index = o - task.block_begin;
-    int32_t* to = panel + index / kTileBlocks * kStrip * (weight.block_size / 2) +
+    int32_t* to = panel + index / kTileBlocks * kStrip * block_words * kSteps +
                   index % kTileBlocks * kPackedOutputs;
-    for (int64_t w = 0; w < block_words; ++w, words += kPackedOutputs, to += kPairs * kStrip) {
+    for (int64_t w = 0; w < block_words; ++w, words += kPackedOutputs, to += kSteps * kStrip) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         const Ints codes = Ints::Load(words + v * Ints::kWidth);
 #pragma GCC unroll 4
-        for (int j = 0; j < kPairs; ++j) {
-          Codes<kBits>::Pair(codes, j).Store(to + j * kStrip + v * Ints::kWidth);
+        for (int j = 0; j < kSteps; ++j) {
+          Codes::Take(codes, j).Store(to + j * kStrip + v * Ints::kWidth);
         }
       }
     }
@@ -225,16 +233,16 @@ void TakeApart(const PackedWeight& weight, const PackedTask& task, int64_t block
 }
 
 // Adds one block of inputs to the sums of kRows rows and kBlocks blocks of outputs.
-template <int kRows, int kBlocks>
+template <class Codes, int kRows, int kBlocks>
 void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64_t block,
           const int32_t* strip, float* sums) {
   constexpr int kColumns = kBlocks * kVectors;
   const PackedWeight& weight = args.weight;
-  const int64_t pairs = weight.block_size / 2;
+  const int64_t steps = weight.BlockWords() * Codes::kSteps;
   const int64_t blocks = weight.Blocks();
   const Grid grid(weight);
   const Rows rows(args.x, row);
-  const int32_t* x = rows.codes + block * pairs;
+  const int32_t* x = rows.codes + block * steps;
   Ints sum[kRows][kColumns];
 #pragma GCC unroll 12
   for (int m = 0; m < kRows; ++m) {
@@ -246,15 +254,16 @@ void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64
       sum[m][c] = grid.Start(at, total);
     }
   }
-  for (int64_t p = 0; p < pairs; ++p, strip += kStrip) {
+  for (int64_t p = 0; p < steps; ++p, strip += kStrip) {
     Ints codes[kColumns];
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) codes[c] = Ints::Load(strip + c * Ints::kWidth);
 #pragma GCC unroll 12
     for (int m = 0; m < kRows; ++m) {
-      const Ints pair = Ints::Set(x[m * rows.codes_stride + p]);
+      const Ints inputs = Ints::Set(x[m * rows.codes_stride + p]);
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) sum[m][c] = Dot(sum[m][c], codes[c], pair);
+      for (int c = 0; c < kColumns; ++c)
+        sum[m][c] = Codes::MultiplyAdd(sum[m][c], codes[c], inputs);
     }
   }
 #pragma GCC unroll 8
@@ -272,42 +281,44 @@ void Tile(const PackedLinearArgs& args, int64_t row, int64_t output_block, int64
   }
 }
 
-template <int kRows, int kBlocks>
+template <class Codes, int kRows, int kBlocks>
 void TileColumns(const PackedLinearArgs& args, const PackedTask& task, int64_t block,
                  const int32_t* panel, float* all_sums, int64_t row, int64_t output_block) {
   if constexpr (kBlocks > 1) {
     if (output_block + kBlocks > task.block_end) {
-      return TileColumns<kRows, kBlocks - 1>(args, task, block, panel, all_sums, row, output_block);
+      return TileColumns<Codes, kRows, kBlocks - 1>(args, task, block, panel, all_sums, row,
+                                                    output_block);
     }
   }
   const int64_t index = output_block - task.block_begin;
-  const int32_t* strip = panel + index / kTileBlocks * kStrip * (args.weight.block_size / 2);
+  const int64_t steps = args.weight.BlockWords() * Codes::kSteps;
+  const int32_t* strip = panel + index / kTileBlocks * kStrip * steps;
   float* sums = all_sums + (row - task.row_begin) * kPackedTaskBlocks * kPackedOutputs +
                 index * kPackedOutputs;
-  Tile<kRows, kBlocks>(args, row, output_block, block, strip, sums);
+  Tile<Codes, kRows, kBlocks>(args, row, output_block, block, strip, sums);
 }
 
-template <int kRows>
+template <class Codes, int kRows>
 void TileRows(const PackedLinearArgs& args, const PackedTask& task, int64_t block,
               const int32_t* panel, float* sums, int64_t row) {
   if constexpr (kRows > 1) {
     if (row + kRows > task.row_end) {
-      return TileRows<kRows - 1>(args, task, block, panel, sums, row);
+      return TileRows<Codes, kRows - 1>(args, task, block, panel, sums, row);
     }
   }
   for (int64_t o = task.block_begin; o < task.block_end; o += kTileBlocks) {
-    TileColumns<kRows, kTileBlocks>(args, task, block, panel, sums, row, o);
+    TileColumns<Codes, kRows, kTileBlocks>(args, task, block, panel, sums, row, o);
   }
 }
 
-template <int kBits>
+template <class Codes>
 void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch + kPackedPanel);
   const int64_t blocks = args.weight.Blocks();
   for (int64_t b = 0; b < blocks; ++b) {
-    TakeApart<kBits>(args.weight, task, b, scratch);
+    TakeApart<Codes>(args.weight, task, b, scratch);
     for (int64_t row = task.row_begin; row < task.row_end; row += kTileRows) {
-      TileRows<kTileRows>(args, task, b, scratch, sums, row);
+      TileRows<Codes, kTileRows>(args, task, b, scratch, sums, row);
     }
   }
   for (int64_t row = task.row_begin; row < task.row_end; ++row) {
@@ -320,13 +331,17 @@ void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scr
   }
 }
 
-template <int kBits>
-void RunBits(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
-  if (scratch != nullptr) return ManyRows<kBits>(args, task, scratch);
-  DirectRows<kBits, kDirectRows>(args, task);
+template <class Codes>
+void RunCodes(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
+  if (scratch != nullptr) return ManyRows<Codes>(args, task, scratch);
+  DirectRows<Codes, kDirectRows>(args, task);
 }
 
 void RunPacked(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
-  if (args.weight.bits == 4) return RunBits<4>(args, task, scratch);
-  RunBits<8>(args, task, scratch);
+  if constexpr (kHasBytes) {
+    if (args.x.bytes && args.weight.bits == 4) return RunCodes<Codes<4, true>>(args, task, scratch);
+    if (args.x.bytes) return RunCodes<Codes<8, true>>(args, task, scratch);
+  }
+  if (args.weight.bits == 4) return RunCodes<Codes<4, false>>(args, task, scratch);
+  RunCodes<Codes<8, false>>(args, task, scratch);
 }

@@ -11,7 +11,8 @@ struct BlockSummary {
 };
 
 // Codes of one block in the order of places.
-inline BlockSummary QuantizeBlock(const float* x, int64_t count, int32_t* codes) {
+inline BlockSummary QuantizeBlock(const float* x, int64_t count, float largest_code,
+                                  int32_t* codes) {
   uint32_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t magnitude = __builtin_bit_cast(uint32_t, x[i]) & 0x7fffffffu;
@@ -24,12 +25,12 @@ inline BlockSummary QuantizeBlock(const float* x, int64_t count, int32_t* codes)
   const float most = __builtin_bit_cast(float, largest);
   int32_t sum = 0;
   for (int64_t i = 0; i < count; ++i) {
-    // Divided first: 32767 / most would overflow for a tiny `most`.
-    const float rounded = x[i] / most * 32767.0f + kRounder;
+    // Divided first: largest_code / most would overflow for a tiny `most`.
+    const float rounded = x[i] / most * largest_code + kRounder;
     codes[i] = __builtin_bit_cast(int32_t, rounded) - __builtin_bit_cast(int32_t, kRounder);
     sum += codes[i];
   }
-  return {most / 32767.0f, sum};
+  return {most / largest_code, sum};
 }
 
 // Pairs as they come out of words of kCodes codes: place j and j + kCodes / 2.
@@ -43,6 +44,28 @@ inline void PairCodes(const int32_t* codes, int64_t count, int32_t* pairs) {
       pairs[word * kHalf + j] = static_cast<int32_t>(low | high);
     }
   }
+}
+
+// The same in fours: every kStep-th of kCodes codes, kStep sets of them.
+template <int kCodes, int kStep>
+inline void PackBytes(const int32_t* codes, int64_t count, int32_t* fours) {
+  for (int64_t word = 0; word < count / kCodes; ++word) {
+    for (int j = 0; j < kStep; ++j) {
+      uint32_t four = 0;
+      for (int i = 0; i < 4; ++i) {
+        four |= (static_cast<uint32_t>(codes[word * kCodes + j + i * kStep]) & 0xffu) << (8 * i);
+      }
+      fours[word * kStep + j] = static_cast<int32_t>(four);
+    }
+  }
+}
+
+inline void StoreCodes(const QuantizeActivationsArgs& args, const int32_t* codes, int32_t* to) {
+  const int64_t size = args.block_size;
+  if (args.y.bytes) {
+    return args.bits == 4 ? PackBytes<8, 2>(codes, size, to) : PackBytes<4, 1>(codes, size, to);
+  }
+  return args.bits == 4 ? PairCodes<8>(codes, size, to) : PairCodes<4>(codes, size, to);
 }
 
 // The inputs at places [first, first + count), 0 where there is none.
@@ -69,17 +92,14 @@ void QuantizeRows(const QuantizeActivationsArgs& args, int64_t begin, int64_t en
   int32_t codes[kLargestPackedBlock];
   for (int64_t row = begin; row < end; ++row) {
     const float* x = args.x.Row<const float>(row);
-    int32_t* pairs = args.y.codes.Row<int32_t>(row);
-    for (int64_t b = 0; b < blocks; ++b, pairs += size / 2) {
+    int32_t* to = args.y.codes.Row<int32_t>(row);
+    for (int64_t b = 0; b < blocks; ++b, to += args.y.bytes ? size / 4 : size / 2) {
       GatherPlaces(args, x, b * size, size, places);
-      const BlockSummary summary = QuantizeBlock(places, size, codes);
+      const BlockSummary summary =
+          QuantizeBlock(places, size, static_cast<float>(args.largest), codes);
       args.y.scales.Row<float>(row)[b] = summary.scale;
       args.y.sums.Row<int32_t>(row)[b] = summary.sum;
-      if (args.bits == 4) {
-        PairCodes<8>(codes, size, pairs);
-      } else {
-        PairCodes<4>(codes, size, pairs);
-      }
+      StoreCodes(args, codes, to);
     }
   }
 }

@@ -18,7 +18,7 @@ import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { activationsOption } from "./sampling-flags.ts";
-import { formatBytes } from "./terminal/format.ts";
+import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
 
@@ -162,7 +162,7 @@ function renderRounds(
     ...row("", result.prefillShare, 100, "% of peak"),
   ];
   const note =
-    `${machine.threads} threads, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ` +
+    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ` +
     `${formatBytes(result.bytesPerToken)} per token; ${result.steadyRounds} of ${result.rounds.length} rounds were steady` +
     `${result.steadyRounds === 0 ? ": all were counted" : ""}`;
   return `${formatTable(columns, rows, output.tableStyle)}\n${output.colors.dim(note)}`;

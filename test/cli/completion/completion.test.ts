@@ -45,7 +45,7 @@ describe.skipIf(!isInstalled("bash"))("in bash", () => {
 
   test.each<[string, readonly string[], readonly string[]]>([
     ["a command's flags", ["quantize", "model", "--act"], ["--act-order"]],
-    ["no flag of another command", ["generate", "--act"], []],
+    ["no flag of another command", ["generate", "--gro"], []],
     ["flags of every command", ["inspect", "--js"], ["--json"]],
     ["choices of a flag", ["quantize", "--tokens", ""], ["all", "assistant"]],
     ["choices after an equals sign", ["quantize", "--tokens", "=", "as"], ["assistant"]],

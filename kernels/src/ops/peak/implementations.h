@@ -2,7 +2,7 @@
 
 #include "ops/peak/peak.h"
 
-// What peak.cc and dispatch choose from.
+// What dispatch.cc chooses from.
 namespace kernels {
 
 // Independent sums, to hide the latency of an instruction.

@@ -1,4 +1,5 @@
 // What the machine delivers at this moment, for other times to be compared with.
+import { randomFillSync } from "node:crypto";
 import { type Device, ops, type PeakKind, type U8 } from "../../kernels/index.ts";
 
 export type MachineRates = {
@@ -14,6 +15,7 @@ export const fullBufferBytes: number = 2 ** 30;
 /** How many pieces the buffer is read in: one stretch per thread, or many short ones. */
 const pieceCounts = [1, 32, 1024];
 const peakSeconds = 0.05;
+const fillBytes = 2 ** 24;
 
 /** Measures one device again and again, with a buffer of its own. */
 export class Machine implements Disposable {
@@ -23,7 +25,13 @@ export class Machine implements Disposable {
   /** @param bytes  to read; several times the last-level cache */
   constructor(device: Device, bytes: number = fullBufferBytes) {
     this.#device = device;
-    this.#buffer = device.zeros("u8", [bytes]);
+    this.#buffer = device.empty("u8", [bytes]);
+    // Random, and everywhere different: a host may keep equal pages of a guest once, and then they lie in its cache.
+    for (let begin = 0; begin < bytes; begin += fillBytes) {
+      const chunk = randomFillSync(new Uint8Array(Math.min(fillBytes, bytes - begin)));
+      using part = this.#buffer.narrow(0, begin, chunk.length);
+      part.write(chunk);
+    }
   }
 
   async measure(kinds: readonly PeakKind[] = ops.peakKinds): Promise<MachineRates> {

@@ -21,6 +21,7 @@ export type SamplingFlags = {
   readonly greedy?: boolean;
   readonly head: HeadMode;
   readonly lookup?: number;
+  readonly cache: boolean;
 };
 
 export function addSamplingFlags(command: Command): void {
@@ -56,7 +57,8 @@ export function addSamplingFlags(command: Command): void {
       )
         .argParser(integer(1, 31))
         .preset(`${defaultLookupLength}`),
-    );
+    )
+    .option("--no-cache", "neither use nor keep repacked weights in ~/.cache/nibble");
 }
 
 /** What the flags leave open is as the model's generation_config.json has it. */

@@ -2,6 +2,7 @@ import type { CacheLayer, Device, F32, FloatTensor, I32 } from "../../kernels/in
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { HeadMode } from "./head.ts";
 import type { Linear } from "./linear.ts";
+import type { PackedCache, PackedCacheOptions } from "./packed-cache.ts";
 import type { Step } from "./step.ts";
 import type { WeightOverlay } from "./weights.ts";
 
@@ -65,6 +66,8 @@ export type LongContext = {
 export type OpenModelOptions = {
   /** Must outlive the model. */
   readonly overlay?: WeightOverlay | undefined;
+  /** Where packed weights are kept from run to run; nowhere by default. No effect on float checkpoints or with an overlay. */
+  readonly packedCache?: PackedCacheOptions | undefined;
   /** "exact" by default */
   readonly head?: HeadMode | undefined;
   /** In the place of what config.json says. */
@@ -79,6 +82,8 @@ export interface Model extends Disposable {
   readonly longContext: LongContext;
   /** How its linears are quantized; undefined for a float checkpoint. */
   readonly quantization: QuantizationConfig | undefined;
+  /** Where its packed weights come from and can be saved, if `OpenModelOptions.packedCache` was given. */
+  readonly packedCache: PackedCache | undefined;
   /** A new instance of one block, to be disposed by the caller. */
   loadBlock(index: number): Block;
   /** The block used for inference, loaded on first use. */

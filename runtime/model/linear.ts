@@ -49,8 +49,10 @@ export type GptqDetails = {
   readonly groupIndex: Int32Array | undefined;
   /** Where every zero is known to be the same */
   readonly zero?: number | undefined;
+  /** What packing gave in an earlier run, where that was kept; asked on first use. */
+  readonly restore?: () => PackedWeight | undefined;
   /** Called when the stored tensors are no longer needed to compute with, after they were read. */
-  readonly onPacked?: () => void;
+  readonly onPacked?: (packed: PackedWeight) => void;
 };
 
 /** A linear over GPTQ tensors, which it owns. They are brought into the order of `ops.packedLinear` on first use. */
@@ -61,8 +63,10 @@ export function gptqLinear(
 ): Linear {
   let packed: PackedWeight | undefined;
   const pack = (): PackedWeight => {
+    const restored = details.restore?.();
+    if (restored !== undefined) return restored;
     const result = ops.packLinear(weight, details);
-    details.onPacked?.();
+    details.onPacked?.(result);
     return result;
   };
   return {
@@ -103,7 +107,15 @@ export function loadLinear(
   const settings = quantization && settingsFor(quantization, name);
   if (settings !== undefined && !weights.has(`${name}.weight`)) {
     const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings);
-    return gptqLinear(weight, bias, { ...details, onPacked: () => weights.evict(`${name}.`) });
+    const cache = weights.packedCache;
+    return gptqLinear(weight, bias, {
+      ...details,
+      restore: () => cache?.restore(name, weight, details),
+      onPacked: (packed) => {
+        cache?.add(name, packed);
+        weights.evict(`${name}.`);
+      },
+    });
   }
   const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);

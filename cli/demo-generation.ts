@@ -26,7 +26,7 @@ export async function measureGeneration(
     "--repetition-penalty",
     `${repetitionPenalty}`,
   ];
-  const flags = ["--prompt", prompt, "--greedy", ...limits, "--json"];
+  const flags = ["--prompt", prompt, "--greedy", ...limits, "--no-cache", "--json"];
   const threadFlags = threads === undefined ? [] : ["--threads", String(threads)];
   const child = spawn(process.execPath, [main, "generate", model, ...flags, ...threadFlags], {
     stdio: ["ignore", "pipe", "pipe"],

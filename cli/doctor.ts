@@ -7,7 +7,7 @@ import {
   isaLevels,
   type OperationCandidates,
 } from "../kernels/index.ts";
-import { openModel } from "../runtime/index.ts";
+import { openModel, packedCacheFiles } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice, usedIsa } from "./compute-device.ts";
 import { NegativeOutcome } from "./errors.ts";
@@ -17,6 +17,7 @@ import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { formatTable } from "./terminal/table.ts";
 import { version } from "./version.ts";
+import { weightCacheDirectory } from "./weight-cache.ts";
 
 export const doctor: CommandSpec = {
   name: "doctor",
@@ -55,6 +56,8 @@ type OperationChoice = {
   readonly declined: readonly { readonly name: string; readonly reason: string }[];
 };
 
+type WeightCache = { readonly models: number; readonly bytes: number };
+
 type Kernels = {
   readonly level: Isa;
   readonly features: readonly string[];
@@ -67,6 +70,8 @@ export type Diagnosis = {
   readonly memory: { readonly total: number; readonly free: number };
   readonly kernels: Attempt<Kernels>;
   readonly gpu: string;
+  /** Packed weights that are kept for a faster start. */
+  readonly cache: { readonly directory: string } & Attempt<WeightCache>;
   readonly model?: { readonly dir: string } & Attempt<{ readonly extent: string }>;
 };
 
@@ -78,6 +83,7 @@ async function runDoctor(command: Command, { output }: CommandContext): Promise<
 }
 
 function diagnose(model: string | undefined): Diagnosis {
+  const directory = weightCacheDirectory();
   return {
     versions: {
       nibble: version,
@@ -92,6 +98,7 @@ function diagnose(model: string | undefined): Diagnosis {
     memory: { total: totalmem(), free: freemem() },
     kernels: attempt(examineKernels),
     gpu: noGpu,
+    cache: { directory, ...attempt(() => examineCache(directory)) },
     ...(model === undefined ? {} : { model: { dir: model, ...attempt(() => tryModel(model)) } }),
   };
 }
@@ -102,6 +109,18 @@ function attempt<Result>(action: () => Result): Attempt<Result> {
   } catch (error) {
     return { works: false, problem: error instanceof Error ? error.message : String(error) };
   }
+}
+
+function examineCache(directory: string): WeightCache {
+  const files = packedCacheFiles(directory);
+  return { models: files.length, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };
+}
+
+function describeCache({ cache }: Diagnosis): string {
+  if (!cache.works) return cache.problem;
+  if (cache.models === 0) return `${cache.directory}: empty`;
+  const extent = `${formatBytes(cache.bytes)} of ${plural(cache.models, "model")}`;
+  return `${cache.directory}: ${extent}; may be deleted`;
 }
 
 function examineKernels(): Kernels {
@@ -153,6 +172,7 @@ export function renderDiagnosis(diagnosis: Diagnosis, output: Output): string {
     field("kernels", kernels.works ? `load; level ${kernels.level}` : kernels.problem),
     ...(kernels.works ? [field("features", kernels.features.join(", ") || "none used")] : []),
     field("GPU", diagnosis.gpu),
+    field("cache", describeCache(diagnosis)),
     ...(model === undefined
       ? []
       : [field("model", model.works ? `${model.dir}: opens, ${model.extent}` : model.problem)]),

@@ -23,6 +23,7 @@ import { describeUnused, openTokenizer, requireChatModel } from "./model-files.t
 import { addSamplingFlags, lookupOf, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 import { formatBytes, formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
+import { keepPackedWeights, weightCacheOf } from "./weight-cache.ts";
 
 type GenerateFlags = CommonFlags &
   SamplingFlags & {
@@ -98,7 +99,9 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   }
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, flags);
+  const { head, activations } = flags;
+  const packedCache = weightCacheOf(flags);
+  using model = openModel(dir, device, { head, activations, packedCache });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);
@@ -122,6 +125,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   };
   if (output.isJson) output.result(result, () => result.text);
   else output.note(describeResult(result));
+  await keepPackedWeights(model, output, signal);
 }
 
 function countsOf({ steps, proposed, accepted }: PromptLookup): LookupCounts {

@@ -23,6 +23,7 @@ export type SamplingFlags = {
   readonly head: HeadMode;
   readonly activations: ActivationDtype;
   readonly lookup?: number;
+  readonly cache: boolean;
 };
 
 export function addSamplingFlags(command: Command): void {
@@ -59,7 +60,8 @@ export function addSamplingFlags(command: Command): void {
       )
         .argParser(integer(1, 31))
         .preset(`${defaultLookupLength}`),
-    );
+    )
+    .option("--no-cache", "neither use nor keep repacked weights in ~/.cache/nibble");
 }
 
 /** What the flags leave open is as the model's generation_config.json has it. */

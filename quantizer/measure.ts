@@ -17,7 +17,7 @@ export async function requireFinite(tensor: FloatTensor, name: string): Promise<
 }
 
 /** Outputs of a linear on which its relative error is measured. */
-const sampledOutputs = 512;
+export const sampledOutputs = 512;
 
 /**
  * Squared output error per calibration token, and its share of the squared output, on a sample of outputs spread over the layer

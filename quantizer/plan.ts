@@ -10,6 +10,7 @@ import {
   totalTensorBytes,
 } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
+import { sampledOutputs } from "./measure.ts";
 import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
 import { methods } from "./methods/index.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
@@ -59,7 +60,10 @@ export async function planQuantization(options: {
   const linears = linearExtents(source, device);
   const entries = quantizedEntries(model.tensorShapes(), linears, recipe);
   const shards = planShards(entries, recipe.maxShardBytes);
-  const rates = await measureRates(device, model.shape.width);
+  const rates = await measureRates(device, {
+    inFeatures: model.shape.width,
+    hessianDtype: recipe.hessianDtype,
+  });
   return {
     tensorBytes: totalTensorBytes(shards),
     weightFiles: shards.length,
@@ -101,8 +105,10 @@ function estimatePhases(
     for (const { outFeatures } of extents) {
       const weights = n * outFeatures;
       forward += (2 * tokens * weights) / rates.linear;
-      // The trailing updates, and two quadratic forms for the report.
-      const products = (solves ? weights * n : 0) + (tokens === 0 ? 0 : 4 * weights * n);
+      // The trailing updates or else the form of all errors, and the form of a sample of outputs.
+      const errors = tokens === 0 ? 0 : 2 * weights * n;
+      const sample = tokens === 0 ? 0 : 2 * Math.min(outFeatures, sampledOutputs) * n * n;
+      const products = (solves ? weights * n : errors) + sample;
       solve += weights / rates.rounded + products / rates.product;
     }
   }

@@ -1,11 +1,11 @@
 // How fast this machine does the steps of a run, from a few short trials on shapes like the model's.
 import { type Device, type F32, ops } from "../kernels/index.ts";
 import { gridOf } from "./methods/index.ts";
-import { defaultRecipe } from "./recipe.ts";
+import { defaultRecipe, type Recipe } from "./recipe.ts";
 
 /** Per second. A product counts two operations, as usual. */
 export type Rates = {
-  /** x·Wᵀ with a BF16 weight, and about the same with a packed one */
+  /** x·Wᵀ with a quantized weight, which is what blocks run with once their linears are rounded */
   readonly linear: number;
   /** xᵀx, counted as a whole square though half of it is computed */
   readonly gram: number;
@@ -25,20 +25,24 @@ const millisecondsPerTrial = 250;
 /**
  * Takes about three seconds and 200 MB.
  *
- * @param inFeatures  of the model's linears: products of small matrices are slower
+ * @param shape.inFeatures    of the model's linears: products of small matrices are slower
+ * @param shape.hessianDtype  as in the recipe
  */
-export async function measureRates(device: Device, inFeatures: number): Promise<Rates> {
+export async function measureRates(
+  device: Device,
+  shape: { readonly inFeatures: number; readonly hessianDtype: Recipe["hessianDtype"] },
+): Promise<Rates> {
   const trials = new Trials(device);
-  const n = Math.min(inFeatures, 2048);
+  const n = Math.min(shape.inFeatures, 2048);
   using x = trials.random([trialRows, n]);
   using w = trials.random([n, n]);
   using counts = device.zeros("i32", [2]);
   using stored = ops.cast(w, "bf16", counts);
   using gram = device.zeros("f32", [n, n]);
-  const linear = await trials.rate(2 * trialRows * n * n, () => {
-    using _y = ops.linear(x, stored);
-  });
-  const gramRate = await trials.rate(2 * trialRows * n * n, () => ops.accumulateGram(x, gram));
+  const linear = await linearRate(trials, x);
+  const gramRate = await trials.rate(2 * trialRows * n * n, () =>
+    ops.accumulateGram(x, gram, shape.hessianDtype),
+  );
   using diagonal = ops.finishHessian(gram, 1 / trialRows);
   await diagonal.read();
   const factorSize = Math.min(n, 1024);
@@ -59,6 +63,24 @@ export async function measureRates(device: Device, inFeatures: number): Promise<
       using _cast = ops.cast(stored, "f16", counts);
     }),
   };
+}
+
+/** As many outputs as inputs, 4 bits. */
+async function linearRate(trials: Trials, x: F32): Promise<number> {
+  const { device } = trials;
+  // Packed words hold eight codes, so sizes that are no multiple of it are rounded up.
+  const n = Math.ceil(x.size(1) / 8) * 8;
+  using wide = trials.random([trialRows, n]);
+  using qweight = device.zeros("i32", [n / 8, n]);
+  using qzeros = device.zeros("i32", [1, n / 8]);
+  using scales = device.zeros("f32", [1, n]);
+  const tensors = { qweight, qzeros, scales, groupIndex: undefined };
+  const packed = ops.packLinear({ ...tensors, bits: 4, zeroOffset: 1, groupSize: n }, { zero: 8 });
+  const rate = await trials.rate(2 * trialRows * n * n, () => {
+    using _y = ops.quantizedLinear(wide, packed);
+  });
+  for (const tensor of [packed.words, packed.scales]) tensor[Symbol.dispose]();
+  return rate;
 }
 
 /** One block of columns, in a weight of as many outputs. */

@@ -93,6 +93,8 @@ export {
   type Model,
   type OpenModelOptions,
   openModel,
+  type PackedCacheOptions,
+  packedCacheFiles,
   type QuantizedWeight,
   Step,
   type StepPart,

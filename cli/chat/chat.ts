@@ -6,6 +6,7 @@ import { openComputeDevice } from "../compute-device.ts";
 import { modelDirectory } from "../model-directory.ts";
 import { describeUnused, openTokenizer, requireChatModel } from "../model-files.ts";
 import { addSamplingFlags, type SamplingFlags, samplingOf } from "../sampling-flags.ts";
+import { keepPackedWeights, weightCacheOf } from "../weight-cache.ts";
 import { converse } from "./conversation.ts";
 import { pipedLines, terminalLines } from "./lines.ts";
 import { ChatSession, ModelEngine } from "./session.ts";
@@ -62,7 +63,9 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const config = readGenerationConfig(dir);
   requireChatModel(dir, config, "use nibble generate");
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, flags);
+  const { head, activations } = flags;
+  const packedCache = weightCacheOf(flags);
+  using model = openModel(dir, device, { head, activations, packedCache });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   using tokenizer = openTokenizer(model);
@@ -78,4 +81,5 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   if (isTerminal)
     output.note(`${dir}: :help lists commands, Ctrl-C stops an answer, Ctrl-D leaves`);
   await converse(session, source, { ...context, isTerminal, isVerbose: flags.verbose ?? false });
+  await keepPackedWeights(model, output, context.signal);
 }

@@ -22,7 +22,13 @@ export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
 export type { ActivationDtype, Activations, PackedLayout, PackedWeight } from "./packed-linear.ts";
-export { packedLinear, packLinear, quantizeActivations, quantizedLinear } from "./packed-linear.ts";
+export {
+  packedLinear,
+  packLinear,
+  quantizeActivations,
+  quantizedLinear,
+  restorePacked,
+} from "./packed-linear.ts";
 export {
   dequantize,
   packWeight,

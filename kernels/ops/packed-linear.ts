@@ -1,6 +1,7 @@
 import type { Device } from "../device.ts";
 import { KernelError } from "../errors.ts";
 import { call, type NativeActivations, type NativePackedWeight } from "../native.ts";
+import type { Tensor } from "../tensor.ts";
 import type { GptqWeight } from "./linear.ts";
 import { planLayout } from "./packed-layout.ts";
 import type { F32, FloatTensor, I32, U8 } from "./types.ts";
@@ -46,6 +47,13 @@ export type Activations = {
   readonly sums: I32;
 };
 
+export type PackOptions = {
+  /** What `weight.groupIndex` holds */
+  readonly groupIndex?: Int32Array | undefined;
+  /** Where every stored zero is known to be the same */
+  readonly zero?: number | undefined;
+};
+
 /** @param groupIndex  [in], as the weight's own, which the host must know; undefined where that has none */
 function packedLayout(
   device: Device,
@@ -63,34 +71,12 @@ function packedLayout(
 
 /**
  * Brings a weight of the GPTQ layout into the order in which `packedLinear` reads it: once, at load.
- *
- * @param options.groupIndex  what `weight.groupIndex` holds
- * @param options.zero  where every stored zero is known to be the same
  */
-export function packLinear(
-  weight: GptqWeight,
-  options: {
-    readonly groupIndex?: Int32Array | undefined;
-    readonly zero?: number | undefined;
-  } = {},
-): PackedWeight {
-  const { qweight, qzeros, scales, bits, zeroOffset, groupSize } = weight;
+export function packLinear(weight: GptqWeight, options: PackOptions = {}): PackedWeight {
+  const { qweight, qzeros, scales, zeroOffset } = weight;
   const { device } = qweight;
-  if ((weight.groupIndex === undefined) !== (options.groupIndex === undefined)) {
-    throw new KernelError(
-      "KERNEL_VALUE",
-      "packLinear: groupIndex must be given where the weight has one",
-    );
-  }
-  const outFeatures = qweight.size(1);
-  const shape = { inFeatures: (qweight.size(0) * 32) / bits, bits, groupSize };
-  const { layout, blockGroups } = packedLayout(device, shape, options.groupIndex);
-  const packed = emptyPacked(device, {
-    layout,
-    outFeatures,
-    dtype: scales.dtype,
-    zero: options.zero,
-  });
+  const { packed, blockGroups } = unfilled(weight, options);
+  const { layout } = packed;
   call((addon) =>
     addon.packLinear(
       ...([device.handle, qweight.handle, qzeros.handle, scales.handle] as const),
@@ -100,6 +86,70 @@ export function packLinear(
   );
   blockGroups[Symbol.dispose]();
   return packed;
+}
+
+/** Tensors of a packed weight that were kept somewhere, such as in a file. */
+export type KeptWeight = {
+  readonly words: Tensor;
+  readonly scales: Tensor;
+  readonly zeros: Tensor | undefined;
+};
+
+/**
+ * What `packLinear(weight, options)` returned, from a copy of the tensors it had then.
+ *
+ * @throws KernelError KERNEL_SHAPE if they are not of that weight's shapes and dtypes
+ */
+export function restorePacked(
+  weight: GptqWeight,
+  options: PackOptions,
+  kept: KeptWeight,
+): PackedWeight {
+  const { packed, blockGroups } = unfilled(weight, options);
+  blockGroups[Symbol.dispose]();
+  const pairs = (["words", "scales", "zeros"] as const).map(
+    (part) => [part, kept[part], packed[part]] as const,
+  );
+  for (const [part, from, to] of pairs) {
+    if (describe(from) === describe(to)) continue;
+    for (const tensor of [packed.layout.order, packed.words, packed.scales, packed.zeros]) {
+      tensor?.[Symbol.dispose]();
+    }
+    const problem = `${part} is ${describe(from)}; expected ${describe(to)}`;
+    throw new KernelError("KERNEL_SHAPE", `restorePacked: ${problem}`);
+  }
+  for (const [, from, to] of pairs) {
+    if (from === undefined || to === undefined) continue;
+    using source = from.reshape([from.size(0), from.size(1) * from.size(2)]);
+    using target = to.reshape(source.shape);
+    call((addon) => addon.copy(source.device.handle, source.handle, target.handle));
+  }
+  return packed;
+}
+
+function describe(tensor: Tensor | undefined): string {
+  return tensor === undefined ? "absent" : `${tensor.dtype} [${tensor.shape}]`;
+}
+
+function unfilled(
+  weight: GptqWeight,
+  options: PackOptions,
+): { readonly packed: PackedWeight; readonly blockGroups: I32 } {
+  const { qweight, scales, bits, groupSize } = weight;
+  const { device } = qweight;
+  if ((weight.groupIndex === undefined) !== (options.groupIndex === undefined)) {
+    throw new KernelError(
+      "KERNEL_VALUE",
+      "packLinear: groupIndex must be given where the weight has one",
+    );
+  }
+  const shape = { inFeatures: (qweight.size(0) * 32) / bits, bits, groupSize };
+  const { layout, blockGroups } = packedLayout(device, shape, options.groupIndex);
+  const outFeatures = qweight.size(1);
+  const packed = emptyPacked(device, {
+    ...{ layout, outFeatures, dtype: scales.dtype, zero: options.zero },
+  });
+  return { packed, blockGroups };
 }
 
 /** Not filled yet. */

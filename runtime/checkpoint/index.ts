@@ -1,4 +1,4 @@
-export { isPartial, writeFileAtomic } from "./atomic-file.ts";
+export { isPartial, writeFileAtomic, writeFully } from "./atomic-file.ts";
 export { companionFiles, copyCompanions, requireReadableCompanions } from "./companions.ts";
 export { parseQwenConfig, type QwenConfig } from "./config.ts";
 export { makeDirectories } from "./directory.ts";
@@ -37,7 +37,7 @@ export {
   rewrittenConfigsJson,
 } from "./quantized-config.ts";
 export { type LinearShape, qwenBlockLinears, qwenTensorShapes } from "./qwen-tensors.ts";
-export { readSafetensorsHeader } from "./safetensors.ts";
+export { encodeHeader, readSafetensorsHeader } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";
 export { readTensorBytes, type TensorEntry, type TensorFile } from "./tensor-file.ts";

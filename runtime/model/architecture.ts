@@ -9,6 +9,7 @@ import type {
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { HeadMode } from "./head.ts";
 import type { Linear } from "./linear.ts";
+import type { PackedCache, PackedCacheOptions } from "./packed-cache.ts";
 import type { Step } from "./step.ts";
 import type { WeightOverlay } from "./weights.ts";
 
@@ -74,6 +75,8 @@ export type OpenModelOptions = {
   readonly overlay?: WeightOverlay | undefined;
   /** What inputs of quantized linears are rounded to: "int16", the default, which costs nothing that shows, or "int8". */
   readonly activations?: ActivationDtype | undefined;
+  /** Where packed weights are kept from run to run; nowhere by default. No effect on float checkpoints or with an overlay. */
+  readonly packedCache?: PackedCacheOptions | undefined;
   /** "exact" by default */
   readonly head?: HeadMode | undefined;
   /** In the place of what config.json says. */
@@ -88,6 +91,8 @@ export interface Model extends Disposable {
   readonly longContext: LongContext;
   /** How its linears are quantized; undefined for a float checkpoint. */
   readonly quantization: QuantizationConfig | undefined;
+  /** Where its packed weights come from and can be saved, if `OpenModelOptions.packedCache` was given. */
+  readonly packedCache: PackedCache | undefined;
   /** A new instance of one block, to be disposed by the caller. */
   loadBlock(index: number): Block;
   /** The block used for inference, loaded on first use. */

@@ -20,6 +20,12 @@ export {
 export { type HeadMode, headModes } from "./head.ts";
 export { floatLinear, gptqLinear, type Linear } from "./linear.ts";
 export { loadEveryBlock, openModel } from "./load.ts";
+export {
+  type KeptPackedWeights,
+  type PackedCache,
+  type PackedCacheOptions,
+  packedCacheFiles,
+} from "./packed-cache.ts";
 export { lognFactor, ntkAlpha } from "./qwen.ts";
 export { compareWithSource, type LinearComparison } from "./source-comparison.ts";
 export { Step, type StepPart } from "./step.ts";

@@ -52,8 +52,10 @@ export type GptqDetails = {
   readonly zero?: number | undefined;
   /** What inputs are rounded to, "int16" by default */
   readonly activations?: ActivationDtype | undefined;
+  /** What packing gave in an earlier run, where that was kept; asked on first use. */
+  readonly restore?: () => PackedWeight | undefined;
   /** Called when the stored tensors are no longer needed to compute with, after they were read. */
-  readonly onPacked?: () => void;
+  readonly onPacked?: (packed: PackedWeight) => void;
 };
 
 /** A linear over GPTQ tensors, which it owns. They are brought into the order of `ops.packedLinear` on first use. */
@@ -64,8 +66,10 @@ export function gptqLinear(
 ): Linear {
   let packed: PackedWeight | undefined;
   const pack = (): PackedWeight => {
+    const restored = details.restore?.();
+    if (restored !== undefined) return restored;
     const result = ops.packLinear(weight, details);
-    details.onPacked?.();
+    details.onPacked?.(result);
     return result;
   };
   return {
@@ -111,9 +115,14 @@ export function loadLinear(
   const settings = quantization && settingsFor(quantization, name);
   if (settings !== undefined && !weights.has(`${name}.weight`)) {
     const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings);
+    const cache = weights.packedCache;
     return gptqLinear(weight, bias, {
       ...{ ...details, activations },
-      onPacked: () => weights.evict(`${name}.`),
+      restore: () => cache?.restore(name, weight, details),
+      onPacked: (packed) => {
+        cache?.add(name, packed);
+        weights.evict(`${name}.`);
+      },
     });
   }
   const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);

@@ -30,6 +30,7 @@ import type {
 } from "./architecture.ts";
 import { Head } from "./head.ts";
 import { type Linear, loadLinear } from "./linear.ts";
+import { PackedCache } from "./packed-cache.ts";
 import type { Step } from "./step.ts";
 import { Weights } from "./weights.ts";
 
@@ -54,6 +55,7 @@ class QwenModel implements Model {
   readonly shape: ModelShape;
   readonly longContext: LongContext;
   readonly quantization: QuantizationConfig | undefined;
+  readonly packedCache: PackedCache | undefined;
   readonly #config: QwenConfig;
   readonly #activations: ActivationDtype | undefined;
   readonly #weights: Weights;
@@ -83,7 +85,13 @@ class QwenModel implements Model {
       trainedLength: config.seqLength,
       maxLength: config.maxPositions,
     };
-    this.#weights = new Weights(checkpoint, device, options.overlay);
+    // An overlay may replace what is packed.
+    const cacheOptions = options.overlay === undefined ? options.packedCache : undefined;
+    this.packedCache =
+      this.quantization &&
+      cacheOptions &&
+      new PackedCache(checkpoint, device, { ...cacheOptions, quantization: this.quantization });
+    this.#weights = new Weights(checkpoint, device, options.overlay, this.packedCache);
     const table = [config.vocabSize, config.hiddenSize];
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);

@@ -7,6 +7,7 @@ import {
   type StoredDtype,
   type TensorEntry,
 } from "../checkpoint/index.ts";
+import type { PackedCache } from "./packed-cache.ts";
 
 const floatDtypes = { BF16: "bf16", F16: "f16", F32: "f32" } as const satisfies Partial<
   Record<StoredDtype, string>
@@ -28,13 +29,20 @@ export interface WeightOverlay {
 export class Weights implements Disposable {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
+  readonly packedCache: PackedCache | undefined;
   readonly #overlay: WeightOverlay | undefined;
   readonly #files = new Map<string, MappedFile>();
   readonly #versions: ReadonlyMap<string, string | undefined>;
 
-  constructor(checkpoint: Checkpoint, device: Device, overlay: WeightOverlay | undefined) {
+  constructor(
+    checkpoint: Checkpoint,
+    device: Device,
+    overlay: WeightOverlay | undefined,
+    packedCache?: PackedCache,
+  ) {
     this.checkpoint = checkpoint;
     this.device = device;
+    this.packedCache = packedCache;
     this.#overlay = overlay;
     this.#versions = new Map(checkpoint.weightFiles.map((file) => [file, fileVersion(file)]));
   }
@@ -92,6 +100,7 @@ export class Weights implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.packedCache?.[Symbol.dispose]();
     for (const file of this.#files.values()) file[Symbol.dispose]();
     this.#files.clear();
   }

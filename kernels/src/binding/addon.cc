@@ -4,6 +4,7 @@
 #include "binding/handles.h"
 #include "binding/machine.h"
 #include "binding/ops.h"
+#include "binding/packed_ops.h"
 
 namespace {
 
@@ -12,6 +13,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   kernels::binding::RegisterGraphs(env, exports);
   kernels::binding::RegisterMachine(env, exports);
   kernels::binding::RegisterOps(env, exports);
+  kernels::binding::RegisterPackedOps(env, exports);
   return exports;
 }
 

@@ -1,19 +1,16 @@
 #include "binding/ops.h"
 
-#include "binding/arguments.h"
+#include "binding/enqueue.h"
 #include "ops/attention/attention.h"
 #include "ops/cholesky/cholesky.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding.h"
 #include "ops/gather/gather.h"
 #include "ops/gptq/gptq.h"
-#include "ops/head_screen/head_screen.h"
 #include "ops/hessian/hessian.h"
 #include "ops/linear/linear.h"
 #include "ops/linear_gptq/linear_gptq.h"
-#include "ops/packed_linear/packed_linear.h"
 #include "ops/packing/packing.h"
-#include "ops/peak/peak.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 #include "ops/softmax/softmax.h"
@@ -21,20 +18,6 @@
 namespace kernels::binding {
 
 namespace {
-
-// Designated initializers are evaluated in order, so the fields read the arguments one by one.
-// Every op starts with its device and ends with the enqueued call; nothing is returned.
-template <auto Check, auto Run, class Args>
-Napi::Value Enqueue(const Napi::CallbackInfo& info, const char* op, Args (*read)(Arguments&)) {
-  return Guard(info.Env(), [&]() -> Napi::Value {
-    Arguments in(op, info);
-    kernels::Device& device = *in.Device().device;
-    const Args args = read(in);
-    Check(args);
-    device.Enqueue([&device, args] { Run(device.context(), args); });
-    return info.Env().Undefined();
-  });
-}
 
 GridOptions ReadGrid(Arguments& in) {
   GridOptions grid;
@@ -87,111 +70,10 @@ Napi::Value LinearGptqJs(const Napi::CallbackInfo& info) {
       });
 }
 
-PackedWeight ReadPacked(Arguments& in, kernels::Tensor (Arguments::*next)(),
-                        kernels::Tensor (Arguments::*optional)()) {
-  return {.words = (in.*next)(),
-          .scales = (in.*next)(),
-          .zeros = (in.*optional)(),
-          .zero = static_cast<int>(in.Integer(0, 255)),
-          .bits = static_cast<int>(in.Integer(2, 8)),
-          .block_size = in.Integer()};
-}
-
-Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckPackLinear, PackLinear>(
-      info, "packLinear", +[](Arguments& in) {
-        return PackLinearArgs{
-            .qweight = in.Tensor(),
-            .qzeros = in.Tensor(),
-            .scales = in.Tensor(),
-            .order = in.OptionalTensor(),
-            .block_group = in.Tensor(),
-            .zero_offset = static_cast<int>(in.Integer(0, 1)),
-            .packed = ReadPacked(in, &Arguments::Output, &Arguments::OptionalOutput)};
-      });
-}
-
-Napi::Value QuantizeActivationsJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckQuantizeActivations, QuantizeActivations>(
-      info, "quantizeActivations", +[](Arguments& in) {
-        return QuantizeActivationsArgs{
-            .x = in.Tensor(),
-            .order = in.OptionalTensor(),
-            .bits = static_cast<int>(in.Integer(2, 8)),
-            .block_size = in.Integer(),
-            .y = {.codes = in.Output(), .scales = in.Output(), .sums = in.Output()}};
-      });
-}
-
-Napi::Value PackedLinearJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckPackedLinear, PackedLinear>(
-      info, "packedLinear", +[](Arguments& in) {
-        return PackedLinearArgs{
-            .x = {.codes = in.Tensor(), .scales = in.Tensor(), .sums = in.Tensor()},
-            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
-            .bias = in.OptionalTensor(),
-            .residual = in.OptionalTensor(),
-            .y = in.Output()};
-      });
-}
-
-Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckQuantizedLinear, QuantizedLinear>(
-      info, "quantizedLinear", +[](Arguments& in) {
-        return QuantizedLinearArgs{
-            .x = in.Tensor(),
-            .order = in.OptionalTensor(),
-            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
-            .bias = in.OptionalTensor(),
-            .residual = in.OptionalTensor(),
-            .activation_bits = static_cast<int>(in.Integer(8, 16)),
-            .y = in.Output()};
-      });
-}
-
-Napi::Value PackRowsJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckPackRows, PackRows>(
-      info, "packRows", +[](Arguments& in) {
-        return PackRowsArgs{
-            .weight = in.Tensor(),
-            .packed = ReadPacked(in, &Arguments::Output, &Arguments::OptionalOutput),
-            .slack = in.Output()};
-      });
-}
-
-Napi::Value ScreenedArgmaxJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckScreenedArgmax, ScreenedArgmax>(
-      info, "screenedArgmax", +[](Arguments& in) {
-        return ScreenedArgmaxArgs{.x = in.Tensor(),
-                                  .approx = in.Tensor(),
-                                  .weight = in.Tensor(),
-                                  .slack = in.Tensor(),
-                                  .limit = in.Integer(),
-                                  .y = in.Output(),
-                                  .scored = in.Output()};
-      });
-}
-
 Napi::Value AccumulateSquaresJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAccumulateSquares, AccumulateSquares>(
       info, "accumulateSquares", +[](Arguments& in) {
         return AccumulateSquaresArgs{.a = in.Tensor(), .b = in.OptionalTensor(), .y = in.Output()};
-      });
-}
-
-Napi::Value ReadAllJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckReadAll, ReadAll>(
-      info, "readAll", +[](Arguments& in) {
-        return ReadAllArgs{.x = in.Tensor(), .pieces = in.Integer(), .y = in.Output()};
-      });
-}
-
-Napi::Value ArithmeticPeakJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckArithmeticPeak, ArithmeticPeak>(
-      info, "arithmeticPeak", +[](Arguments& in) {
-        return ArithmeticPeakArgs{.kind = static_cast<PeakKind>(in.Integer(0, 3)),
-                                  .repeats = in.Integer(),
-                                  .y = in.Output()};
       });
 }
 
@@ -468,14 +350,6 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("rmsNorm", RmsNormJs);
   add("linear", LinearJs);
   add("linearGptq", LinearGptqJs);
-  add("packLinear", PackLinearJs);
-  add("quantizeActivations", QuantizeActivationsJs);
-  add("packedLinear", PackedLinearJs);
-  add("quantizedLinear", QuantizedLinearJs);
-  add("packRows", PackRowsJs);
-  add("screenedArgmax", ScreenedArgmaxJs);
-  add("readAll", ReadAllJs);
-  add("arithmeticPeak", ArithmeticPeakJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
   add("storeCache", StoreCacheJs);

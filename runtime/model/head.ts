@@ -12,16 +12,21 @@ export const headModes: readonly HeadMode[] = ["exact", "screened", "int8"];
 export class Head implements Disposable {
   readonly #weight: FloatTensor;
   readonly #mode: HeadMode;
+  readonly #onPacked: () => void;
   #screen: HeadScreen | undefined;
 
-  constructor(weight: FloatTensor, mode: HeadMode) {
+  /** @param onPacked  called when the weight has been read whole, and few of its rows will be from then on */
+  constructor(weight: FloatTensor, mode: HeadMode, onPacked: () => void) {
     this.#weight = weight;
     this.#mode = mode;
+    this.#onPacked = onPacked;
   }
 
   /** Makes the copy of 8 bits, where the mode has one: reads the whole weight once. */
   prepare(): void {
-    if (this.#mode !== "exact") this.#screen ??= ops.packRows(this.#weight);
+    if (this.#mode === "exact" || this.#screen !== undefined) return;
+    this.#screen = ops.packRows(this.#weight);
+    this.#onPacked();
   }
 
   /** @param x  [rows, width] @returns [rows, vocabulary] */

@@ -96,7 +96,7 @@ class QwenModel implements Model {
     this.#embedding = this.#weights.float("transformer.wte.weight", table);
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);
     const head = this.#weights.float("lm_head.weight", table);
-    this.#head = new Head(head, options.head ?? "exact");
+    this.#head = new Head(head, options.head ?? "exact", () => this.evict("lm_head."));
   }
 
   loadBlock(index: number): Block {

@@ -1,14 +1,16 @@
-// Adapters that cannot be merged, and that are refused with the file, field or tensor that is the reason.
-import { existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openDevice } from "../../kernels/index.ts";
-import { openAdapter } from "../../quantizer/index.ts";
 import { seeded } from "../support/random.ts";
 import { temporaryDirectory, writeTinyQwen } from "../support/tiny-checkpoint.ts";
-import { code, dict, global, pickle, text, torchFileOf, tuple } from "../support/torch-file.ts";
-import { type AdapterTensors, adapterConfig, type Config, pair, writeAdapter } from "./adapters.ts";
-import { quantize, tinySegments } from "./quantized.ts";
+import {
+  type AdapterTensors,
+  adapterConfig,
+  adapterError,
+  type Config,
+  pair,
+  tryAdapter,
+  writeAdapter,
+} from "./adapters.ts";
 
 const work = temporaryDirectory();
 afterAll(work.remove);
@@ -30,22 +32,8 @@ beforeAll(() => {
   writeTinyQwen(tiny);
 });
 
-/** Opens an adapter for the tiny model; undefined if it was taken. */
-async function open(dir: string, source = tiny): Promise<void> {
-  using device = openDevice({ threads: 1 });
-  using _adapter = await openAdapter(dir, source, device);
-}
-
 const opened = (config: Config, changed: AdapterTensors = tensors) =>
-  open(writeAdapter(fresh(), changed, config));
-
-const error = (code: string, ...named: string[]) => ({
-  name: "QuantizeError",
-  code,
-  message: expect.stringMatching(
-    new RegExp(named.map((part) => part.replace(/[.[\]()*+?]/g, "\\$&")).join(".*"), "s"),
-  ),
-});
+  tryAdapter(writeAdapter(fresh(), changed, config), tiny);
 
 /** What PEFT 0.19 writes beyond `adapterConfig`, all of it at its defaults. */
 const newerDefaults = {
@@ -103,7 +91,7 @@ describe("adapter_config.json is refused with", () => {
     { what: "a setting nobody knows", config: { lora_twist: 2 }, named: ["lora_twist", "unknown"] },
   ])("$what, as what cannot be merged", async ({ config, named }) => {
     await expect(opened(config)).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER_KIND", "adapter_config.json", ...named),
+      adapterError("QUANTIZE_ADAPTER_KIND", "adapter_config.json", ...named),
     );
   });
 
@@ -115,7 +103,7 @@ describe("adapter_config.json is refused with", () => {
     "/cache/models--Qwen--Qwen-7B-Chat-Int4/snapshots/9b0df",
   ])("the quantized base model %s, as Q-LoRA", async (path) => {
     await expect(opened({ base_model_name_or_path: path })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER_KIND", "Q-LoRA"),
+      adapterError("QUANTIZE_ADAPTER_KIND", "Q-LoRA"),
     );
   });
 
@@ -142,7 +130,7 @@ describe("adapter_config.json is refused with", () => {
     { layers_to_transform: [-1] },
   ])("the malformed %j", async (config) => {
     const [field = ""] = Object.keys(config);
-    await expect(opened(config)).rejects.toMatchObject(error("QUANTIZE_ADAPTER", field));
+    await expect(opened(config)).rejects.toMatchObject(adapterError("QUANTIZE_ADAPTER", field));
   });
 
   test.each([
@@ -157,14 +145,16 @@ describe("adapter_config.json is refused with", () => {
     ["[z-a]", "QUANTIZE_ADAPTER"],
   ])("the pattern %s", async (pattern, code) => {
     for (const field of ["rank_pattern", "alpha_pattern"]) {
-      await expect(opened({ [field]: { [pattern]: 8 } })).rejects.toMatchObject(error(code, field));
+      await expect(opened({ [field]: { [pattern]: 8 } })).rejects.toMatchObject(
+        adapterError(code, field),
+      );
     }
   });
 
   test("more expressions than a person writes", async () => {
     const many = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`.*${i}.w1`, 8]));
     await expect(opened({ rank_pattern: many })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER_KIND", "rank_pattern"),
+      adapterError("QUANTIZE_ADAPTER_KIND", "rank_pattern"),
     );
   });
 });
@@ -180,7 +170,7 @@ describe("adapter_model.safetensors is refused with", () => {
     { what: "a bias of lora_B", name: key(c0, "lora_B.bias") },
   ])("$what, which it names", async ({ name }) => {
     await expect(opened({}, { ...tensors, [name]: some([8, 64]) })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", "adapter_model.safetensors", name),
+      adapterError("QUANTIZE_ADAPTER", "adapter_model.safetensors", name),
     );
   });
 
@@ -193,7 +183,7 @@ describe("adapter_model.safetensors is refused with", () => {
     { what: "DoRA's magnitudes", name: key(c0, "lora_magnitude_vector"), shape: [192] },
   ])("$what, as what cannot be merged", async ({ name, shape }) => {
     await expect(opened({}, { ...tensors, [name]: some(shape) })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER_KIND", name),
+      adapterError("QUANTIZE_ADAPTER_KIND", name),
     );
   });
 
@@ -207,34 +197,34 @@ describe("adapter_model.safetensors is refused with", () => {
     { what: "a bias", name: key(c0, "bias"), shape: [64] },
   ])("a shape that does not fit in $what", async ({ name, shape }) => {
     await expect(opened({}, { ...tensors, [name]: some(shape) })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", name, `[${shape.join(",")}]`),
+      adapterError("QUANTIZE_ADAPTER", name, `[${shape.join(",")}]`),
     );
   });
 
   test("no tensors", async () => {
     await expect(opened({ target_modules: "all-linear" }, {})).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", "adapter_model.safetensors"),
+      adapterError("QUANTIZE_ADAPTER", "adapter_model.safetensors"),
     );
   });
 
   test("two tensors that mean the same", async () => {
     const twice = { ...tensors, [key(c0, "lora_A.default.weight")]: some([8, 64]) };
     await expect(opened({}, twice)).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", "lora_A.default.weight", "lora_A.weight"),
+      adapterError("QUANTIZE_ADAPTER", "lora_A.default.weight", "lora_A.weight"),
     );
   });
 
   test("a weight both adapted and replaced", async () => {
     const name = key(c0, "base_layer.weight");
     await expect(opened({}, { ...tensors, [name]: some([192, 64]) })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", "lora_A", name),
+      adapterError("QUANTIZE_ADAPTER", "lora_A", name),
     );
   });
 
   test.each(["lora_A.weight", "lora_B.weight"])("nothing beside a missing %s", async (half) => {
     const { [key(c1, half)]: _missing, ...rest } = tensors;
     await expect(opened({}, rest)).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", c1, half.slice(0, "lora_A".length)),
+      adapterError("QUANTIZE_ADAPTER", c1, half.slice(0, "lora_A".length)),
     );
   });
 
@@ -249,13 +239,13 @@ describe("adapter_model.safetensors is refused with", () => {
     { what: "biases that were trained", config: { bias: "lora_only" }, named: `${c0}.bias` },
   ])("$what missing", async ({ config, rest = tensors, named }) => {
     await expect(opened(config, rest)).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", named, "missing"),
+      adapterError("QUANTIZE_ADAPTER", named, "missing"),
     );
   });
 
   test("a module that was none of the targets", async () => {
     await expect(opened({ target_modules: ["w1"] })).rejects.toMatchObject(
-      error("QUANTIZE_ADAPTER", c0),
+      adapterError("QUANTIZE_ADAPTER", c0),
     );
   });
 
@@ -267,61 +257,9 @@ describe("adapter_model.safetensors is refused with", () => {
       values[100] = bad;
       await expect(
         opened({}, { ...tensors, [name]: { shape: [192, 8], values } }),
-      ).rejects.toMatchObject(error("QUANTIZE_ADAPTER", name));
+      ).rejects.toMatchObject(adapterError("QUANTIZE_ADAPTER", name));
     },
   );
-});
-
-describe("a directory is refused", () => {
-  const missing = { name: "CheckpointError", code: "CHECKPOINT_NOT_FOUND" };
-
-  test("that is no adapter", async () => {
-    await expect(open(tiny)).rejects.toMatchObject(missing);
-    await expect(open(at("absent"))).rejects.toMatchObject(missing);
-  });
-
-  test("without weights", async () => {
-    const dir = writeAdapter(fresh(), tensors);
-    rmSync(join(dir, "adapter_model.safetensors"));
-    await expect(open(dir)).rejects.toMatchObject(missing);
-  });
-
-  test("with a pickle that holds more than tensors", async () => {
-    const dir = writeAdapter(fresh(), tensors, {}, ".bin");
-    const call = code(global("os", "system"), tuple(text("true")), "R");
-    writeFileSync(join(dir, "adapter_model.bin"), torchFileOf(pickle(dict([["a", call]]))));
-    await expect(open(dir)).rejects.toMatchObject({
-      name: "CheckpointError",
-      code: "CHECKPOINT_UNSUPPORTED",
-      message: expect.stringMatching(/adapter_model\.bin.*os\.system/),
-    });
-  });
-
-  test("with a truncated file", async () => {
-    const dir = writeAdapter(fresh(), tensors);
-    truncateSync(join(dir, "adapter_model.safetensors"), 9_000);
-    await expect(open(dir)).rejects.toMatchObject({
-      name: "CheckpointError",
-      message: expect.stringContaining("adapter_model.safetensors"),
-    });
-  });
-
-  test("whose settings are no JSON", async () => {
-    const dir = writeAdapter(fresh(), tensors);
-    writeFileSync(join(dir, "adapter_config.json"), "{");
-    await expect(open(dir)).rejects.toMatchObject({ code: "CHECKPOINT_CONFIG" });
-  });
-
-  test("for a model that is quantized, and nothing is written", async () => {
-    using device = openDevice({ threads: 2 });
-    const recipe = { groupSize: 32 } as const;
-    const common = { device, recipe, segments: tinySegments(2, 32) };
-    await quantize({ ...common, source: tiny, output: at("int4") });
-    const adapter = writeAdapter(fresh(), tensors);
-    const again = quantize({ ...common, source: at("int4"), adapter, output: at("again") });
-    await expect(again).rejects.toMatchObject(error("QUANTIZE_ADAPTER_KIND", "int4", "Q-LoRA"));
-    expect(existsSync(at("again"))).toBe(false);
-  });
 });
 
 test("settings changed at random give an adapter or an error of ours, and quickly", async () => {

@@ -1,6 +1,9 @@
 // Hand-made LoRA adapters in the files that PEFT writes.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { expect } from "vitest";
+import { openDevice } from "../../kernels/index.ts";
+import { openAdapter } from "../../quantizer/index.ts";
 import { toBf16 } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { safetensors } from "../support/tiny-checkpoint.ts";
@@ -73,4 +76,16 @@ export function pair(
     [`base_model.model.${module}.lora_A.weight`]: tensor([rank, inFeatures]),
     [`base_model.model.${module}.lora_B.weight`]: tensor([outFeatures, rank]),
   };
+}
+
+/** Opens an adapter for a model and lets it go. */
+export async function tryAdapter(dir: string, source: string): Promise<void> {
+  using device = openDevice({ threads: 1 });
+  using _adapter = await openAdapter(dir, source, device);
+}
+
+/** A QuantizeError whose message names these, in their order. */
+export function adapterError(code: string, ...named: string[]): object {
+  const pattern = named.map((part) => part.replace(/[.[\]()*+?]/g, "\\$&")).join(".*");
+  return { name: "QuantizeError", code, message: expect.stringMatching(new RegExp(pattern, "s")) };
 }

@@ -1,72 +1,18 @@
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
-import { openDevice, ops } from "../../kernels/index.ts";
-import { type ConversionTarget, type ConvertReport, convertModel } from "../../quantizer/index.ts";
-import { openCheckpoint, openModel, readTensorBytes } from "../../runtime/index.ts";
-import { sequenceLogits } from "../support/logits.ts";
+import { describe, expect, test } from "vitest";
+import { openDevice } from "../../kernels/index.ts";
+import { type ConversionTarget, convertModel } from "../../quantizer/index.ts";
+import { openCheckpoint, readTensorBytes } from "../../runtime/index.ts";
 import { int32, replaceTensor, writeQuantizedQwen } from "../support/quantized-qwen.ts";
-import { temporaryDirectory, tinyQwenTensors } from "../support/tiny-checkpoint.ts";
+import { tinyQwenTensors } from "../support/tiny-checkpoint.ts";
 import { expectSameBits } from "../support/tolerance.ts";
 import { torchFile } from "../support/torch-file.ts";
+import { convert, expectRefusal, fresh, json, logitsOf, tensorsOf } from "./conversions.ts";
 import { writeTinyModel } from "./quantized.ts";
-
-const temporary = temporaryDirectory();
-afterAll(temporary.remove);
-let directories = 0;
-const fresh = () => join(temporary.path, `${directories++}`);
 
 const linear = "transformer.h.0.mlp.w1";
 const v1 = writeQuantizedQwen(fresh());
-const ids = Int32Array.from({ length: 20 }, (_, i) => (i * 37) % 128);
-
-async function convert(
-  source: string,
-  target: ConversionTarget,
-  maxShardBytes = 1e9,
-): Promise<{ readonly output: string; readonly report: ConvertReport }> {
-  using device = openDevice({ threads: 1 });
-  const output = fresh();
-  return { output, report: await convertModel({ source, output, target, maxShardBytes, device }) };
-}
-
-async function logitsOf(dir: string): Promise<Float32Array<ArrayBuffer>> {
-  using device = openDevice({ threads: 1 });
-  using model = openModel(dir, device);
-  return await sequenceLogits(model, ids);
-}
-
-/** Dtype, shape and bytes of every tensor. */
-function tensorsOf(dir: string): object {
-  const entries = [...openCheckpoint(dir).tensors.values()];
-  const facts = entries.map((entry) => {
-    const bytes = Buffer.from(readTensorBytes(entry)).toString("base64");
-    return [entry.name, { dtype: entry.dtype, shape: entry.shape, bytes }] as const;
-  });
-  return Object.fromEntries(facts);
-}
-
-const json = (dir: string, name: string) => JSON.parse(readFileSync(join(dir, name), "utf8"));
-
-async function expectRefusal(
-  source: string,
-  target: ConversionTarget,
-  expected: { name: string; code: string; message?: unknown },
-): Promise<void> {
-  using device = openDevice({ threads: 1 });
-  const output = fresh();
-  const refused = convertModel({ source, output, target, maxShardBytes: 1e9, device });
-  await expect(refused).rejects.toMatchObject(expected);
-  expect(existsSync(output)).toBe(false);
-}
 
 describe("from v1 to v2 and back", () => {
   test("every tensor comes back byte for byte, and both say what they are", async () => {
@@ -78,7 +24,7 @@ describe("from v1 to v2 and back", () => {
     for (const [dir, format] of [[v2, "gptq_v2"] as const, [back, "gptq"] as const]) {
       const said = { checkpoint_format: format, format, bits: 4, damp_percent: 0.01 };
       expect(json(dir, "quantize_config.json")).toMatchObject(said);
-      expect(json(dir, "config.json").quantization_config).toMatchObject(said);
+      expect(json(dir, "config.json")["quantization_config"]).toMatchObject(said);
     }
   });
 
@@ -129,89 +75,6 @@ describe("from v1 to v2 and back", () => {
   });
 });
 
-describe("dequantized", () => {
-  test.each(["bf16", "f16", "f32"] as const)("weights are the packed ones as %s", async (dtype) => {
-    const { output, report } = await convert(v1, { to: "dequantized", dtype });
-    using device = openDevice({ threads: 1 });
-    using packed = openModel(v1, device);
-    using floats = openModel(output, device);
-    using counts = device.zeros("i32", [2]);
-    using block = packed.loadBlock(0);
-    using exact = ops.dequantize(block.linear("mlp.w1").stored!);
-    using expected = ops.cast(exact, dtype, counts);
-    using stored = floats.tensor(`${linear}.weight`);
-    expect(stored.dtype).toBe(dtype);
-    expect(await stored.read()).toEqual(await expected.read());
-    expect(floats.quantization).toBeUndefined();
-    expect(report.droppedBiases).toHaveLength(4);
-    expect([...floats.checkpoint.tensors.keys()]).toEqual([...floats.tensorShapes().keys()]);
-  });
-
-  test("the configs no longer speak of quantization", async () => {
-    writeFileSync(join(v1, "report.md"), "# int4");
-    const { output } = await convert(v1, { to: "dequantized", dtype: "bf16" });
-    const config = json(output, "config.json");
-    expect(config).toMatchObject({ bf16: true, fp16: false, fp32: false, torch_dtype: "bfloat16" });
-    expect(config).not.toHaveProperty("quantization_config");
-    expect(existsSync(join(output, "quantize_config.json"))).toBe(false);
-    expect(existsSync(join(output, "report.md"))).toBe(false);
-    expect(existsSync(join(output, "generation_config.json"))).toBe(true);
-  });
-
-  test("a linear that had stayed float stays what it was", async () => {
-    const one = new Uint8Array(new Uint16Array(128 * 128).fill(0x3c00).buffer);
-    const source = writeQuantizedQwen(fresh(), {
-      tensors: (tensors) => [
-        ...tensors.filter(({ name }) => !name.startsWith(`${linear}.`)),
-        { name: `${linear}.weight`, dtype: "F16", shape: [128, 128], bytes: one },
-      ],
-    });
-    const { output } = await convert(source, { to: "dequantized", dtype: "f16" });
-    const entry = openCheckpoint(output).tensors.get(`${linear}.weight`)!;
-    expect(readTensorBytes(entry)).toEqual(one);
-    const { output: v2 } = await convert(source, { to: "format", format: "gptq_v2" });
-    expectSameBits(await logitsOf(v2), await logitsOf(source));
-  });
-
-  test("a bias that the float model has no place for is not lost", async () => {
-    const source = writeQuantizedQwen(fresh(), {
-      tensors: replaceTensor(`${linear}.bias`, ({ bytes }) => {
-        return { bytes: new Uint8Array(new Uint16Array(bytes.byteLength / 2).fill(1).buffer) };
-      }),
-    });
-    await expectRefusal(
-      source,
-      { to: "dequantized", dtype: "bf16" },
-      {
-        ...{
-          name: "QuantizeError",
-          code: "QUANTIZE_SOURCE",
-          message: expect.stringContaining(`${linear}.bias`),
-        },
-      },
-    );
-  });
-
-  test("a scale that is not finite is found", async () => {
-    const source = writeQuantizedQwen(fresh(), {
-      tensors: replaceTensor(`${linear}.scales`, ({ bytes }) => {
-        return { bytes: new Uint8Array(new Uint16Array(bytes.byteLength / 2).fill(0x7c00).buffer) };
-      }),
-    });
-    await expectRefusal(
-      source,
-      { to: "dequantized", dtype: "bf16" },
-      {
-        ...{
-          name: "QuantizeError",
-          code: "QUANTIZE_NOT_FINITE",
-          message: expect.stringContaining(`${linear}.weight`),
-        },
-      },
-    );
-  });
-});
-
 describe("as it is", () => {
   test("in other shards a quantized model keeps every tensor, an unused one too", async () => {
     const more = { name: "transformer.extra", dtype: "I64", shape: [1], bytes: new Uint8Array(8) };
@@ -248,7 +111,7 @@ describe("as it is", () => {
     rmSync(join(source, "quantize_config.json"));
     const { output: embeddedOnly } = await convert(source, { to: "same" });
     expect(json(embeddedOnly, "quantize_config.json")).toEqual(expected);
-    expect(json(embeddedOnly, "config.json").quantization_config).toEqual(expected);
+    expect(json(embeddedOnly, "config.json")["quantization_config"]).toEqual(expected);
   });
 
   test("a float model comes back from one tensor a file", async () => {

@@ -16,7 +16,6 @@ export type { Graph } from "./graph.ts";
 export { type Candidate, candidates, cpuFeatures, type OperationCandidates } from "./machine.ts";
 export type {
   ActivationDtype,
-  Activations,
   CacheLayer,
   CacheRows,
   F32,

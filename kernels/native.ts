@@ -21,8 +21,6 @@ export type NativePackedWeight = readonly [
   ...[words: T, scales: T, zeros: Optional],
   ...[zero: number, bits: number, blockSize: number],
 ];
-export type NativeActivations = readonly [codes: T, scales: T, sums: T];
-
 export type Native = {
   openDevice(threads: number, isa: string): D;
   closeDevice(device: D): void;
@@ -63,18 +61,6 @@ export type Native = {
     ...args: [
       ...[d: D, qweight: T, qzeros: T, scales: T, order: Optional, blockGroup: T],
       ...[zeroOffset: number, ...NativePackedWeight],
-    ]
-  ): void;
-  quantizeActivations(
-    ...args: [
-      ...[d: D, x: T, order: Optional, bits: number, blockSize: number],
-      ...NativeActivations,
-    ]
-  ): void;
-  packedLinear(
-    ...args: [
-      ...[d: D, ...NativeActivations, ...NativePackedWeight],
-      ...[bias: Optional, residual: Optional, y: T],
     ]
   ): void;
   quantizedLinear(

@@ -21,11 +21,9 @@ export { accumulateGram, finishHessian, inverseCholesky } from "./hessian.ts";
 export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
-export type { ActivationDtype, Activations, PackedLayout, PackedWeight } from "./packed-linear.ts";
+export type { ActivationDtype, PackedLayout, PackedWeight } from "./packed-linear.ts";
 export {
-  packedLinear,
   packLinear,
-  quantizeActivations,
   quantizedLinear,
   restorePacked,
 } from "./packed-linear.ts";

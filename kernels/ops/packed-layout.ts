@@ -35,7 +35,7 @@ export function planLayout(
     return { blockSize, order: undefined, blockGroups };
   }
   const groups = groupsOf(inFeatures, groupSize, groupIndex);
-  const longest = Math.max(...groups.map(([, inputs]) => inputs.length));
+  const longest = groups.reduce((most, [, inputs]) => Math.max(most, inputs.length), 0);
   const blockSize = Math.min(largestBlock, roundUp(longest, 8));
   const blocks = groups.flatMap(([group, inputs]) =>
     Array.from({ length: Math.ceil(inputs.length / blockSize) }, (_, i) => ({

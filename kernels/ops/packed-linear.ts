@@ -1,6 +1,6 @@
 import type { Device } from "../device.ts";
 import { KernelError } from "../errors.ts";
-import { call, type NativeActivations, type NativePackedWeight } from "../native.ts";
+import { call, type NativePackedWeight } from "../native.ts";
 import type { Tensor } from "../tensor.ts";
 import type { GptqWeight } from "./linear.ts";
 import { planLayout } from "./packed-layout.ts";
@@ -36,17 +36,6 @@ export type PackedWeight = {
   readonly zero: number;
 };
 
-/** Activations as 16-bit integers with a scale for each row and block. */
-export type Activations = {
-  readonly layout: PackedLayout;
-  /** [rows, …], pairs of codes */
-  readonly codes: I32;
-  /** [rows, blocks] */
-  readonly scales: F32;
-  /** [rows, blocks], of the codes */
-  readonly sums: I32;
-};
-
 export type PackOptions = {
   /** What `weight.groupIndex` holds */
   readonly groupIndex?: Int32Array | undefined;
@@ -70,7 +59,7 @@ function packedLayout(
 }
 
 /**
- * Brings a weight of the GPTQ layout into the order in which `packedLinear` reads it: once, at load.
+ * Brings a weight of the GPTQ layout into the order in which `quantizedLinear` reads it: once, at load.
  */
 export function packLinear(weight: GptqWeight, options: PackOptions = {}): PackedWeight {
   const { qweight, qzeros, scales, zeroOffset } = weight;
@@ -176,59 +165,16 @@ export function emptyPacked(
   };
 }
 
-/** Rounding is at most half of 1/32767 of the largest magnitude of a row's block. @param x [rows, in] */
-export function quantizeActivations(x: F32, layout: PackedLayout): Activations {
-  const { device } = x;
-  const rows = x.size(0);
-  const { bits, blockSize, blocks, order } = layout;
-  const y = {
-    layout,
-    // One cache line more than the codes take: rows a power of two apart would share few sets of a cache.
-    codes: device.empty("i32", [rows, (blocks * blockSize) / 2 + 16]),
-    scales: device.empty("f32", [rows, blocks]),
-    sums: device.empty("i32", [rows, blocks]),
-  };
-  call((addon) =>
-    addon.quantizeActivations(
-      ...([device.handle, x.handle, order?.handle ?? null, bits, blockSize] as const),
-      ...nativeActivations(y),
-    ),
-  );
-  return y;
-}
-
 /**
- * x · Wᵀ + bias. The products of a block are summed in integers, exactly, so the result has the same bits on every
+ * (x · Wᵀ + bias) + residual, of x rounded to integers: by at most half of 1/32767 (or 1/127) of the largest magnitude of a
+ * row's block. The products of a block are summed in integers, exactly, so the result has the same bits on every
  * instruction set; a row's do not depend on the other rows.
- *
- * @param x     activations of the weight's layout
- * @param bias  [out]
- * @returns [rows, out]
- */
-export function packedLinear(x: Activations, weight: PackedWeight, bias?: FloatTensor): F32 {
-  const { device } = x.codes;
-  const y = device.empty("f32", [x.codes.size(0), weight.outFeatures]);
-  call((addon) =>
-    addon.packedLinear(
-      device.handle,
-      ...nativeActivations(x),
-      ...nativeWeight(weight),
-      bias?.handle ?? null,
-      null,
-      y.handle,
-    ),
-  );
-  return y;
-}
-
-/**
- * quantizeActivations and packedLinear in one.
  *
  * @param x  [rows, in]
  * @param options.bias         [out]
  * @param options.residual     [rows, out]
  * @param options.activations  what x is rounded to, "int16" by default
- * @returns [rows, out]: (x · Wᵀ + bias) + residual
+ * @returns [rows, out]
  */
 export function quantizedLinear(
   x: F32,
@@ -258,8 +204,4 @@ export function nativeWeight(weight: PackedWeight): NativePackedWeight {
   const { words, scales, zeros, zero, layout } = weight;
   const handles = [words.handle, scales.handle, zeros?.handle ?? null] as const;
   return [...handles, zero, layout.bits, layout.blockSize];
-}
-
-function nativeActivations({ codes, scales, sums }: Activations): NativeActivations {
-  return [codes.handle, scales.handle, sums.handle];
 }

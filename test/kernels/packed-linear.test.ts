@@ -65,7 +65,7 @@ function multiplyBytes(x: F32, packed: PackedWeight): F32 {
 }
 
 function multiply(x: F32, packed: PackedWeight, bias?: FloatTensor): F32 {
-  return ops.packedLinear(ops.quantizeActivations(x, packed.layout), packed, bias);
+  return ops.quantizedLinear(x, packed, { bias });
 }
 
 /**
@@ -251,7 +251,7 @@ describe.each(levelsOf("packedLinear"))("packedLinear on %s", (isa) => {
   });
 });
 
-test("packLinear and packedLinear refuse what does not fit, at the call", async () => {
+test("packLinear and quantizedLinear refuse what does not fit, at the call", async () => {
   await withDevice({ isa: "scalar" }, async (device) => {
     const { weight } = randomGptqWeight(device, plain, seeded(2));
     const code = (expected: string) =>
@@ -261,17 +261,14 @@ test("packLinear and packedLinear refuse what does not fit, at the call", async 
     );
     expect(() => ops.packLinear(weight, { zero: 16 })).toThrow(code("KERNEL_VALUE"));
     const packed = ops.packLinear(weight);
-    const x = ops.quantizeActivations(device.zeros("f32", [2, plain.in]), packed.layout);
-    expect(() => ops.packedLinear(x, { ...packed, outFeatures: 17 })).toThrow(code("KERNEL_SHAPE"));
-    expect(() => ops.packedLinear(x, packed, device.zeros("f32", [8]))).toThrow(
-      code("KERNEL_SHAPE"),
-    );
-    expect(() => ops.packedLinear({ ...x, sums: device.zeros("i32", [2, 1]) }, packed)).toThrow(
-      code("KERNEL_SHAPE"),
-    );
-    expect(() => ops.quantizeActivations(device.zeros("f32", [2, 65]), packed.layout)).toThrow(
-      code("KERNEL_SHAPE"),
-    );
+    const x = device.zeros("f32", [2, plain.in]);
+    const refused: readonly (() => unknown)[] = [
+      () => ops.quantizedLinear(x, { ...packed, outFeatures: 17 }),
+      () => ops.quantizedLinear(x, packed, { bias: device.zeros("f32", [8]) }),
+      () => ops.quantizedLinear(x, packed, { residual: device.zeros("f32", [1, plain.out]) }),
+      () => ops.quantizedLinear(device.zeros("f32", [2, 65]), packed),
+    ];
+    for (const call of refused) expect(call).toThrow(code("KERNEL_SHAPE"));
   });
 });
 

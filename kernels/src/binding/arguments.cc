@@ -70,22 +70,19 @@ Tensor Arguments::InPlaceOutput() {
   return View(Next(), true);
 }
 
-Tensor Arguments::OptionalTensor() {
+bool Arguments::SkipNull() {
   const Napi::Value value = info_[index_];
-  if (value.IsNull() || value.IsUndefined()) {
-    ++index_;
-    return {};
-  }
-  return Tensor();
+  if (!value.IsNull() && !value.IsUndefined()) return false;
+  ++index_;
+  return true;
+}
+
+Tensor Arguments::OptionalTensor() {
+  return SkipNull() ? kernels::Tensor{} : Tensor();
 }
 
 Tensor Arguments::OptionalOutput() {
-  const Napi::Value value = info_[index_];
-  if (value.IsNull() || value.IsUndefined()) {
-    ++index_;
-    return {};
-  }
-  return Output();
+  return SkipNull() ? kernels::Tensor{} : Output();
 }
 
 int64_t Arguments::Integer() {

@@ -38,6 +38,7 @@ class Arguments {
 
  private:
   Napi::Value Next();
+  bool SkipNull();
   kernels::Tensor View(const Napi::Value& value, bool written);
   void RequireUnshared(const kernels::Tensor& tensor, bool written);
   void RequireForTensor(bool condition, const std::string& problem);

@@ -44,6 +44,10 @@ Napi::Value Replay(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     const auto& graph = UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph");
     if (graph.recording == nullptr) throw Error(Code::kValue, "the graph was disposed");
+    // A capture around it needs the memory too.
+    Recording* outer = graph.device->recording.get();
+    if (outer != nullptr)
+      outer->storages.insert(graph.recording->storages.begin(), graph.recording->storages.end());
     // Only the operations: this may be the last to let go of them, on the stream's thread.
     graph.device->Enqueue([operations = graph.recording->operations] {
       for (const auto& operation : *operations) operation();

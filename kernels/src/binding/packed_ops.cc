@@ -33,30 +33,6 @@ Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value QuantizeActivationsJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckQuantizeActivations, QuantizeActivations>(
-      info, "quantizeActivations", +[](Arguments& in) {
-        return QuantizeActivationsArgs{
-            .x = in.Tensor(),
-            .order = in.OptionalTensor(),
-            .bits = static_cast<int>(in.Integer(2, 8)),
-            .block_size = in.Integer(),
-            .y = {.codes = in.Output(), .scales = in.Output(), .sums = in.Output()}};
-      });
-}
-
-Napi::Value PackedLinearJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckPackedLinear, PackedLinear>(
-      info, "packedLinear", +[](Arguments& in) {
-        return PackedLinearArgs{
-            .x = {.codes = in.Tensor(), .scales = in.Tensor(), .sums = in.Tensor()},
-            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
-            .bias = in.OptionalTensor(),
-            .residual = in.OptionalTensor(),
-            .y = in.Output()};
-      });
-}
-
 Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckQuantizedLinear, QuantizedLinear>(
       info, "quantizedLinear", +[](Arguments& in) {
@@ -117,8 +93,6 @@ void RegisterPackedOps(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("packLinear", PackLinearJs);
-  add("quantizeActivations", QuantizeActivationsJs);
-  add("packedLinear", PackedLinearJs);
   add("quantizedLinear", QuantizedLinearJs);
   add("packRows", PackRowsJs);
   add("screenedArgmax", ScreenedArgmaxJs);

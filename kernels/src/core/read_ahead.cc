@@ -15,16 +15,12 @@ constexpr size_t kWeights = 4096;
 }  // namespace
 
 void ReadAhead::Begin(const std::byte* weight, size_t bytes) {
-  pool_.Prefetch(nullptr, 0);
   if (next_.size() >= kWeights) next_.clear();
   if (current_ != nullptr) next_[current_] = {weight, bytes};
   current_ = weight;
-}
-
-void ReadAhead::End() {
-  const auto found = next_.find(current_);
-  if (found == next_.end()) return;
-  pool_.Prefetch(found->second.data, std::min(found->second.bytes, kBytes));
+  const auto found = next_.find(weight);
+  const Weight next = found == next_.end() ? Weight{} : found->second;
+  pool_.Prefetch(next.data, std::min(next.bytes, kBytes));
 }
 
 }  // namespace kernels

@@ -16,15 +16,13 @@ class ReadAhead {
  public:
   explicit ReadAhead(ThreadPool& pool) : pool_(pool) {}
 
-  // A product begins to read a weight.
+  // A product begins to read a weight: threads that find nothing left of it to do fetch the next.
   void Begin(const std::byte* weight, size_t bytes);
-  // It has read it.
-  void End();
 
  private:
   struct Weight {
-    const std::byte* data;
-    size_t bytes;
+    const std::byte* data = nullptr;
+    size_t bytes = 0;
   };
   ThreadPool& pool_;
   std::unordered_map<const std::byte*, Weight> next_;

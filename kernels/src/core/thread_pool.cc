@@ -23,11 +23,12 @@ inline void Pause() {
 #endif
 }
 
-template <class T>
-void WaitWhileEqual(std::atomic<T>& value, T old) {
+// `pass` passes the time until it is worth sleeping.
+template <class T, class Pass>
+void WaitWhileEqual(std::atomic<T>& value, T old, Pass pass) {
   for (int i = 0; i < kSpins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    Pause();
+    pass();
   }
   value.wait(old, std::memory_order_acquire);
 }
@@ -75,7 +76,7 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t, in
   RunShare(0);
   for (int64_t left = unfinished_.load(std::memory_order_acquire); left != 0;
        left = unfinished_.load(std::memory_order_acquire)) {
-    WaitWhileEqual(unfinished_, left);
+    WaitWhileEqual(unfinished_, left, Pause);
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
@@ -126,9 +127,9 @@ bool ThreadPool::PrefetchSome() {
 void ThreadPool::Work(int worker) {
   uint32_t seen = 0;
   while (true) {
-    while (wake_.load(std::memory_order_acquire) == seen && PrefetchSome()) {
-    }
-    WaitWhileEqual(wake_, seen);
+    WaitWhileEqual(wake_, seen, [this] {
+      if (!PrefetchSome()) Pause();
+    });
     seen = wake_.load(std::memory_order_acquire);
     if (stop_.load()) return;
     RunShare(worker);

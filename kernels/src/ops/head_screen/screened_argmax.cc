@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "ops/head_screen/head_screen.h"
@@ -63,19 +64,20 @@ int32_t BestOf(const Context& context, const ScreenedArgmaxArgs& args, int64_t r
                const std::vector<int32_t>& candidates) {
   const int64_t in = args.x.shape[1];
   const int64_t bytes = DTypeBytes(args.weight.dtype);
-  std::vector<std::byte> gathered(kChunk * in * bytes);
-  std::vector<float> values(kChunk);
+  const int64_t most = std::min<int64_t>(kChunk, candidates.size());
+  const auto gathered = std::make_unique_for_overwrite<std::byte[]>(most * in * bytes);
+  std::vector<float> values(most);
   Best best;
   for (size_t begin = 0; begin < candidates.size(); begin += kChunk) {
     const int64_t count = std::min<int64_t>(kChunk, candidates.size() - begin);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t from = candidates[begin + i] * args.weight.stride[0];
-      std::memcpy(gathered.data() + i * in * bytes, args.weight.data + from * bytes, in * bytes);
+      std::memcpy(gathered.get() + i * in * bytes, args.weight.data + from * bytes, in * bytes);
     }
     Tensor x = args.x;
     x.data = reinterpret_cast<std::byte*>(args.x.Row<float>(row));
     x.shape[0] = 1;
-    const Tensor weight = {gathered.data(), args.weight.dtype, 2, {count, in}, {in, 1}};
+    const Tensor weight = {gathered.get(), args.weight.dtype, 2, {count, in}, {in, 1}};
     const Tensor y = {
         reinterpret_cast<std::byte*>(values.data()), DType::kF32, 2, {1, count}, {count, 1}};
     Linear(context, {x, weight, {}, y});
@@ -94,13 +96,17 @@ float NormOf(const float* x, int64_t in) {
 
 void ScreenedArgmax(const Context& context, const ScreenedArgmaxArgs& args) {
   const float* slack = args.slack.As<const float>();
-  for (int64_t row = 0; row < args.x.shape[0]; ++row) {
+  const int64_t rows = args.x.shape[0];
+  std::vector<std::vector<int32_t>> candidates(rows);
+  context.pool.ParallelFor(rows, [&](int64_t row, int) {
     const float* approx = args.approx.Row<const float>(row);
     const float norm = NormOf(args.x.Row<const float>(row), args.x.shape[1]);
     const float certain = CertainBest(approx, slack, norm, args.limit);
-    const std::vector<int32_t> candidates = Candidates(approx, slack, norm, args.limit, certain);
-    args.y.As<int32_t>()[row] = BestOf(context, args, row, candidates);
-    args.scored.As<int32_t>()[row] = static_cast<int32_t>(candidates.size());
+    candidates[row] = Candidates(approx, slack, norm, args.limit, certain);
+  });
+  for (int64_t row = 0; row < rows; ++row) {
+    args.y.As<int32_t>()[row] = BestOf(context, args, row, candidates[row]);
+    args.scored.As<int32_t>()[row] = static_cast<int32_t>(candidates[row].size());
   }
 }
 

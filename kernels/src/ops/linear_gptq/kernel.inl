@@ -5,6 +5,8 @@
 // multiply-adds from zero in ascending order; the sums of these are added up in order, then the
 // bias. That is the same in both paths below, so a row does not depend on its neighbours.
 
+#include "core/floats.inl"
+
 // The scale and zero of each group for the columns of a task, [groups, kGptqTaskColumns] each. The
 // zeros have 2^23 added, as the codes do when they come out of Words::Biased.
 struct Grid {
@@ -83,18 +85,6 @@ template <int kBits, class Use>
   }
 }
 
-Lanes LoadBias(const Tensor& bias, int64_t column, int count) {
-  if (bias.empty()) return Lanes::Zero();
-  switch (bias.dtype) {
-    case DType::kF16:
-      return Lanes::LoadPart(bias.As<const F16>() + column, count);
-    case DType::kBF16:
-      return Lanes::LoadPart(bias.As<const BF16>() + column, count);
-    default:
-      return Lanes::LoadPart(bias.As<const float>() + column, count);
-  }
-}
-
 // Which inputs a chain covers, and its place among the others.
 struct Pass {
   const GptqLinear& linear;
@@ -113,7 +103,7 @@ struct Pass {
   float* y = args.y.Row<float>(row) + column;
   Lanes total = sum;
   if (!pass.first) total = Lanes::LoadPart(y, count) + sum;
-  if (pass.last) total = total + LoadBias(args.bias, column, count);
+  if (pass.last) total = total + LoadPartOrZero(args.bias, column, count);
   total.StorePart(y, count);
 }
 

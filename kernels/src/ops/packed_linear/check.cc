@@ -32,17 +32,6 @@ void CheckPacked(const char* op, const PackedWeight& weight) {
   RequireDense(op, "zeros", weight.zeros, DType::kU8, {output_blocks, blocks, kPackedOutputs});
 }
 
-void CheckActivations(const char* op, const QuantizedActivations& x, int64_t rows, int64_t blocks,
-                      int64_t block_size) {
-  RequireTensor(op, "codes", x.codes, DType::kI32, {rows, kAny});
-  Require(x.codes.shape[1] >= blocks * block_size / 2, Code::kShape, op,
-          "codes is " + Describe(x.codes) + "; " + std::to_string(blocks) + " blocks of " +
-              std::to_string(block_size) + " need " + std::to_string(blocks * block_size / 2) +
-              " pairs");
-  RequireTensor(op, "scales", x.scales, DType::kF32, {rows, blocks});
-  RequireTensor(op, "sums", x.sums, DType::kI32, {rows, blocks});
-}
-
 // Without an order, places are inputs; with one, its content is checked when the op runs.
 void CheckOrder(const char* op, const Tensor& order, int64_t in, int64_t places) {
   if (!order.empty()) return RequireTensor(op, "order", order, DType::kI32, {places});
@@ -71,44 +60,19 @@ void CheckPackLinear(const PackLinearArgs& args) {
   CheckOrder(kOp, args.order, in, packed.Blocks() * packed.block_size);
 }
 
-void CheckQuantizeActivations(const QuantizeActivationsArgs& args) {
-  constexpr const char* kOp = "quantizeActivations";
-  CheckBits(kOp, args.bits);
-  CheckBlockSize(kOp, args.block_size);
-  RequireTensor(kOp, "x", args.x, DType::kF32, {kAny, kAny});
-  RequireTensor(kOp, "scales", args.y.scales, DType::kF32, {args.x.shape[0], kAny});
-  const int64_t blocks = args.y.scales.shape[1];
-  CheckActivations(kOp, args.y, args.x.shape[0], blocks, args.block_size);
-  CheckOrder(kOp, args.order, args.x.shape[1], blocks * args.block_size);
-}
-
-namespace {
-
-template <class Args>
-void CheckOutputs(const char* op, const Args& args) {
-  CheckPacked(op, args.weight);
-  RequireTensor(op, "y", args.y, DType::kF32, {kAny, kAny});
-  const int64_t out = args.y.shape[1];
-  Require(args.weight.OutputBlocks() == (out + kPackedOutputs - 1) / kPackedOutputs, Code::kShape,
-          op,
-          "y is " + Describe(args.y) + "; words is " + Describe(args.weight.words) +
-              " and does not hold as many outputs");
-  if (!args.bias.empty()) RequireFloatTensor(op, "bias", args.bias, {out});
-  if (args.residual.empty()) return;
-  RequireTensor(op, "residual", args.residual, DType::kF32, {args.y.shape[0], out});
-}
-
-}  // namespace
-
-void CheckPackedLinear(const PackedLinearArgs& args) {
-  constexpr const char* kOp = "packedLinear";
-  CheckOutputs(kOp, args);
-  CheckActivations(kOp, args.x, args.y.shape[0], args.weight.Blocks(), args.weight.block_size);
-}
-
 void CheckQuantizedLinear(const QuantizedLinearArgs& args) {
   constexpr const char* kOp = "quantizedLinear";
-  CheckOutputs(kOp, args);
+  CheckPacked(kOp, args.weight);
+  RequireTensor(kOp, "y", args.y, DType::kF32, {kAny, kAny});
+  const int64_t out = args.y.shape[1];
+  Require(args.weight.OutputBlocks() == (out + kPackedOutputs - 1) / kPackedOutputs, Code::kShape,
+          kOp,
+          "y is " + Describe(args.y) + "; words is " + Describe(args.weight.words) +
+              " and does not hold as many outputs");
+  if (!args.bias.empty()) RequireFloatTensor(kOp, "bias", args.bias, {out});
+  if (!args.residual.empty()) {
+    RequireTensor(kOp, "residual", args.residual, DType::kF32, {args.y.shape[0], out});
+  }
   RequireTensor(kOp, "x", args.x, DType::kF32, {args.y.shape[0], kAny});
   Require(args.activation_bits == 16 || args.activation_bits == 8, Code::kValue, kOp,
           "activation_bits is " + std::to_string(args.activation_bits) + "; expected 16 or 8");

@@ -61,9 +61,7 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
   const int64_t across = (output_blocks + step - 1) / step;
   const int64_t down = is_direct ? 1 : (rows + kPackedTaskRows - 1) / kPackedTaskRows;
   const int64_t task_rows = is_direct ? rows : kPackedTaskRows;
-  if (is_direct) {
-    context.read_ahead.Begin(args.weight.words.data, output_blocks * row_bytes);
-  }
+  if (is_direct) context.read_ahead.Begin(args.weight.words.data, output_blocks * row_bytes);
   // Neighbouring tasks share rows, which then stay in the cache while weights stream by.
   context.pool.ParallelFor(across * down, [&](int64_t index, int worker) {
     const int64_t row = index / across * task_rows;
@@ -77,7 +75,6 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
     }
     run(args, task, scratch);
   });
-  if (is_direct) context.read_ahead.End();
 }
 
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args) {

@@ -3,6 +3,8 @@
 // bytes, codes unsigned, if it has the instruction (kHasBytes); and the tile that fits its
 // registers: kTileRows rows by kTileBlocks blocks of outputs.
 
+#include "core/floats.inl"
+
 constexpr int kVectors = kPackedOutputs / Ints::kWidth;  // of a block of outputs
 
 // How codes of kBits come out of a word: as pairs of 16 bits for activations of 16 bits, or as four
@@ -37,14 +39,7 @@ struct Grid {
         zero(weight.zero) {}
 
   [[gnu::always_inline]] inline Lanes Scale(int64_t at) const {
-    switch (dtype) {
-      case DType::kF16:
-        return Lanes::Load(reinterpret_cast<const F16*>(scales) + at);
-      case DType::kBF16:
-        return Lanes::Load(reinterpret_cast<const BF16*>(scales) + at);
-      default:
-        return Lanes::Load(reinterpret_cast<const float*>(scales) + at);
-    }
+    return OfFloats(scales, dtype, [at](const auto* from) { return Lanes::Load(from + at); });
   }
 
   // -zero * Σ x: what the sum over a block begins with.
@@ -74,20 +69,7 @@ inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t colu
   const int64_t left = args.y.shape[1] - column;
   if (left <= 0) return;
   const int count = left < Lanes::kWidth ? static_cast<int>(left) : Lanes::kWidth;
-  Lanes bias = Lanes::Zero();
-  if (!args.bias.empty()) {
-    switch (args.bias.dtype) {
-      case DType::kF16:
-        bias = Lanes::LoadPart(args.bias.As<const F16>() + column, count);
-        break;
-      case DType::kBF16:
-        bias = Lanes::LoadPart(args.bias.As<const BF16>() + column, count);
-        break;
-      default:
-        bias = Lanes::LoadPart(args.bias.As<const float>() + column, count);
-    }
-  }
-  Lanes y = sum + bias;
+  Lanes y = sum + LoadPartOrZero(args.bias, column, count);
   if (!args.residual.empty()) {
     y = y + Lanes::LoadPart(args.residual.Row<const float>(row) + column, count);
   }

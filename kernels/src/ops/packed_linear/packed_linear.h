@@ -64,7 +64,6 @@ struct QuantizeActivationsArgs {
   QuantizedActivations y;   // out
   int32_t largest = 32767;  // code of a block's largest magnitude; 127 for codes of 8 bits
 };
-void CheckQuantizeActivations(const QuantizeActivationsArgs& args);
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args);
 
 // y = x W^T + bias + residual. A block's products are summed exactly in integers; from there an
@@ -78,7 +77,6 @@ struct PackedLinearArgs {
   Tensor residual;  // [rows, out] f32, or empty
   Tensor y;         // [rows, out] f32, out
 };
-void CheckPackedLinear(const PackedLinearArgs& args);
 void PackedLinear(const Context& context, const PackedLinearArgs& args);
 
 // QuantizeActivations and PackedLinear in one: the activations' codes live in scratch. With 8 bits,

@@ -1,10 +1,8 @@
-import { type Command, Option } from "commander";
-import type { ActivationDtype } from "../kernels/index.ts";
+import type { Command } from "commander";
 import {
+  type BenchOptions,
   type BenchResult,
   fullBufferBytes,
-  type HeadMode,
-  headModes,
   openModel,
   type Profile,
   profile,
@@ -12,29 +10,24 @@ import {
   type Spread,
 } from "../runtime/index.ts";
 import { type CommonFlags, integer } from "./arguments.ts";
+import { type ArithmeticFlags, addArithmeticFlags, arithmeticOf } from "./arithmetic-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
-import { activationsOption } from "./sampling-flags.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
 
-type BenchFlags = CommonFlags & {
-  readonly rounds: number;
-  readonly context: number;
-  readonly tokens: number;
-  readonly batch: number;
-  readonly prefill: number;
-  readonly head: HeadMode;
-  readonly activations: ActivationDtype;
-  readonly quick?: boolean;
-  readonly profile?: boolean;
-  readonly generate: number;
-  readonly encode: number;
-};
+type BenchFlags = CommonFlags &
+  ArithmeticFlags &
+  Pick<BenchOptions, "rounds" | "context" | "tokens" | "batch" | "prefill"> & {
+    readonly quick?: boolean;
+    readonly profile?: boolean;
+    readonly generate: number;
+    readonly encode: number;
+  };
 
 export const bench: CommandSpec = { name: "bench", define: defineBench, run: runBench };
 
@@ -66,13 +59,9 @@ function defineBench(command: Command): void {
     .option("--context <tokens>", "positions before those decoded", integer(1), 128)
     .option("--tokens <n>", "tokens to decode in a round", integer(1), 32)
     .option("--batch <n>", "sequences decoded together", integer(1, 256), 8)
-    .option("--prefill <tokens>", "length of the prompt", integer(2), 512)
-    .addOption(
-      new Option("--head <mode>", "output head: exact, screened or int8")
-        .choices(headModes)
-        .default("screened"),
-    )
-    .addOption(activationsOption())
+    .option("--prefill <tokens>", "length of the prompt", integer(2), 512);
+  addArithmeticFlags(command);
+  command
     .option("--quick", "measure the bandwidth on 256 MB instead of 1 GB")
     .option("--profile", "the table of Qwen's model cards instead")
     .option("--generate <tokens>", "with --profile: tokens to generate", integer(3), 2048)
@@ -85,7 +74,7 @@ async function runBench(command: Command, context: CommandContext): Promise<void
   const flags = command.opts<BenchFlags>();
   const { output, signal } = context;
   using device = openComputeDevice(flags);
-  using model = openModel(dir, device, flags);
+  using model = openModel(dir, device, arithmeticOf(flags));
   const { maxLength } = model.shape;
   const longest = flags.profile
     ? Math.max(flags.generate + 1, flags.encode)
@@ -116,8 +105,7 @@ async function runBench(command: Command, context: CommandContext): Promise<void
   const report = {
     model: dir,
     ...machine,
-    head: flags.head,
-    activations: flags.activations,
+    ...arithmeticOf(flags),
     ...result,
   };
   output.result({ ...report, peakBytes: peakMemoryBytes() }, () =>
@@ -162,7 +150,7 @@ function renderRounds(
     ...row("", result.prefillShare, 100, "% of peak"),
   ];
   const note =
-    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ` +
+    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ${flags.kvCache} keys and values, ` +
     `${formatBytes(result.bytesPerToken)} per token; ${result.steadyRounds} of ${result.rounds.length} rounds were steady` +
     `${result.steadyRounds === 0 ? ": all were counted" : ""}`;
   return `${formatTable(columns, rows, output.tableStyle)}\n${output.colors.dim(note)}`;

@@ -2,7 +2,13 @@ import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ActivationDtype } from "../kernels/index.ts";
-import { type HeadMode, type LongContext, writeFileAtomic } from "../runtime/index.ts";
+import {
+  type CacheDtype,
+  cacheDtypes,
+  type HeadMode,
+  type LongContext,
+  writeFileAtomic,
+} from "../runtime/index.ts";
 import {
   type AllowedSpecial,
   allowedSpecial,
@@ -33,6 +39,7 @@ type EvaluateFlags = CommonFlags & {
   readonly save?: string;
   readonly head?: HeadMode;
   readonly activations?: ActivationDtype;
+  readonly kvCache?: CacheDtype;
 };
 
 const switches = { on: [true], off: [false], both: [false, true] } as const;
@@ -83,6 +90,12 @@ export const evaluate: CommandSpec = {
           "--activations <dtype>",
           "of every quantized model but the first, to see what it costs (default: int16)",
         ).choices(["int16", "int8"]),
+      )
+      .addOption(
+        new Option(
+          "--kv-cache <dtype>",
+          "keys and values of every model but the first, to see what it costs (default: f32)",
+        ).choices(cacheDtypes),
       )
       .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
       .addHelpText("after", examples);
@@ -154,6 +167,7 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
       longContext: longContextOf(flags),
       head: flags.head,
       activations: flags.activations,
+      kvCache: flags.kvCache,
     },
     { ...context, device },
   );
@@ -178,11 +192,13 @@ function checkFlags(flags: EvaluateFlags, command: Command): void {
     const flag = ntk === "both" ? "--ntk" : "--logn";
     throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
   }
-  const given = ["window", "stride", "save", "head", "activations"].filter(
+  const given = ["window", "stride", "save", "head", "activations", "kvCache"].filter(
     (name) => command.getOptionValueSource(name) === "cli",
   );
   if (lengths !== undefined && given.length > 0) {
-    throw new UsageError(`--${given[0]} does not go with --lengths, which cuts windows of its own`);
+    throw new UsageError(
+      `--${given[0] === "kvCache" ? "kv-cache" : given[0]} does not go with --lengths, which cuts windows of its own`,
+    );
   }
 }
 

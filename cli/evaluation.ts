@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ActivationDtype, Device } from "../kernels/index.ts";
 import {
+  type CacheDtype,
   cutWindows,
   type HeadMode,
   type LongContext,
@@ -34,6 +35,7 @@ export type EvaluationRequest = {
   /** Of every model but the first, which is computed as well as can be. */
   readonly head?: HeadMode | undefined;
   readonly activations?: ActivationDtype | undefined;
+  readonly kvCache?: CacheDtype | undefined;
 };
 
 export type Protocol = {
@@ -50,6 +52,7 @@ export type Protocol = {
   /** Of every model but the first; absent if exact. */
   readonly head?: HeadMode;
   readonly activations?: ActivationDtype;
+  readonly kvCache?: CacheDtype;
 };
 
 export type Evaluation = {
@@ -102,6 +105,7 @@ export async function evaluateModels(
         : { longContext: request.longContext }),
       ...(request.head === undefined ? {} : { head: request.head }),
       ...(request.activations === undefined ? {} : { activations: request.activations }),
+      ...(request.kvCache === undefined ? {} : { kvCache: request.kvCache }),
     },
     ...{ scores, windows },
   };
@@ -121,6 +125,9 @@ export function describeProtocol(protocol: Protocol): string {
     ...(protocol.activations === undefined
       ? []
       : [`${protocol.activations} activations, except of the first model`]),
+    ...(protocol.kvCache === undefined
+      ? []
+      : [`${protocol.kvCache} keys and values, except of the first model`]),
   ].join("; ");
 }
 
@@ -136,11 +143,11 @@ class OpenModels implements Disposable {
   constructor(
     dirs: readonly string[],
     device: Device,
-    { longContext, head, activations }: EvaluationRequest,
+    { longContext, head, activations, kvCache }: EvaluationRequest,
   ) {
     try {
       for (const [i, dir] of dirs.entries()) {
-        const options = i === 0 ? { longContext } : { longContext, head, activations };
+        const options = i === 0 ? { longContext } : { longContext, head, activations, kvCache };
         this.all.push(openModel(dir, device, options));
       }
     } catch (error) {

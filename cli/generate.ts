@@ -14,6 +14,7 @@ import {
   type Tokenizer,
 } from "../runtime/index.ts";
 import { type AllowedSpecial, allowedSpecial, type CommonFlags, repeated } from "./arguments.ts";
+import { arithmeticOf } from "./arithmetic-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
@@ -99,9 +100,8 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   }
   if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
   using device = openComputeDevice(flags);
-  const { head, activations } = flags;
   const packedCache = weightCacheOf(flags);
-  using model = openModel(dir, device, { head, activations, packedCache });
+  using model = openModel(dir, device, { ...arithmeticOf(flags), packedCache });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   const config = readGenerationConfig(dir);

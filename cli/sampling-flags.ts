@@ -1,18 +1,16 @@
 // How tokens are drawn, for every command that generates.
 import { type Command, Option } from "commander";
-import type { ActivationDtype } from "../kernels/index.ts";
 import {
   defaultLookupLength,
   type GenerationConfig,
-  type HeadMode,
-  headModes,
   PromptLookup,
   parseSamplingOptions,
   type SamplingOptions,
 } from "../runtime/index.ts";
 import { decimal, integer, ranges } from "./arguments.ts";
+import { type ArithmeticFlags, addArithmeticFlags } from "./arithmetic-flags.ts";
 
-export type SamplingFlags = {
+export type SamplingFlags = ArithmeticFlags & {
   readonly maxNewTokens?: number;
   readonly temperature?: number;
   readonly topP?: number;
@@ -20,8 +18,6 @@ export type SamplingFlags = {
   readonly repetitionPenalty?: number;
   readonly seed?: number;
   readonly greedy?: boolean;
-  readonly head: HeadMode;
-  readonly activations: ActivationDtype;
   readonly lookup?: number;
   readonly cache: boolean;
 };
@@ -43,16 +39,9 @@ export function addSamplingFlags(command: Command): void {
         "--greedy",
         "the most likely token every time, without repetition penalty unless given",
       ).conflicts(["temperature", "topP", "topK", "seed"]),
-    )
-    .addOption(
-      new Option(
-        "--head <mode>",
-        "exact; screened: the same tokens, faster where greedy; int8: faster always, with slightly other logits",
-      )
-        .choices(headModes)
-        .default("screened"),
-    )
-    .addOption(activationsOption())
+    );
+  addArithmeticFlags(command);
+  command
     .addOption(
       new Option(
         "--lookup [tokens]",
@@ -79,13 +68,4 @@ export function samplingOf(flags: SamplingFlags, config: GenerationConfig): Samp
 
 export function lookupOf(flags: SamplingFlags): PromptLookup | undefined {
   return flags.lookup === undefined ? undefined : new PromptLookup(flags.lookup);
-}
-
-export function activationsOption(): Option {
-  return new Option(
-    "--activations <dtype>",
-    "of a quantized model: int16, as good as exact, or int8, faster for prompts and coarser",
-  )
-    .choices(["int16", "int8"])
-    .default("int16");
 }

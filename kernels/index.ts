@@ -18,6 +18,7 @@ export type {
   ActivationDtype,
   CacheLayer,
   CacheRows,
+  CacheTensor,
   F32,
   FloatTensor,
   GptqWeight,

@@ -1,4 +1,5 @@
 export {
+  type BenchOptions,
   type BenchResult,
   fullBufferBytes,
   type Profile,
@@ -6,7 +7,7 @@ export {
   runRounds,
   type Spread,
 } from "./bench/index.ts";
-export { KvCache } from "./cache/kv-cache.ts";
+export { type CacheDtype, cacheDtypes, KvCache } from "./cache/kv-cache.ts";
 export {
   type Checkpoint,
   CheckpointError,

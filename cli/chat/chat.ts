@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { defaultSystem, openModel, readGenerationConfig } from "../../runtime/index.ts";
 import { type AllowedSpecial, allowedSpecial, type CommonFlags, integer } from "../arguments.ts";
+import { arithmeticOf } from "../arithmetic-flags.ts";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { openComputeDevice } from "../compute-device.ts";
 import { modelDirectory } from "../model-directory.ts";
@@ -63,9 +64,8 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
   const config = readGenerationConfig(dir);
   requireChatModel(dir, config, "use nibble generate");
   using device = openComputeDevice(flags);
-  const { head, activations } = flags;
   const packedCache = weightCacheOf(flags);
-  using model = openModel(dir, device, { head, activations, packedCache });
+  using model = openModel(dir, device, { ...arithmeticOf(flags), packedCache });
   const unused = describeUnused(model);
   if (unused !== undefined) output.note(unused);
   using tokenizer = openTokenizer(model);

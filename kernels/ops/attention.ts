@@ -1,5 +1,5 @@
 import { call } from "../native.ts";
-import type { F32, I32 } from "./types.ts";
+import type { CacheTensor, F32, I32 } from "./types.ts";
 
 /** Which row belongs where: the part of a step's state that the cache operations share. */
 export type CacheRows = {
@@ -12,10 +12,10 @@ export type CacheRows = {
 };
 
 /** One layer's keys and values, each [blocks, kvHeads, blockSize, dim]. */
-export type CacheLayer = { readonly k: F32; readonly v: F32 };
+export type CacheLayer = { readonly k: CacheTensor; readonly v: CacheTensor };
 
 /**
- * Stores the keys and values of a step's rows.
+ * Stores the keys and values of a step's rows; an f16 cache rounds them to even, beyond 65504 to infinity.
  *
  * @param k  [rows, kvHeads · dim]
  * @param v  [rows, kvHeads · dim]

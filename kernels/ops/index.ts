@@ -38,4 +38,4 @@ export {
 export { arithmeticPeak, type PeakKind, peakKinds, readAll } from "./peak.ts";
 export { rope, ropeTable } from "./rope.ts";
 export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";
-export type { F32, FloatTensor, I32, U8 } from "./types.ts";
+export type { CacheTensor, F32, FloatTensor, I32, U8 } from "./types.ts";

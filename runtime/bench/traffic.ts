@@ -31,7 +31,8 @@ export function trafficOf(model: Model, head: HeadMode): Traffic {
   return {
     blockBytes,
     headBytes: head === "exact" ? exact : weights * (1 + 2 / 128),
-    cacheBytesPerToken: 2 * shape.layers * shape.kvHeads * shape.headDim * elementBytes.f32,
+    cacheBytesPerToken:
+      2 * shape.layers * shape.kvHeads * shape.headDim * elementBytes[model.kvCache],
   };
 }
 

@@ -71,6 +71,7 @@ export async function timeBatch(
   const { rows, context, steps } = batch;
   using cache = new KvCache(model.device, {
     ...model.shape,
+    dtype: model.kvCache,
     tokens: rows * (context + steps + 65),
   });
   const places = Array.from({ length: rows }, () => cache.open());

@@ -1,4 +1,14 @@
-import { type CacheLayer, type Device, type F32, KernelError } from "../../kernels/index.ts";
+import {
+  type CacheLayer,
+  type CacheTensor,
+  type Device,
+  KernelError,
+} from "../../kernels/index.ts";
+
+/** What keys and values are kept as. Half the bytes cost rounding by 2⁻¹², and fail beyond 65504. */
+export type CacheDtype = "f32" | "f16";
+
+export const cacheDtypes: readonly CacheDtype[] = ["f16", "f32"];
 
 export type KvCacheShape = {
   readonly layers: number;
@@ -8,6 +18,8 @@ export type KvCacheShape = {
   readonly tokens: number;
   /** Consecutive positions that lie together. */
   readonly blockSize?: number;
+  /** "f32" by default */
+  readonly dtype?: CacheDtype;
 };
 
 /** One sequence's place in the cache. `length` positions are stored. */
@@ -36,7 +48,7 @@ export class KvCache implements Disposable {
     const blocks = Math.max(1, Math.ceil(shape.tokens / this.blockSize));
     this.blocks = blocks;
     const extent = [blocks, shape.kvHeads, this.blockSize, shape.headDim];
-    const side = (): F32 => device.empty("f32", extent);
+    const side = (): CacheTensor => device.empty(shape.dtype ?? "f32", extent);
     this.#layers = Array.from({ length: shape.layers }, () => ({ k: side(), v: side() }));
     this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
   }

@@ -71,7 +71,7 @@ export async function runPasses(
 ): Promise<readonly (F32 | undefined)[]> {
   // Nothing is decoded afterwards, so one layer's room serves all layers, and one group of passes after the other.
   using cache = new KvCache(model.device, {
-    ...{ ...model.shape, layers: 1, blockSize: cacheBlock },
+    ...{ ...model.shape, layers: 1, blockSize: cacheBlock, dtype: model.kvCache },
     tokens: Math.max(...passes.map(({ pieces }) => cacheRoom(pieces))),
   });
   using steps = new Steps(model, passes, cache);

@@ -62,7 +62,11 @@ export class Sequence implements Disposable {
     this.#model = model;
     this.#room = room;
     this.#ropeBase = model.ropeBase(promptLength);
-    this.#cache = new KvCache(model.device, { ...model.shape, tokens: room });
+    this.#cache = new KvCache(model.device, {
+      ...model.shape,
+      dtype: model.kvCache,
+      tokens: room,
+    });
     this.#place = this.#cache.open();
   }
 

@@ -6,6 +6,7 @@ import type {
   FloatTensor,
   I32,
 } from "../../kernels/index.ts";
+import type { CacheDtype } from "../cache/kv-cache.ts";
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
 import type { HeadMode } from "./head.ts";
 import type { Linear } from "./linear.ts";
@@ -79,6 +80,8 @@ export type OpenModelOptions = {
   readonly packedCache?: PackedCacheOptions | undefined;
   /** "exact" by default */
   readonly head?: HeadMode | undefined;
+  /** What keys and values are kept as between steps, "f32" by default */
+  readonly kvCache?: CacheDtype | undefined;
   /** In the place of what config.json says. */
   readonly longContext?: Partial<LongContext> | undefined;
 };
@@ -89,6 +92,8 @@ export interface Model extends Disposable {
   readonly checkpoint: Checkpoint;
   readonly shape: ModelShape;
   readonly longContext: LongContext;
+  /** What its keys and values are to be kept as. */
+  readonly kvCache: CacheDtype;
   /** How its linears are quantized; undefined for a float checkpoint. */
   readonly quantization: QuantizationConfig | undefined;
   /** Where its packed weights come from and can be saved, if `OpenModelOptions.packedCache` was given. */

@@ -8,6 +8,7 @@ import {
   type I32,
   ops,
 } from "../../kernels/index.ts";
+import type { CacheDtype } from "../cache/kv-cache.ts";
 import {
   type Checkpoint,
   parseQwenConfig,
@@ -54,6 +55,7 @@ class QwenModel implements Model {
   readonly checkpoint: Checkpoint;
   readonly shape: ModelShape;
   readonly longContext: LongContext;
+  readonly kvCache: CacheDtype;
   readonly quantization: QuantizationConfig | undefined;
   readonly packedCache: PackedCache | undefined;
   readonly #config: QwenConfig;
@@ -70,6 +72,7 @@ class QwenModel implements Model {
     this.checkpoint = checkpoint;
     this.quantization = readQuantizationConfig(checkpoint.dir, checkpoint.config);
     this.#config = config;
+    this.kvCache = options.kvCache ?? "f32";
     this.#activations = options.activations;
     this.longContext = {
       dynamicNtk: options.longContext?.dynamicNtk ?? config.useDynamicNtk,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Device, type Isa, ops } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { type CacheTensor, type Device, type Isa, ops } from "../../kernels/index.ts";
+import { f16ToNumber, numberToF16, runnableIsas, withDevice } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
@@ -37,11 +37,15 @@ function makeProblem(shape: Shape, lengths: readonly number[], rows: readonly Ro
 const span = (sequence: number, first: number, count: number): Row[] =>
   Array.from({ length: count }, (_, i) => ({ sequence, position: first + i }));
 
-type Layout = { readonly blockSize: number; readonly threads?: number };
+type Layout = {
+  readonly blockSize: number;
+  readonly threads?: number;
+  readonly dtype?: "f32" | "f16";
+};
 
 /** Fills a cache of shuffled pages (the rest of it NaN) and attends with all rows, or `only` some of them. */
 async function attend(isa: Isa, problem: Problem, layout: Layout, only?: readonly number[]) {
-  const { blockSize, threads = 2 } = layout;
+  const { blockSize, threads = 2, dtype = "f32" } = layout;
   const { kvHeads, dim, heads, lengths } = problem;
   return withDevice({ isa, threads }, async (device) => {
     const perSequence = Math.ceil(Math.max(...lengths) / blockSize);
@@ -50,9 +54,13 @@ async function attend(isa: Isa, problem: Problem, layout: Layout, only?: readonl
     const table = Int32Array.from(order.slice(0, perSequence * lengths.length));
     using blockTable = device.from("i32", table, [lengths.length, perSequence]);
     const shape = [blocks, kvHeads, blockSize, dim];
-    const empty = new Float32Array(blocks * kvHeads * blockSize * dim).fill(Number.NaN);
-    using k = device.from("f32", empty, shape);
-    using v = device.from("f32", empty, shape);
+    const count = blocks * kvHeads * blockSize * dim;
+    const fresh = (): CacheTensor =>
+      dtype === "f32"
+        ? device.from("f32", new Float32Array(count).fill(Number.NaN), shape)
+        : device.from("f16", new Uint16Array(count).fill(numberToF16(Number.NaN)), shape);
+    using k = fresh();
+    using v = fresh();
     lengths.forEach((length, sequence) => {
       using positions = device.from(
         "i32",
@@ -157,6 +165,28 @@ describe.each(runnableIsas)("attention on %s", (isa) => {
 
   test("shares key heads among query heads, prefill and decode rows of several sequences mixed", async () => {
     expectAttention(mixed, await attend(isa, mixed, { blockSize: 32 }), "mixed");
+  });
+
+  test("reads keys and values of 16 bits, rounded when they were stored", async () => {
+    for (const [dim, threads] of [
+      [40, 1],
+      [128, 2],
+      [19, 2],
+    ] as const) {
+      const rows = [...span(0, 90, 60), ...span(1, 8, 1), ...span(2, 0, 67), ...span(0, 5, 1)];
+      const problem = makeProblem({ heads: 6, kvHeads: 2, dim }, [150, 9, 67], rows);
+      const layout = { blockSize: 32, threads, dtype: "f16" } as const;
+      const actual = await attend(isa, problem, layout);
+      const halves = (values: readonly Float32Array<ArrayBuffer>[]) =>
+        values.map((each) => each.map((value) => f16ToNumber(numberToF16(value))));
+      const rounded = { ...problem, keys: halves(problem.keys), values: halves(problem.values) };
+      expectAttention(rounded, actual, `dim ${dim}`);
+      // The same arithmetic from there on.
+      expectSameBits(actual, await attend(isa, rounded, { blockSize: 32 }), `dim ${dim}`);
+      const width = 6 * dim;
+      const alone = await attend(isa, problem, layout, [61]);
+      expectSameBits(alone, actual.slice(61 * width, 62 * width), "alone");
+    }
   });
 
   test("splits more query heads per key head than a block holds", async () => {
@@ -268,6 +298,10 @@ describe("attention", () => {
       expect(() => ops.attention(shaped(1, 24), { k, v: k }, rows, shaped(1))).toThrow(shapeError);
       const v = shaped(1, 2, 4, 7);
       expect(() => ops.attention(shaped(1, 16), { k, v }, rows, shaped(1))).toThrow(shapeError);
+      const half = device.zeros("f16", [1, 2, 4, 8]);
+      expect(() => ops.attention(shaped(1, 16), { k, v: half }, rows, shaped(1))).toThrow(
+        expect.objectContaining({ code: "KERNEL_DTYPE" }),
+      );
       expect(() =>
         ops.storeCache(shaped(1, 15), shaped(1, 15), rows, { k, v: shaped(1, 2, 4, 8) }),
       ).toThrow(shapeError);

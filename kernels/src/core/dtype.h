@@ -84,18 +84,18 @@ inline BF16 ToBF16(float value) {
 }
 
 // Round to nearest even with gradual underflow; values beyond 65504 + half a step become infinity.
+// Without branches, so that a loop of them is vectorized.
 inline F16 ToF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
+  const uint32_t sign = (bits >> 16) & 0x8000;
   const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00)};
-  if (magnitude >= 0x477ff000u) return {static_cast<uint16_t>(sign | 0x7c00)};
-  if (magnitude < 0x38800000u) {  // below 2^-14: count units of 2^-24, rounding to even
-    const float scaled = std::bit_cast<float>(magnitude) * 0x1p24f;
-    return {static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyintf(scaled)))};
-  }
-  const uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
-  return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
+  const uint32_t normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000u) >> 13;
+  // Below 2^-14: units of 2^-24, which is what the last bit of a sum with one half counts.
+  const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+  const uint32_t subnormal = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(0.5f);
+  const uint32_t special = magnitude > 0x7f800000u ? 0x7e00 : 0x7c00;
+  const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
+  return {static_cast<uint16_t>(sign | (magnitude >= 0x477ff000u ? special : finite))};
 }
 
 }  // namespace kernels

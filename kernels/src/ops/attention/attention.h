@@ -9,15 +9,15 @@ namespace kernels {
 // block_size], slot p % block_size. All of it is step state, so batches of any mix of prefill and
 // decode rows need no other contract.
 
-// Stores one key and one value row per token.
+// Stores one key and one value row per token; f16 rounds them to even, beyond 65504 to infinity.
 struct StoreCacheArgs {
   Tensor k;             // [rows, kv_heads * dim] f32
   Tensor v;             // [rows, kv_heads * dim] f32
   Tensor positions;     // [rows] i32, position of each row in its sequence
   Tensor row_sequence;  // [rows] i32, row of block_table
   Tensor block_table;   // [sequences, max_blocks] i32
-  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32, inout
-  Tensor v_cache;       // [blocks, kv_heads, block_size, dim] f32, inout
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16, inout
+  Tensor v_cache;       // the same, inout
 };
 void CheckStoreCache(const StoreCacheArgs& args);
 void StoreCache(const Context& context, const StoreCacheArgs& args);
@@ -27,8 +27,8 @@ void StoreCache(const Context& context, const StoreCacheArgs& args);
 // A row of y has the same bits whatever the other rows are.
 struct AttentionArgs {
   Tensor q;             // [rows, heads * dim] f32
-  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32
-  Tensor v_cache;       // [blocks, kv_heads, block_size, dim] f32
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16
+  Tensor v_cache;       // the same
   Tensor positions;     // [rows] i32
   Tensor row_sequence;  // [rows] i32
   Tensor block_table;   // [sequences, max_blocks] i32

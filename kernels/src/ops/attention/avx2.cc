@@ -23,7 +23,8 @@ namespace {
 namespace kernels::avx2 {
 
 void Attention(const Context& context, const AttentionArgs& args) {
-  ForQueryBlocks(context, args, Attend);
+  const bool is_half = args.k_cache.dtype == DType::kF16;
+  ForQueryBlocks(context, args, is_half ? Attend<F16> : Attend<float>);
 }
 
 }  // namespace kernels::avx2

@@ -39,8 +39,8 @@ QueryBlock MakeBlock(const AttentionArgs& args, const Span& span, int64_t group,
   const int32_t sequence = args.row_sequence.As<int32_t>()[span.first_row];
   QueryBlock block;
   block.pages = PagesOf(args.k_cache, args.block_table, sequence);
-  block.k_cache = args.k_cache.As<float>();
-  block.v_cache = args.v_cache.As<float>();
+  block.k_cache = args.k_cache.data;
+  block.v_cache = args.v_cache.data;
   block.kv_head = kv_head;
   block.queries = static_cast<int>(span.end - span.begin);
   for (int i = 0; i < block.queries; ++i) {

@@ -11,8 +11,8 @@ constexpr int kBlockQueries = 32;  // queries that share the loads of a key tile
 // Queries (a head of a row each) that read the same keys: same sequence, same key head.
 struct QueryBlock {
   Pages pages;
-  const float* k_cache;
-  const float* v_cache;
+  const std::byte* k_cache;
+  const std::byte* v_cache;
   int64_t kv_head;
   int queries;
   const float* q[kBlockQueries];

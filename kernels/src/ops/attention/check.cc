@@ -6,8 +6,10 @@ namespace kernels {
 namespace {
 
 void RequireCaches(const char* op, const Tensor& k_cache, const Tensor& v_cache) {
-  RequireDense(op, "k_cache", k_cache, DType::kF32, {kAny, kAny, kAny, kAny});
-  RequireDense(op, "v_cache", v_cache, DType::kF32,
+  Require(k_cache.dtype == DType::kF32 || k_cache.dtype == DType::kF16, Code::kDtype, op,
+          "k_cache is " + Describe(k_cache) + "; expected f32 or f16");
+  RequireDense(op, "k_cache", k_cache, k_cache.dtype, {kAny, kAny, kAny, kAny});
+  RequireDense(op, "v_cache", v_cache, k_cache.dtype,
                {k_cache.shape[0], k_cache.shape[1], k_cache.shape[2], k_cache.shape[3]});
   Require(k_cache.shape[1] > 0 && k_cache.shape[2] > 0 && k_cache.shape[3] > 0, Code::kShape, op,
           "k_cache is " + Describe(k_cache) + "; heads, block size and dim must not be zero");

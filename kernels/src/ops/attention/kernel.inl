@@ -8,19 +8,21 @@
 constexpr int kShared = Lanes::kWidth / 4;  // queries that share registers of keys or values
 
 // The keys and values of one tile, wherever their pages are. Rows past `count` repeat the last.
+template <class T>
 struct TileRows {
-  const float* k[kTile];
-  const float* v[kTile];
+  const T* k[kTile];
+  const T* v[kTile];
 };
 
-inline void FindRows(const QueryBlock& block, int64_t start, int count, TileRows& rows) {
+template <class T>
+inline void FindRows(const QueryBlock& block, int64_t start, int count, TileRows<T>& rows) {
   const Pages& pages = block.pages;
   int64_t page = start / pages.block_size;
   int64_t slot = start % pages.block_size;
   for (int j = 0; j < kTile; ++j) {
     const int64_t first = (pages.blocks[page] * pages.kv_heads + block.kv_head) * pages.block_size;
-    rows.k[j] = block.k_cache + (first + slot) * pages.dim;
-    rows.v[j] = block.v_cache + (first + slot) * pages.dim;
+    rows.k[j] = reinterpret_cast<const T*>(block.k_cache) + (first + slot) * pages.dim;
+    rows.v[j] = reinterpret_cast<const T*>(block.v_cache) + (first + slot) * pages.dim;
     if (j + 1 >= count) continue;
     if (++slot == pages.block_size) {
       slot = 0;
@@ -29,9 +31,17 @@ inline void FindRows(const QueryBlock& block, int64_t start, int count, TileRows
   }
 }
 
+// Decoding waits for memory, and what the hardware fetches ahead ends with a page.
+template <class T>
+inline void FetchRow(const T* row, int64_t dim) {
+  const char* bytes = reinterpret_cast<const char*>(row);
+  const int64_t size = dim * static_cast<int64_t>(sizeof(T));
+  for (int64_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
+}
+
 // Q x K dot products, query major.
-template <int Q, int K>
-inline Lanes Dots(const float* const* q, const float* const* k, int64_t dim) {
+template <int Q, int K, class T>
+inline Lanes Dots(const float* const* q, const T* const* k, int64_t dim) {
   static_assert(Q * K == Lanes::kWidth);
   Lanes sum[Q * K];
   for (Lanes& lanes : sum) lanes = Lanes::Zero();
@@ -57,12 +67,14 @@ inline Lanes Dots(const float* const* q, const float* const* k, int64_t dim) {
   return SumEach(sum);
 }
 
-// score[i][j] = q[i] . k[j] for j < limit (and a few more, which are masked later).
-template <int Q>
-inline void Score(const float* const* q, const TileRows& rows, int limit, int64_t dim,
-                  float* score) {
+// score[i][j] = q[i] . k[j] for j < limit (and a few more, which are masked later). The keys of
+// `next`, if any, are fetched meanwhile.
+template <int Q, class T>
+inline void Score(const float* const* q, const TileRows<T>& rows, const TileRows<T>* next,
+                  int limit, int64_t dim, float* score) {
   constexpr int kKeys = Lanes::kWidth / Q;
   for (int j = 0; j < limit; j += kKeys) {
+    for (int n = 0; next != nullptr && n < kKeys; ++n) FetchRow(next->k[j + n], dim);
     float dots[Lanes::kWidth];
     Dots<Q, kKeys>(q, rows.k + j, dim).Store(dots);
     for (int i = 0; i < Q; ++i) {
@@ -105,17 +117,21 @@ inline void Weigh(float* score, int seen, float scale, Running& running) {
   running = {largest, running.total * correction[0] + sum.Sum(), correction[0]};
 }
 
-// sum[i] = sum[i] * correction[i] + weights x values, for D vectors of the row from `at` on.
-template <int Q, int D>
-inline void AddValues(const float* score, const TileRows& rows, const int* seen,
-                      const Running* running, int64_t at, int64_t dim, float* sum) {
+// sum[i] = sum[i] * correction[i] + weights x values, for D vectors of the row from `at` on. The
+// values of `next`, if any, are fetched meanwhile.
+template <int Q, int D, class T>
+inline void AddValues(const float* score, const TileRows<T>& rows, const TileRows<T>* next,
+                      const int* seen, const Running* running, int64_t at, int64_t dim,
+                      float* sum) {
   int common = seen[0];
   for (int i = 1; i < Q; ++i) common = seen[i] < common ? seen[i] : common;
   Lanes part[Q][D];
   for (int i = 0; i < Q; ++i) {
     for (int n = 0; n < D; ++n) part[i][n] = Lanes::Zero();
   }
+  const bool fetches = next != nullptr && at == 0;
   for (int j = 0; j < common; ++j) {
+    if (fetches) FetchRow(next->v[j], dim);
     Lanes value[D];
     for (int n = 0; n < D; ++n) value[n] = Lanes::Load(rows.v[j] + at + n * Lanes::kWidth);
     for (int i = 0; i < Q; ++i) {
@@ -142,7 +158,8 @@ inline void AddValues(const float* score, const TileRows& rows, const int* seen,
 }
 
 // The same for the last, partial vector of one query.
-inline void AddValuesPart(const float* score, const TileRows& rows, int seen, float correction,
+template <class T>
+inline void AddValuesPart(const float* score, const TileRows<T>& rows, int seen, float correction,
                           int64_t at, int count, float* sum) {
   Lanes part = Lanes::Zero();
   for (int j = 0; j < seen; ++j) {
@@ -153,13 +170,14 @@ inline void AddValuesPart(const float* score, const TileRows& rows, int seen, fl
 }
 
 // One tile for Q queries; seen[i] of its positions are visible to query i.
-template <int Q>
-inline void AddTile(const float* const* q, const float* scale, const TileRows& rows,
-                    const int* seen, int64_t dim, Running* running, float* score, float* sum) {
+template <int Q, class T>
+inline void AddTile(const float* const* q, const float* scale, const TileRows<T>& rows,
+                    const TileRows<T>* next, const int* seen, int64_t dim, Running* running,
+                    float* score, float* sum) {
   int limit = 0;
   for (int i = 0; i < Q; ++i) limit = seen[i] > limit ? seen[i] : limit;
   if (limit == 0) return;
-  Score<Q>(q, rows, limit, dim, score);
+  Score<Q>(q, rows, next, limit, dim, score);
   for (int i = 0; i < Q; ++i) {
     if (seen[i] > 0) Weigh(score + i * kTile, seen[i], scale[i], running[i]);
   }
@@ -167,14 +185,14 @@ inline void AddTile(const float* const* q, const float* scale, const TileRows& r
   int64_t at = 0;
   if constexpr (Q == 1) {
     for (; at + 8 * kWidth <= dim; at += 8 * kWidth) {
-      AddValues<Q, 8>(score, rows, seen, running, at, dim, sum);
+      AddValues<Q, 8>(score, rows, next, seen, running, at, dim, sum);
     }
   }
   for (; at + 4 * kWidth <= dim; at += 4 * kWidth) {
-    AddValues<Q, 4>(score, rows, seen, running, at, dim, sum);
+    AddValues<Q, 4>(score, rows, next, seen, running, at, dim, sum);
   }
   for (; at + kWidth <= dim; at += kWidth) {
-    AddValues<Q, 1>(score, rows, seen, running, at, dim, sum);
+    AddValues<Q, 1>(score, rows, next, seen, running, at, dim, sum);
   }
   if (at == dim) return;
   for (int i = 0; i < Q; ++i) {
@@ -192,6 +210,7 @@ inline void Finish(const float* sum, float total, int64_t dim, float* y) {
   if (tail > 0) (Lanes::LoadPart(sum + whole, tail) / divisor).StorePart(y + whole, tail);
 }
 
+template <class T>
 void Attend(const QueryBlock& block) {
   const int64_t dim = block.pages.dim;
   float* score = block.scratch;
@@ -204,24 +223,34 @@ void Attend(const QueryBlock& block) {
   }
   for (int64_t n = 0; n < block.queries * dim; ++n) sum[n] = 0;
 
+  TileRows<T> tiles[2];
+  const auto find = [&](int64_t start) -> TileRows<T>& {
+    TileRows<T>& rows = tiles[start / kTile % 2];
+    FindRows(block, start, static_cast<int>(longest - start < kTile ? longest - start : kTile),
+             rows);
+    return rows;
+  };
+  const TileRows<T>* rows = &find(0);
+  for (int j = 0; j < kTile && j < longest; ++j) FetchRow(rows->k[j], dim);
+  for (int j = 0; j < kTile && j < longest; ++j) FetchRow(rows->v[j], dim);
   for (int64_t start = 0; start < longest; start += kTile) {
     int seen[kBlockQueries];
     for (int i = 0; i < block.queries; ++i) {
       const int64_t left = block.visible[i] - start;
       seen[i] = static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
     }
-    TileRows rows;
-    FindRows(block, start, static_cast<int>(longest - start < kTile ? longest - start : kTile),
-             rows);
+    const TileRows<T>* next = start + kTile < longest ? &find(start + kTile) : nullptr;
+    const TileRows<T>* fetched = next;  // once is enough
     int i = 0;
-    for (; i + kShared <= block.queries; i += kShared) {
-      AddTile<kShared>(block.q + i, block.scale + i, rows, seen + i, dim, running + i,
+    for (; i + kShared <= block.queries; i += kShared, fetched = nullptr) {
+      AddTile<kShared>(block.q + i, block.scale + i, *rows, fetched, seen + i, dim, running + i,
                        score + i * kTile, sum + i * dim);
     }
-    for (; i < block.queries; ++i) {
-      AddTile<1>(block.q + i, block.scale + i, rows, seen + i, dim, running + i, score + i * kTile,
-                 sum + i * dim);
+    for (; i < block.queries; ++i, fetched = nullptr) {
+      AddTile<1>(block.q + i, block.scale + i, *rows, fetched, seen + i, dim, running + i,
+                 score + i * kTile, sum + i * dim);
     }
+    rows = next;
   }
   for (int i = 0; i < block.queries; ++i) {
     Finish(sum + i * dim, running[i].total, dim, block.y[i]);

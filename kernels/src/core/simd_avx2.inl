@@ -28,6 +28,7 @@ struct Lanes {
   }
   template <class T>
   static Lanes LoadPart(const T* p, int n) {
+    if (n >= kWidth) return Load(p);
     T padded[kWidth] = {};
     for (int i = 0; i < n; ++i) padded[i] = p[i];
     return Load(padded);

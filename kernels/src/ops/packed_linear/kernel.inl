@@ -205,6 +205,8 @@ void TakeApart(const PackedWeight& weight, const PackedTask& task, int64_t block
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         const Ints codes = Ints::Load(words + v * Ints::kWidth);
+        // The next block of inputs comes into the cache while this one is multiplied.
+        __builtin_prefetch(words + v * Ints::kWidth + block_words * kPackedOutputs, 0, 2);
 #pragma GCC unroll 4
         for (int j = 0; j < kSteps; ++j) {
           Codes::Take(codes, j).Store(to + j * kStrip + v * Ints::kWidth);
@@ -293,6 +295,19 @@ void TileRows(const PackedLinearArgs& args, const PackedTask& task, int64_t bloc
   }
 }
 
+// Short stretches of rows far apart: nothing else would bring them into the cache in time.
+inline void FetchOutputs(const PackedLinearArgs& args, const PackedTask& task, int64_t row) {
+  constexpr int64_t kLine = 64 / sizeof(float);
+  const int64_t end = row + kTileRows < task.row_end ? row + kTileRows : task.row_end;
+  const int64_t columns = task.block_end * kPackedOutputs;
+  for (; row < end; ++row) {
+    for (int64_t c = task.block_begin * kPackedOutputs; c < columns; c += kLine) {
+      __builtin_prefetch(args.y.Row<float>(row) + c, 1, 2);
+      if (!args.residual.empty()) __builtin_prefetch(args.residual.Row<const float>(row) + c, 0, 2);
+    }
+  }
+}
+
 template <class Codes>
 void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
   float* sums = reinterpret_cast<float*>(scratch + kPackedPanel);
@@ -300,6 +315,7 @@ void ManyRows(const PackedLinearArgs& args, const PackedTask& task, int32_t* scr
   for (int64_t b = 0; b < blocks; ++b) {
     TakeApart<Codes>(args.weight, task, b, scratch);
     for (int64_t row = task.row_begin; row < task.row_end; row += kTileRows) {
+      if (b + 1 == blocks) FetchOutputs(args, task, row);
       TileRows<Codes, kTileRows>(args, task, b, scratch, sums, row);
     }
   }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "core/widen.h"
 #include "ops/head_screen/head_screen.h"
@@ -30,10 +31,18 @@ BF16 RoundUp(float value) {
   return {static_cast<uint16_t>((bits >> 16) + ((bits & 0xffff) != 0))};
 }
 
+// In lanes that the compiler keeps in vectors.
+constexpr int kSumLanes = 8;
 struct RowSums {
-  double error = 0;  // Σ (w - rounded w)²
-  double square = 0;
+  double error[kSumLanes] = {};  // Σ (w - rounded w)²
+  double square[kSumLanes] = {};
 };
+
+double Sum(const double* lanes) {
+  double sum = 0;
+  for (int i = 0; i < kSumLanes; ++i) sum += lanes[i];
+  return sum;
+}
 
 // One block of one row: codes [kBlock], the scale, and what rounding lost.
 BF16 RoundBlock(const float* w, uint8_t* codes, RowSums& sums) {
@@ -43,13 +52,19 @@ BF16 RoundBlock(const float* w, uint8_t* codes, RowSums& sums) {
   const float scale = ToFloat(stored);
   // A block of zeros, or one too small for a scale, is all zeros.
   const float inverse = scale > 0 && 1 / scale < INFINITY ? 1 / scale : 0;
+  float rounded[kBlock];
   for (int64_t i = 0; i < kBlock; ++i) {
-    const float rounded = (w[i] * inverse + kRounder) - kRounder;
-    const float code = std::clamp(rounded, -kLargestCode, kLargestCode);
-    codes[i] = static_cast<uint8_t>(128 + static_cast<int>(std::isnan(code) ? 0 : code));
-    const double error = double{w[i]} - double{scale} * (codes[i] - 128);
-    sums.error += error * error;
-    sums.square += double{w[i]} * double{w[i]};
+    const float code = (w[i] * inverse + kRounder) - kRounder;
+    const float most_code = code < kLargestCode ? code : kLargestCode;  // that for NaN
+    rounded[i] = most_code > -kLargestCode ? most_code : -kLargestCode;
+    codes[i] = static_cast<uint8_t>(128 + static_cast<int>(rounded[i]));
+  }
+  for (int64_t i = 0; i < kBlock; i += kSumLanes) {
+    for (int64_t n = 0; n < kSumLanes; ++n) {
+      const double error = double{w[i + n]} - double{scale} * double{rounded[i + n]};
+      sums.error[n] += error * error;
+      sums.square[n] += double{w[i + n]} * double{w[i + n]};
+    }
   }
   return stored;
 }
@@ -70,14 +85,14 @@ void PackOutputs(const PackRowsArgs& args, int64_t output_block, float* w) {
       uint8_t codes[kBlock];
       scales[b * kPackedOutputs + n] = RoundBlock(w + b * kBlock, codes, sums);
       for (int64_t i = 0; i < block_words; ++i) {
-        const uint8_t* four = codes + 4 * i;
-        words[(b * block_words + i) * kPackedOutputs + n] =
-            four[0] | four[1] << 8 | four[2] << 16 | uint32_t{four[3]} << 24;
+        uint32_t word;
+        std::memcpy(&word, codes + 4 * i, sizeof word);
+        words[(b * block_words + i) * kPackedOutputs + n] = word;
       }
     }
     if (row >= out) continue;
-    const double norm = std::sqrt(sums.square);
-    const double slack = std::sqrt(sums.error) + (kActivations + SumRounding(in)) * norm;
+    const double norm = std::sqrt(Sum(sums.square));
+    const double slack = std::sqrt(Sum(sums.error)) + (kActivations + SumRounding(in)) * norm;
     // Rounded to f32, and the norm of x that it is multiplied by too.
     args.slack.As<float>()[row] = static_cast<float>(slack * (1 + 0x1p-20));
   }

@@ -1,8 +1,10 @@
-// Ours and llama.cpp in one process, round by round, beside what the machine delivers in each.
+// Ours and llama.cpp taking turns, round by round, beside what the machine delivers in each.
 //
-//   node build/ts/test/bench/compare.js CHECKPOINT MODEL.gguf PEERS_DIR [--rounds N] [--head MODE]
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
+//   node build/ts/test/bench/compare.js CHECKPOINT MODEL.gguf LLAMA_SPEED BACKENDS_DIR [--rounds N] [--head MODE]
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import { cpuFeatures, openDevice } from "../../kernels/index.ts";
 import { Machine } from "../../runtime/bench/index.ts";
@@ -20,7 +22,7 @@ const { values, positionals } = parseArgs({
     prefill: { type: "string", default: "512" },
   },
 });
-const [checkpoint = "", gguf = "", peers = ""] = positionals;
+const [checkpoint = "", gguf = "", program = "", backends = ""] = positionals;
 const [rounds, context, tokens, prefill] = [
   values.rounds,
   values.context,
@@ -29,58 +31,46 @@ const [rounds, context, tokens, prefill] = [
 ].map(Number) as [number, number, number, number];
 const threads = 2;
 
-/** What is used of node-llama-cpp, which is no dependency of the project. */
-type LlamaSequence = {
-  clearHistory(): Promise<void>;
-  evaluateWithoutGeneratingNewTokens(ids: number[]): Promise<void>;
-  evaluate(ids: number[], options: { temperature: number }): AsyncIterable<number>;
-};
-type Llama = {
-  readonly systemInfo: string;
-  loadModel(options: { modelPath: string }): Promise<{
-    createContext(options: object): Promise<{ getSequence(): LlamaSequence }>;
-  }>;
-  dispose(): Promise<void>;
-};
+/** peers/llama_speed.c: llama.cpp without a loop in JavaScript around it, whose turns would count as its own. */
+class Llama implements Disposable {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #lines: Interface;
+  readonly #ended: Promise<undefined>;
 
-async function openLlama(): Promise<{ llama: Llama; sequence: LlamaSequence }> {
-  const path = createRequire(`${peers}/package.json`).resolve("node-llama-cpp");
-  const { getLlama } = (await import(pathToFileURL(path).href)) as {
-    getLlama(options: object): Promise<Llama>;
-  };
-  const llama = await getLlama({ gpu: false, build: "never", maxThreads: threads });
-  console.log(`llama.cpp: ${llama.systemInfo}`);
-  if (cpuFeatures().includes("avx512f") && !/AVX512 = 1/.test(llama.systemInfo)) {
-    throw new Error(
-      "llama.cpp's backend does not use AVX-512, which this machine has: no fair comparison",
-    );
+  private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
+    this.#child = child;
+    this.#lines = createInterface({ input: child.stdout });
+    this.#ended = once(child, "exit").then(() => undefined);
   }
-  const model = await llama.loadModel({ modelPath: gguf });
-  const size = Math.max(context + tokens, prefill) + 16;
-  const opened = await model.createContext({ contextSize: size, batchSize: prefill, threads });
-  return { llama, sequence: opened.getSequence() };
-}
 
-const ids = (count: number): number[] =>
-  Array.from({ length: count }, (_, i) => 1000 + ((i * 7919) % 2000));
-
-async function llamaDecode(sequence: LlamaSequence): Promise<number> {
-  await sequence.clearHistory();
-  await sequence.evaluateWithoutGeneratingNewTokens(ids(context));
-  let made = 0;
-  let started = 0;
-  for await (const _ of sequence.evaluate([42], { temperature: 0 })) {
-    if (made === 0) started = performance.now();
-    if (made++ === tokens) break;
+  static async open(contextSize: number): Promise<Llama> {
+    const args = [gguf, backends, `${threads}`, `${contextSize}`];
+    const llama = new Llama(spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] }));
+    const info = await llama.#line();
+    console.log(`llama.cpp: ${info}`);
+    if (cpuFeatures().includes("avx512f") && !/AVX512 = 1/.test(info)) {
+      throw new Error(
+        "llama.cpp's backend does not use AVX-512, which this machine has: no fair comparison",
+      );
+    }
+    return llama;
   }
-  return (tokens / (performance.now() - started)) * 1000;
-}
 
-async function llamaPrefill(sequence: LlamaSequence): Promise<number> {
-  await sequence.clearHistory();
-  const started = performance.now();
-  await sequence.evaluateWithoutGeneratingNewTokens(ids(prefill));
-  return (prefill / (performance.now() - started)) * 1000;
+  /** Tokens per second. */
+  async run(command: string): Promise<number> {
+    this.#child.stdin.write(`${command}\n`);
+    return 1 / Number(await this.#line());
+  }
+
+  async #line(): Promise<string> {
+    const [line] = (await Promise.race([once(this.#lines, "line"), this.#ended])) ?? [];
+    if (line === undefined) throw new Error("llama_speed ended");
+    return line as string;
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
 }
 
 type Row = Record<
@@ -96,23 +86,23 @@ function median(rows: readonly Row[], value: (row: Row) => number): string {
 
 const head = values.head as HeadMode;
 using device = openDevice({ threads });
-using model = openModel(checkpoint, device, { head });
+using model = openModel(checkpoint, device, { head, kvCache: "f16" });
 const bytes = stepBytes(trafficOf(model, head), [context]);
 using workload = await DecodeWorkload.open(model, context, (rounds + 1) * tokens + 4);
 using machine = new Machine(device);
-const { llama, sequence } = await openLlama();
+using llama = await Llama.open(Math.max(context + tokens, prefill) + 16);
 const rows: Row[] = [];
 let dropped = 0;
 for (let round = 0; round <= rounds; round++) {
   const before = await machine.measure(["f32"]);
   const decode = 1 / (await workload.time(tokens));
-  const theirs = await llamaDecode(sequence);
+  const theirs = await llama.run(`decode ${context} ${tokens}`);
   const after = await machine.measure(["f32"]);
   const row = {
     bandwidth: Math.max(before.bandwidth, after.bandwidth),
     ...{ decode, llamaDecode: theirs },
     prefill: prefill / (await timePrefill(model, prefill)),
-    llamaPrefill: await llamaPrefill(sequence),
+    llamaPrefill: await llama.run(`prefill ${prefill}`),
     share: (decode * bytes) / Math.max(before.bandwidth, after.bandwidth),
   };
   // The first warms both up. In a round in which somebody beats the limit, the limit was measured wrongly.
@@ -151,4 +141,3 @@ console.log(
     rows,
   }),
 );
-await llama.dispose();

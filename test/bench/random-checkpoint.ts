@@ -2,7 +2,7 @@
 // ones, and nothing in them to be accurate about.
 //
 //   npx tsc -p tsconfig.json --outDir build/ts
-//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b DIR [--bits 4|8] [--layers N] [--segments N] [--length N]
+//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b|tiny DIR [--bits 4|8] [--layers N] [--segments N] [--length N]
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,10 +12,11 @@ import { safetensors } from "../support/tiny-checkpoint.ts";
 
 /** Of config.json: intermediate_size is twice the width of w1 and w2. */
 const shapes = {
-  "1.8b": { width: 2048, layers: 24, heads: 16, intermediate: 11008 },
-  "7b": { width: 4096, layers: 32, heads: 32, intermediate: 22016 },
+  "1.8b": { width: 2048, layers: 24, heads: 16, intermediate: 11008, vocabulary: 151936 },
+  "7b": { width: 4096, layers: 32, heads: 32, intermediate: 22016, vocabulary: 151936 },
+  /** Of no model: so small that what a step costs besides arithmetic shows. */
+  tiny: { width: 256, layers: 1, heads: 2, intermediate: 512, vocabulary: 4096 },
 } as const;
-const vocabulary = 151936;
 const deviation = 0.02;
 const partElements = 2 ** 22;
 
@@ -34,7 +35,7 @@ const [name = "", dir = ""] = positionals;
 if (!isShapeName(name) || dir === "") {
   throw new Error(`usage: random-checkpoint.ts ${Object.keys(shapes).join("|")} DIR`);
 }
-const { width, heads, intermediate, ...shape } = shapes[name];
+const { width, heads, intermediate, vocabulary, ...shape } = shapes[name];
 const layers = Number(values.layers ?? shape.layers);
 const bits = values.bits === undefined ? undefined : Number(values.bits);
 const groupSize = 128;

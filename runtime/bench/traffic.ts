@@ -5,7 +5,7 @@ import type { HeadMode, Linear, Model } from "../model/index.ts";
 const elementBytes = { f32: 4, f16: 2, bf16: 2, i32: 4, i64: 8, u8: 1 } as const;
 
 export type Traffic = {
-  /** All linears of all blocks: codes, scales and zeros, or floats; biases and norms */
+  /** All linears of all blocks: codes and scales, or floats; biases */
   readonly blockBytes: number;
   readonly headBytes: number;
   /** Of keys and values for one position of one sequence, over all layers */

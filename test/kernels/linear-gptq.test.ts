@@ -1,55 +1,27 @@
 import { describe, expect, test } from "vitest";
 import { type Device, type F32, type GptqWeight, ops } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
-import { type GptqShape, randomGptqWeight } from "../support/gptq-weight.ts";
+import {
+  gptqCases,
+  plainGptqShape,
+  randomActivations,
+  randomGptqWeight,
+} from "../support/gptq-weight.ts";
 import { runnableIsas, withDevice } from "../support/kernels.ts";
 import { expectedLinear, linearTolerance } from "../support/matmul.ts";
 import { normal, seeded } from "../support/random.ts";
 import { stored } from "../support/stored.ts";
 import { expectClose, expectSameBits } from "../support/tolerance.ts";
 
-const plain: GptqShape = {
-  in: 64,
-  out: 16,
-  bits: 4,
-  zeroOffset: 1,
-  groupSize: 32,
-  scaleDtype: "f16",
-  scattered: false,
-};
-
-// Around the vectors (8, 16 outputs), strips (16, 64), tasks (96 rows, 128 outputs) and chains (256
-// inputs); groups that end inside a word, short last groups, one group, groups in any order.
-const cases: readonly (Partial<GptqShape> & { readonly rows: number })[] = [
-  { rows: 1, in: 8, out: 8, groupSize: 8 },
-  { rows: 1, in: 264, out: 136, groupSize: 128 },
-  { rows: 2, in: 256, out: 24, groupSize: 10, scaleDtype: "bf16" },
-  { rows: 3, in: 520, out: 200, groupSize: 520, zeroOffset: 0 },
-  { rows: 4, in: 96, out: 128, groupSize: 36, scaleDtype: "f32" },
-  { rows: 5, in: 40, out: 264, groupSize: 16, scattered: true },
-  { rows: 8, in: 16, out: 120, groupSize: 1 },
-  { rows: 9, in: 256, out: 8, groupSize: 64, scattered: true, scaleDtype: "bf16" },
-  { rows: 17, in: 264, out: 72, groupSize: 7, zeroOffset: 0 },
-  { rows: 97, in: 520, out: 136, groupSize: 128, scattered: true },
-  { rows: 1, bits: 8, in: 4, out: 4, groupSize: 4 },
-  { rows: 1, bits: 8, in: 260, out: 132, groupSize: 64, scaleDtype: "f32" },
-  { rows: 4, bits: 8, in: 36, out: 20, groupSize: 6, scattered: true },
-  { rows: 7, bits: 8, in: 256, out: 64, groupSize: 256, zeroOffset: 0, scaleDtype: "bf16" },
-  { rows: 12, bits: 8, in: 516, out: 140, groupSize: 100, scattered: true },
-  { rows: 100, bits: 8, in: 72, out: 12, groupSize: 30 },
-];
-
-function inputs(device: Device, rows: number, width: number, random: () => number): F32 {
-  return device.from("f32", normal(rows * width, random, { heavy: true }), [rows, width]);
-}
+const plain = plainGptqShape;
 
 describe.each(runnableIsas)("linearGptq on %s", (isa) => {
-  test.each(cases)("agrees with double precision for %j", async ({ rows, ...partial }) => {
+  test.each(gptqCases)("agrees with double precision for %j", async ({ rows, ...partial }) => {
     const shape = { ...plain, ...partial };
     await withDevice({ isa }, async (device) => {
       const random = seeded(rows * 131 + shape.in * 17 + shape.out);
       const { weight, values } = randomGptqWeight(device, shape, random);
-      const x = inputs(device, rows, shape.in, random);
+      const x = randomActivations(device, rows, shape.in, random);
       const bias = stored(device, shape.scaleDtype, normal(shape.out, random));
       const y = await ops.linearGptq(x, weight, bias.tensor).read();
       const c = { ...shape, rows, x: await x.read(), weight: values, bias: bias.values };
@@ -83,7 +55,7 @@ describe.each(runnableIsas)("linearGptq on %s", (isa) => {
       await withDevice({ isa }, async (device) => {
         const random = seeded(1);
         const { weight } = randomGptqWeight(device, shape, random);
-        const x = inputs(device, rows, shape.in, random);
+        const x = randomActivations(device, rows, shape.in, random);
         const all = await ops.linearGptq(x, weight).read();
         for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 95, 96, 97]) {
           const last = await ops.linearGptq(x.narrow(0, rows - count, count), weight).read();
@@ -99,7 +71,9 @@ describe.each(runnableIsas)("linearGptq on %s", (isa) => {
         const random = seeded(9);
         const shape = { ...plain, in: 512, out: 520, groupSize: 128 };
         const { weight } = randomGptqWeight(device, shape, random);
-        return await ops.linearGptq(inputs(device, rows, shape.in, random), weight).read();
+        return await ops
+          .linearGptq(randomActivations(device, rows, shape.in, random), weight)
+          .read();
       });
     for (const rows of [1, 100]) expectSameBits(await run(2, rows), await run(1, rows));
   });
@@ -109,7 +83,7 @@ describe.each(runnableIsas)("linearGptq on %s", (isa) => {
     await withDevice({ isa }, async (device) => {
       const random = seeded(rows);
       const { weight } = randomGptqWeight(device, shape, random);
-      const wide = inputs(device, rows, 50, random);
+      const wide = randomActivations(device, rows, 50, random);
       const x = wide.narrow(1, 9, 24);
       const canvas = device.from("f32", new Float32Array((rows + 2) * 60).fill(-777), [
         rows + 2,

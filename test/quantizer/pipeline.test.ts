@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Device, openDevice, ops } from "../../kernels/index.ts";
+import { openDevice } from "../../kernels/index.ts";
 import { parseRecipe, type QuantizationReport, type Recipe } from "../../quantizer/index.ts";
-import { methods } from "../../quantizer/methods/index.ts";
-import { encodeLinear, gptqLinear, type Model, openModel } from "../../runtime/index.ts";
+import { type Model, openModel } from "../../runtime/index.ts";
 import { sequenceLogits } from "../support/logits.ts";
 import { integers, seeded } from "../support/random.ts";
+import { roundLinears } from "../support/rounded-model.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
 import { expectSameBits } from "../support/tolerance.ts";
 import { bundledSegments, quantize, writeTwoBlocks } from "./quantized.ts";
@@ -197,26 +197,6 @@ describe("the output directory", () => {
   });
 });
 
-/** Puts rounded and packed linears in the place of a float model's, as the pipeline does. */
-async function packLinears(model: Model, device: Device, recipe: Recipe): Promise<void> {
-  const castCounts = device.zeros("i32", [2]);
-  const options = { bits: recipe.bits, dtype: recipe.dtype, groupSize: recipe.groupSize };
-  using solver = await methods.rtn.prepare(undefined, recipe);
-  for (let i = 0; i < model.shape.layers; i++) {
-    const block = model.block(i);
-    for (const name of block.stages.flatMap(({ linears }) => linears)) {
-      const { weight, bias } = block.linear(name);
-      const result = solver.quantize(ops.cast(weight!, "f32", castCounts));
-      const encoded = encodeLinear(result, bias, {
-        ...options,
-        ...{ checkpointFormat: "gptq", castCounts },
-      });
-      const { groupIndex } = result;
-      block.replace(name, gptqLinear(encoded.weight, encoded.bias, { groupIndex }));
-    }
-  }
-}
-
 describe("a reloaded model", () => {
   test.each([4, 8] as const)(
     "of %i bits has the logits of the packed linears it was written from, to the bit",
@@ -230,7 +210,7 @@ describe("a reloaded model", () => {
       using device = openDevice({ threads: 2 });
       using model = openModel(source, device);
       const before = await sequenceLogits(model, prompt);
-      await packLinears(model, device, recipe);
+      await roundLinears(model, device, recipe);
       const packed = await sequenceLogits(model, prompt);
       expect(packed).not.toEqual(before);
       expectSameBits(await logitsOf(`rtn${bits}`), packed);

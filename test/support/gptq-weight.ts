@@ -1,4 +1,4 @@
-import type { Device, GptqWeight } from "../../kernels/index.ts";
+import type { Device, F32, GptqWeight } from "../../kernels/index.ts";
 import { integers, normal } from "./random.ts";
 import { type StoredDType, stored } from "./stored.ts";
 
@@ -12,6 +12,52 @@ export type GptqShape = {
   /** Whether every input gets a random group */
   readonly scattered: boolean;
 };
+
+export const plainGptqShape: GptqShape = {
+  in: 64,
+  out: 16,
+  bits: 4,
+  zeroOffset: 1,
+  groupSize: 32,
+  scaleDtype: "f16",
+  scattered: false,
+};
+
+/** What differs from the plain shape, and how many rows it is multiplied with. */
+export type GptqCase = Partial<GptqShape> & { readonly rows: number };
+
+/**
+ * Around vectors (8, 16), strips (16, 64), blocks of inputs (128, 256) and tasks (96 rows; 64, 128 outputs); groups that end
+ * inside a word or fill no block, short last groups, one group, groups in any order.
+ */
+export const gptqCases: readonly GptqCase[] = [
+  { rows: 1, in: 8, out: 8, groupSize: 8 },
+  { rows: 1, in: 264, out: 136, groupSize: 128 },
+  { rows: 2, in: 256, out: 24, groupSize: 10, scaleDtype: "bf16" },
+  { rows: 3, in: 520, out: 200, groupSize: 520, zeroOffset: 0 },
+  { rows: 4, in: 96, out: 128, groupSize: 36, scaleDtype: "f32" },
+  { rows: 5, in: 40, out: 264, groupSize: 16, scattered: true },
+  { rows: 8, in: 16, out: 120, groupSize: 1 },
+  { rows: 9, in: 256, out: 8, groupSize: 64, scattered: true, scaleDtype: "bf16" },
+  { rows: 17, in: 264, out: 72, groupSize: 7, zeroOffset: 0 },
+  { rows: 97, in: 520, out: 136, groupSize: 128, scattered: true },
+  { rows: 1, bits: 8, in: 4, out: 4, groupSize: 4 },
+  { rows: 1, bits: 8, in: 260, out: 132, groupSize: 64, scaleDtype: "f32" },
+  { rows: 4, bits: 8, in: 36, out: 20, groupSize: 6, scattered: true },
+  { rows: 7, bits: 8, in: 256, out: 64, groupSize: 256, zeroOffset: 0, scaleDtype: "bf16" },
+  { rows: 12, bits: 8, in: 516, out: 140, groupSize: 100, scattered: true },
+  { rows: 100, bits: 8, in: 72, out: 12, groupSize: 30 },
+];
+
+/** [rows, width], with a few values far larger than the others. */
+export function randomActivations(
+  device: Device,
+  rows: number,
+  width: number,
+  random: () => number,
+): F32 {
+  return device.from("f32", normal(rows * width, random, { heavy: true }), [rows, width]);
+}
 
 /** Packs values of `bits` bits along the first of two dimensions [extent, columns], lowest bits first. */
 export function packRows(

@@ -7,7 +7,7 @@ export async function sequenceLogits(
   chunks: readonly number[] = [tokens.length],
 ): Promise<Float32Array<ArrayBuffer>> {
   const { shape, device } = model;
-  using cache = new KvCache(device, { ...shape, tokens: tokens.length });
+  using cache = new KvCache(device, { ...shape, dtype: model.kvCache, tokens: tokens.length });
   const sequence = cache.open();
   const ropeBase = model.ropeBase(tokens.length);
   const result = new Float32Array(tokens.length * shape.vocabulary);

@@ -31,6 +31,7 @@ struct Ints {
   static Ints Add(Ints a, Ints b) { return {_mm256_add_epi32(a.v, b.v)}; }
   static Ints Multiply(Ints a, Ints b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
   static Ints And(Ints a, Ints b) { return {_mm256_and_si256(a.v, b.v)}; }
+  static Ints ShiftLeft(Ints a, int bits) { return {_mm256_slli_epi32(a.v, bits)}; }
   static Ints ShiftRight(Ints a, int bits) { return {_mm256_srli_epi32(a.v, bits)}; }
   Lanes ToLanes() const { return {_mm256_cvtepi32_ps(v)}; }
 };
@@ -41,6 +42,9 @@ struct Ints {
 
 constexpr bool kHasBytes = false;
 [[gnu::always_inline]] inline Ints DotBytes(Ints sum, Ints, Ints) {
+  return sum;
+}
+[[gnu::always_inline]] inline Ints DotBytesWith(Ints sum, Ints, const int32_t*) {
   return sum;
 }
 

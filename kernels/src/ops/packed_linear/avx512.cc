@@ -24,6 +24,9 @@ constexpr bool kHasBytes = false;
 [[gnu::always_inline]] inline Ints DotBytes(Ints sum, Ints, Ints) {
   return sum;
 }
+[[gnu::always_inline]] inline Ints DotBytesWith(Ints sum, Ints, const int32_t*) {
+  return sum;
+}
 
 constexpr int kDirectRows = 8;
 constexpr int kTileRows = 6;

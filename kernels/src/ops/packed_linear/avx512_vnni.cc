@@ -25,6 +25,11 @@ constexpr bool kHasBytes = true;
   asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(codes.v), "v"(x.v));
   return sum;
 }
+// With one x for every lane, straight from memory: it takes no register.
+[[gnu::always_inline]] inline Ints DotBytesWith(Ints sum, Ints codes, const int32_t* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(codes.v), "m"(*x));
+  return sum;
+}
 
 constexpr int kDirectRows = 8;
 constexpr int kTileRows = 6;

@@ -14,6 +14,10 @@ constexpr int64_t kLeastBytes = 32 << 10;
 constexpr int64_t kMostBytes = 256 << 10;
 constexpr int64_t kStretches = 64;
 
+// Up to this many rows taking codes apart costs more than multiplying them: as bytes it takes half
+// as many instructions, but sums of two planes, which more rows have no registers for.
+constexpr int64_t kHalvesRows = 2;
+
 template <QuantizeRun run>
 void QuantizeWith(const Context& context, const QuantizeActivationsArgs& args) {
   ForRows(context.pool, args.x.shape[0], args.x.shape[1],
@@ -26,7 +30,7 @@ void RunWith(const Context& context, const PackedLinearArgs& args) {
 }
 
 const char* DeclineBytes(const PackedLinearArgs& args) {
-  return args.x.bytes ? "it multiplies activations of 16 bits" : nullptr;
+  return args.x.form == CodeForm::kPairs ? nullptr : "it multiplies pairs of 16 bits";
 }
 
 constexpr Candidate<QuantizeActivationsArgs> kQuantize[] = {
@@ -102,8 +106,12 @@ void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args) {
   x.scales = take(DType::kF32, blocks);
   x.sums = take(DType::kI32, blocks);
   // Elsewhere codes of 8 bits are multiplied as codes of 16: the same integers, at that speed.
-  x.bytes = args.activation_bits == 8 && context.isa >= Isa::kAvx512Vnni;
-  const int32_t largest = args.activation_bits == 8 ? 127 : 32767;
+  const bool is_narrow = args.activation_bits == 8;
+  if (context.isa >= Isa::kAvx512Vnni) {
+    const CodeForm wide = rows <= kHalvesRows ? CodeForm::kHalves : CodeForm::kPairs;
+    x.form = is_narrow ? CodeForm::kBytes : wide;
+  }
+  const int32_t largest = is_narrow ? kLargestNarrowCode : kLargestWideCode;
   QuantizeActivations(context,
                       {args.x, args.order, args.weight.bits, args.weight.block_size, x, largest});
   PackedLinear(context, {x, args.weight, args.bias, args.residual, args.y});

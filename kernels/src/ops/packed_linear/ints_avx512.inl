@@ -13,6 +13,7 @@ struct Ints {
   static Ints Add(Ints a, Ints b) { return {_mm512_add_epi32(a.v, b.v)}; }
   static Ints Multiply(Ints a, Ints b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
   static Ints And(Ints a, Ints b) { return {_mm512_and_si512(a.v, b.v)}; }
+  static Ints ShiftLeft(Ints a, unsigned bits) { return {_mm512_slli_epi32(a.v, bits)}; }
   static Ints ShiftRight(Ints a, unsigned bits) { return {_mm512_srli_epi32(a.v, bits)}; }
   Lanes ToLanes() const { return {_mm512_cvtepi32_ps(v)}; }
 };

@@ -7,11 +7,13 @@
 
 constexpr int kVectors = kPackedOutputs / Ints::kWidth;  // of a block of outputs
 
-// How codes of kBits come out of a word: as pairs of 16 bits for activations of 16 bits, or as four
-// bytes for activations of 8.
-template <int kBits, bool kBytes>
+// How codes of kBits come out of a word: as pairs of 16 bits, or as four bytes that multiply one
+// (kBytes) or both (kHalves) bytes of activations.
+template <int kBits, CodeForm kForm>
 struct Codes {
+  static constexpr bool kBytes = kForm != CodeForm::kPairs;
   static constexpr int kSteps = (kBytes ? 8 : 16) / kBits;  // per word
+  static constexpr int kPlanes = kForm == CodeForm::kHalves ? 2 : 1;
   static constexpr uint32_t kMask = ((1u << kBits) - 1) * (kBytes ? 0x01010101u : 0x10001u);
 
   [[gnu::always_inline]] static inline Ints Take(Ints words, int j) {
@@ -22,6 +24,26 @@ struct Codes {
   [[gnu::always_inline]] static inline Ints MultiplyAdd(Ints sum, Ints codes, Ints x) {
     if constexpr (kBytes) return DotBytes(sum, codes, x);
     return Dot(sum, codes, x);
+  }
+
+  // The same with one x for every lane.
+  [[gnu::always_inline]] static inline Ints MultiplyAddWith(Ints sum, Ints codes,
+                                                            const int32_t* x) {
+    if constexpr (kBytes) return DotBytesWith(sum, codes, x);
+    return Dot(sum, codes, Ints::Set(*x));
+  }
+
+  // The sum of products, from sums kept apart: of every second, the first being lower halves.
+  template <int kSums>
+  [[gnu::always_inline]] static inline Ints Total(const Ints* sums) {
+    Ints total = Ints::Zero();
+#pragma GCC unroll 4
+    for (int n = kPlanes - 1; n < kSums; n += kPlanes) total = Ints::Add(total, sums[n]);
+    if constexpr (kPlanes == 1) return total;
+    total = Ints::ShiftLeft(total, 8);
+#pragma GCC unroll 4
+    for (int n = 0; n < kSums; n += kPlanes) total = Ints::Add(total, sums[n]);
+    return total;
   }
 };
 
@@ -80,10 +102,12 @@ inline void StoreOutputs(const PackedLinearArgs& args, int64_t row, int64_t colu
 template <class Codes, int kRows, int kBlocks>
 void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
   constexpr int kSteps = Codes::kSteps;
+  constexpr int kPlanes = Codes::kPlanes;
   constexpr int kColumns = kBlocks * kVectors;
-  // Independent chains of additions, to hide their latency.
-  constexpr int kWanted = 8 / (kRows * kColumns) < 1 ? 1 : 8 / (kRows * kColumns);
-  constexpr int kChains = kWanted < kSteps ? kWanted : kSteps;
+  // Independent chains of additions, to hide their latency; a plane's sums stay apart.
+  constexpr int kWanted =
+      8 / (kRows * kColumns * kPlanes) < 1 ? 1 : 8 / (kRows * kColumns * kPlanes);
+  constexpr int kChains = (kWanted < kSteps ? kWanted : kSteps) * kPlanes;
   constexpr int64_t kAhead = 4096;  // bytes: the hardware stops prefetching at a page
   const PackedWeight& weight = args.weight;
   const int64_t blocks = weight.Blocks();
@@ -130,25 +154,25 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
         for (int c = 0; c < kColumns; ++c) taken[c] = Codes::Take(codes[c], j);
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
-          const Ints inputs = Ints::Set(x[m * rows.codes_stride + j]);
+#pragma GCC unroll 2
+          for (int n = j * kPlanes; n < (j + 1) * kPlanes; ++n) {
 #pragma GCC unroll 4
-          for (int c = 0; c < kColumns; ++c) {
-            Ints& chain = sum[m][c][j % kChains];
-            chain = Codes::MultiplyAdd(chain, taken[c], inputs);
+            for (int c = 0; c < kColumns; ++c) {
+              Ints& chain = sum[m][c][n % kChains];
+              chain = Codes::MultiplyAddWith(chain, taken[c], x + m * rows.codes_stride + n);
+            }
           }
         }
       }
       words += kPackedOutputs;
-      x += kSteps;
+      x += kSteps * kPlanes;
     }
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) {
       const Lanes scale = grid.Scale(place(c, b));
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
-        Ints total = sum[m][c][0];
-#pragma GCC unroll 4
-        for (int n = 1; n < kChains; ++n) total = Ints::Add(total, sum[m][c][n]);
+        const Ints total = Codes::template Total<kChains>(sum[m][c]);
         const Lanes both = scale * Lanes::Set(rows.scales[m * rows.scales_stride + b]);
         y[m][c] = Lanes::MulAdd(total.ToLanes(), both, y[m][c]);
       }
@@ -165,14 +189,14 @@ void Direct(const PackedLinearArgs& args, int64_t row, int64_t output_block) {
 
 // Blocks of outputs that so many rows take together: an input that is spread over a vector then
 // serves each of them.
-template <int kRows>
-constexpr int kTogether = kRows >= 3 && kVectors == 1 ? 2 : 1;
+template <class Codes, int kRows>
+constexpr int kTogether = kRows >= 3 && kVectors == 1 && Codes::kPlanes == 1 ? 2 : 1;
 
 template <class Codes, int kRows>
 void DirectBlocks(const PackedLinearArgs& args, const PackedTask& task, int64_t row) {
   int64_t o = task.block_begin;
-  for (; o + kTogether<kRows> <= task.block_end; o += kTogether<kRows>) {
-    Direct<Codes, kRows, kTogether<kRows>>(args, row, o);
+  for (; o + kTogether<Codes, kRows> <= task.block_end; o += kTogether<Codes, kRows>) {
+    Direct<Codes, kRows, kTogether<Codes, kRows>>(args, row, o);
   }
   for (; o < task.block_end; ++o) Direct<Codes, kRows, 1>(args, row, o);
 }
@@ -336,10 +360,17 @@ void RunCodes(const PackedLinearArgs& args, const PackedTask& task, int32_t* scr
 }
 
 void RunPacked(const PackedLinearArgs& args, const PackedTask& task, int32_t* scratch) {
+  const bool has_nibbles = args.weight.bits == 4;
   if constexpr (kHasBytes) {
-    if (args.x.bytes && args.weight.bits == 4) return RunCodes<Codes<4, true>>(args, task, scratch);
-    if (args.x.bytes) return RunCodes<Codes<8, true>>(args, task, scratch);
+    if (args.x.form == CodeForm::kBytes) {
+      return has_nibbles ? RunCodes<Codes<4, CodeForm::kBytes>>(args, task, scratch)
+                         : RunCodes<Codes<8, CodeForm::kBytes>>(args, task, scratch);
+    }
+    if (args.x.form == CodeForm::kHalves) {  // of few rows only
+      return has_nibbles ? DirectRows<Codes<4, CodeForm::kHalves>, kDirectRows>(args, task)
+                         : DirectRows<Codes<8, CodeForm::kHalves>, kDirectRows>(args, task);
+    }
   }
-  if (args.weight.bits == 4) return RunCodes<Codes<4, false>>(args, task, scratch);
-  RunCodes<Codes<8, false>>(args, task, scratch);
+  return has_nibbles ? RunCodes<Codes<4, CodeForm::kPairs>>(args, task, scratch)
+                     : RunCodes<Codes<8, CodeForm::kPairs>>(args, task, scratch);
 }

@@ -41,19 +41,29 @@ struct PackLinearArgs {
 void CheckPackLinear(const PackLinearArgs& args);
 void PackLinear(const Context& context, const PackLinearArgs& args);
 
-// Rows of activations as 16-bit integers with a scale per block of places: x = code * scale,
-// code = round(x / max|x| * 32767) over the block, to even. A block that holds NaN or an infinity
+// The largest code of 16 bits: 127 * 256 + 127, so that both halves of a code fit signed bytes.
+constexpr int32_t kLargestWideCode = 32639;
+constexpr int32_t kLargestNarrowCode = 127;
+
+// How activations lie in words, in the order in which a weight's codes come out of its words.
+enum class CodeForm : uint8_t {
+  // Pairs of 16 bits: places (0, 4) (1, 5) (2, 6) (3, 7) of a word for 4 bits, (0, 2) (1, 3) for 8.
+  kPairs,
+  // Four bytes: (0, 2, 4, 6) (1, 3, 5, 7) for 4 bits, (0, 1, 2, 3) for 8. Codes of 8 bits only.
+  kBytes,
+  // The same fours of the lower halves of 16-bit codes, each followed by those of the upper: code =
+  // 256 * upper + lower, both signed.
+  kHalves,
+};
+
+// Rows of activations as integers with a scale per block of places: x = code * scale, code =
+// round(x / max|x| * largest code) over the block, to even. A block that holds NaN or an infinity
 // has scale NaN.
 struct QuantizedActivations {
-  // [rows, at least blocks * block_size / 2] i32: pairs of 16-bit codes in the order in which a
-  // word's codes come out of it: places (0, 4) (1, 5) (2, 6) (3, 7) for 4 bits, (0, 2) (1, 3) for
-  // 8.
-  Tensor codes;
+  Tensor codes;   // [rows, at least blocks * block_size / 2] i32, half of them for kBytes
   Tensor scales;  // [rows, blocks] f32
   Tensor sums;    // [rows, blocks] i32: of the codes
-  // Whether codes holds four 8-bit codes in place of a pair, half as many words: places (0, 2, 4,
-  // 6) (1, 3, 5, 7) for 4 bits, (0, 1, 2, 3) for 8.
-  bool bytes = false;
+  CodeForm form = CodeForm::kPairs;
 };
 
 struct QuantizeActivationsArgs {
@@ -61,8 +71,8 @@ struct QuantizeActivationsArgs {
   Tensor order;  // [places] i32 as above, or empty
   int bits;      // of the weight that is to be multiplied
   int64_t block_size;
-  QuantizedActivations y;   // out
-  int32_t largest = 32767;  // code of a block's largest magnitude; 127 for codes of 8 bits
+  QuantizedActivations y;  // out
+  int32_t largest;         // code of a block's largest magnitude
 };
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args);
 

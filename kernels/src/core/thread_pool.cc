@@ -35,7 +35,8 @@ void WaitWhileEqual(std::atomic<T>& value, T old, Pass pass) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : scratch_(threads < 1 ? 1 : threads) {
+ThreadPool::ThreadPool(int threads)
+    : scratch_(threads < 1 ? 1 : threads), cursors_(threads < 1 ? 1 : threads) {
   try {
     for (int worker = 1; worker < threads; ++worker) {
       workers_.emplace_back([this, worker] { Work(worker); });
@@ -79,6 +80,23 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t, in
     WaitWhileEqual(unfinished_, left, Pause);
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void ThreadPool::ParallelStretches(int64_t count, const std::function<void(int64_t, int)>& body) {
+  const int64_t stretches = threads();
+  for (int64_t s = 0; s < stretches; ++s) {
+    cursors_[s].next.store(count * s / stretches, std::memory_order_relaxed);
+    cursors_[s].end = count * (s + 1) / stretches;
+  }
+  ParallelFor(stretches, [&](int64_t own, int worker) {
+    for (int64_t s = 0; s < stretches; ++s) {
+      Cursor& cursor = cursors_[(own + s) % stretches];
+      for (int64_t index = cursor.next.fetch_add(1); index < cursor.end;
+           index = cursor.next.fetch_add(1)) {
+        body(index, worker);
+      }
+    }
+  });
 }
 
 void ThreadPool::RunShare(int worker) {

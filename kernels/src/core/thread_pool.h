@@ -27,6 +27,11 @@ class ThreadPool {
   // same result whichever worker runs it. The first exception is rethrown here.
   void ParallelFor(int64_t count, const std::function<void(int64_t index, int worker)>& body);
 
+  // The same for bodies whose neighbours in index are neighbours in memory: each thread goes
+  // through a stretch of its own from one end to the other, then helps where others have not come
+  // yet.
+  void ParallelStretches(int64_t count, const std::function<void(int64_t index, int worker)>& body);
+
   // Has workers that wait for work fetch these bytes into their caches meanwhile, in place of what
   // they were told before. The address need not be valid.
   void Prefetch(const std::byte* data, size_t bytes);
@@ -39,6 +44,11 @@ class ThreadPool {
   std::byte* Shared(size_t bytes) { return Grow(shared_, bytes); }
 
  private:
+  // How far a stretch is done. Of a cache line of its own.
+  struct alignas(64) Cursor {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
   struct Buffer {
     std::byte* data = nullptr;
     size_t bytes = 0;
@@ -52,6 +62,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::vector<Buffer> scratch_;
+  std::vector<Cursor> cursors_;
   Buffer shared_;
   // The job in progress: its number in the upper half, how many of its indices nobody has claimed
   // in the lower. Whoever lowers the count owns an index, and the job cannot end before that index

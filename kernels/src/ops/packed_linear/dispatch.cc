@@ -8,11 +8,9 @@ namespace kernels {
 
 namespace {
 
-// Bytes of words that are handed out at a time: long stretches are read faster, short ones leave
-// nobody waiting for the last.
-constexpr int64_t kLeastBytes = 32 << 10;
-constexpr int64_t kMostBytes = 256 << 10;
-constexpr int64_t kStretches = 64;
+// Bytes of words that a thread takes at a time, of a stretch of its own: few leave nobody waiting
+// for the last.
+constexpr int64_t kTaskBytes = 32 << 10;
 
 // Up to this many rows taking codes apart costs more than multiplying them: as bytes it takes half
 // as many instructions, but sums of two planes, which more rows have no registers for.
@@ -60,14 +58,12 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
   const int64_t output_blocks = args.weight.OutputBlocks();
   const bool is_direct = rows <= kPackedDirectRows;
   const int64_t row_bytes = std::max<int64_t>(1, args.weight.words.shape[1] * kPackedOutputs * 4);
-  const int64_t bytes = std::clamp(output_blocks * row_bytes / kStretches, kLeastBytes, kMostBytes);
-  const int64_t step = is_direct ? std::max<int64_t>(1, bytes / row_bytes) : kPackedTaskBlocks;
+  const int64_t step = is_direct ? std::max<int64_t>(1, kTaskBytes / row_bytes) : kPackedTaskBlocks;
   const int64_t across = (output_blocks + step - 1) / step;
   const int64_t down = is_direct ? 1 : (rows + kPackedTaskRows - 1) / kPackedTaskRows;
   const int64_t task_rows = is_direct ? rows : kPackedTaskRows;
   if (is_direct) context.read_ahead.Begin(args.weight.words.data, output_blocks * row_bytes);
-  // Neighbouring tasks share rows, which then stay in the cache while weights stream by.
-  context.pool.ParallelFor(across * down, [&](int64_t index, int worker) {
+  const auto body = [&](int64_t index, int worker) {
     const int64_t row = index / across * task_rows;
     const int64_t block = index % across * step;
     const PackedTask task = {row, std::min(row + task_rows, rows), block,
@@ -78,7 +74,10 @@ void RunPackedTasks(const Context& context, const PackedLinearArgs& args, Packed
           context.pool.Scratch(worker, kPackedScratch * sizeof(int32_t)));
     }
     run(args, task, scratch);
-  });
+  };
+  if (is_direct) return context.pool.ParallelStretches(across, body);
+  // Neighbouring tasks share rows, which then stay in the cache while weights stream by.
+  context.pool.ParallelFor(across * down, body);
 }
 
 void QuantizeActivations(const Context& context, const QuantizeActivationsArgs& args) {

@@ -96,6 +96,14 @@ const ownErrors = [
   TokenizerError,
 ] as const;
 
+/** What a flag may do about an error of a library that knows no flags. */
+const hints: ReadonlyMap<unknown, string> = new Map([
+  [
+    "GENERATION_NOT_FINITE",
+    "if it has keys or values beyond 65504, --kv-cache f32 keeps them whole",
+  ],
+]);
+
 /** How a run was asked to stop. */
 export type StopRequest = "interrupted" | "terminated";
 
@@ -109,7 +117,11 @@ export function describeFailure(error: unknown, stop: StopRequest | undefined): 
     return { exitCode: exitCodes.failure, message: undefined };
   }
   const exitCode = knownExitCode(error);
-  if (exitCode !== undefined && error instanceof Error) return { exitCode, message: error.message };
+  if (exitCode !== undefined && error instanceof Error) {
+    const hint = "code" in error ? hints.get(error.code) : undefined;
+    const message = hint === undefined ? error.message : `${error.message}; ${hint}`;
+    return { exitCode, message };
+  }
   const cause = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return {
     exitCode: exitCodes.failure,

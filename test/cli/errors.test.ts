@@ -38,6 +38,12 @@ describe("an error", () => {
     expect(message).toMatch(/bug in nibble \d.*x is undefined/);
   });
 
+  test("that a flag may help with names the flag", () => {
+    const error = new GenerationError("GENERATION_NOT_FINITE", "a logit is NaN");
+    const { message } = describeFailure(error, undefined);
+    expect(message).toMatch(/^a logit is NaN; .*--kv-cache f32/);
+  });
+
   test("after Ctrl-C is an interruption, whatever it is", () => {
     expect(describeFailure(new TypeError("late"), "interrupted").exitCode).toBe(130);
     expect(describeFailure(new TypeError("late"), "terminated").exitCode).toBe(143);

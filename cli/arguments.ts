@@ -20,7 +20,10 @@ export function integer(
 
 type Range = { readonly expected: string; readonly accepts: (value: number) => boolean };
 
-export const ranges: Readonly<Record<"fromZero" | "aboveZero" | "share" | "damping", Range>> = {
+type RangeName = "any" | "fromZero" | "aboveZero" | "share" | "damping";
+
+export const ranges: Readonly<Record<RangeName, Range>> = {
+  any: { expected: "a number", accepts: () => true },
   fromZero: { expected: "a number from 0", accepts: (value) => value >= 0 },
   aboveZero: { expected: "a number above 0", accepts: (value) => value > 0 },
   share: { expected: "a number from 0 to 1", accepts: (value) => value >= 0 && value <= 1 },

@@ -15,7 +15,10 @@ export type SamplingFlags = ArithmeticFlags & {
   readonly temperature?: number;
   readonly topP?: number;
   readonly topK?: number;
+  readonly minP?: number;
   readonly repetitionPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
   readonly seed?: number;
   readonly greedy?: boolean;
   readonly lookup?: number;
@@ -29,9 +32,24 @@ export function addSamplingFlags(command: Command): void {
     .option("--top-p <x>", "probability mass to draw from", decimal(ranges.share))
     .option("--top-k <n>", "number of tokens to draw from, 0 for all", integer(0))
     .option(
+      "--min-p <x>",
+      "least probability to draw from, as a share of the most likely token's",
+      decimal(ranges.share),
+    )
+    .option(
       "--repetition-penalty <x>",
       "above 1 discourages tokens already seen",
       decimal(ranges.aboveZero),
+    )
+    .option(
+      "--presence-penalty <x>",
+      "taken from the logits of generated tokens",
+      decimal(ranges.any),
+    )
+    .option(
+      "--frequency-penalty <x>",
+      "taken from the logits of generated tokens, once for each time",
+      decimal(ranges.any),
     )
     .option("--seed <n>", "seed of the draws", integer(0))
     .addOption(
@@ -60,6 +78,9 @@ export function samplingOf(flags: SamplingFlags, config: GenerationConfig): Samp
     temperature: isGreedy ? 0 : (flags.temperature ?? config.sampling.temperature),
     topP: flags.topP ?? config.sampling.topP,
     topK: flags.topK ?? config.sampling.topK,
+    minP: flags.minP,
+    presencePenalty: flags.presencePenalty,
+    frequencyPenalty: flags.frequencyPenalty,
     repetitionPenalty:
       flags.repetitionPenalty ?? (isGreedy ? 1 : config.sampling.repetitionPenalty),
     seed: flags.seed ?? config.sampling.seed,

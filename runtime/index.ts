@@ -61,9 +61,15 @@ export {
   type Window,
 } from "./evaluation/index.ts";
 export {
+  type Completion,
+  type CompletionDelta,
   createRandom,
   defaultLookupLength,
   defaultSampling,
+  Engine,
+  type EngineOptions,
+  type EngineRequest,
+  type EngineStats,
   type GenerateRequest,
   type GenerationConfig,
   GenerationError,

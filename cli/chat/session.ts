@@ -203,12 +203,12 @@ export class ModelEngine implements ChatEngine, Disposable {
     prompt: Int32Array,
     { settings, maxNewTokens, signal }: Parameters<ChatEngine["generate"]>[1],
   ): AsyncIterable<TextDelta> {
-    const { temperature, topP, topK, repetitionPenalty, seed } = settings;
+    const { maxNewTokens: _, maxWindow: __, ...sampling } = settings;
     const { endOfText, imStart, imEnd } = this.#tokenizer.specials;
     return generateText(this.#model, this.#tokenizer, {
       ...{ prompt, maxNewTokens, signal, cache: this.#cache },
       lookup: this.#lookup === undefined ? undefined : new PromptLookup(this.#lookup),
-      sampling: { temperature, topP, topK, repetitionPenalty, seed },
+      sampling,
       stop: { ids: [[endOfText], [imStart], [imEnd]] },
     });
   }

@@ -1,11 +1,16 @@
-// One new token of one sequence, again and again: the same operations on the same tensors.
+// One new token of each of some sequences, again and again: the same operations on the same tensors.
 import type { F32, Graph, Tensor } from "../../kernels/index.ts";
 import type { KvCache } from "../cache/kv-cache.ts";
 import { forward, type Model, Step, type StepPart, stepOptions } from "../model/index.ts";
 
+export type DecoderShape = {
+  /** Cache blocks that a sequence may come to have. */
+  readonly maxBlocks: number;
+};
+
 /**
- * A step of one row, captured once: calling some 300 operations anew for each token would take the thread that calls them a
- * millisecond, on cores that are busy computing.
+ * A step of one row for each part, captured once: calling some 300 operations anew for each token would take the thread that calls
+ * them a millisecond, on cores that are busy computing.
  */
 export class Decoder<T extends "f32" | "i32"> implements Disposable {
   readonly #step: Step;
@@ -13,12 +18,17 @@ export class Decoder<T extends "f32" | "i32"> implements Disposable {
   readonly #result: Tensor<T>;
 
   /**
-   * @param part    any row of the sequence; the model's blocks must have run before, so that nothing is loaded meanwhile
-   * @param finish  makes a result [1, …] of the hidden row [1, width]
+   * @param parts   any rows of as many sequences; the model's blocks must have run before, so that nothing is loaded meanwhile
+   * @param finish  makes a result [parts, …] of the hidden rows [parts, width]
    */
-  constructor(model: Model, cache: KvCache, part: StepPart, finish: (hidden: F32) => Tensor<T>) {
+  constructor(
+    model: Model,
+    cache: KvCache,
+    parts: readonly StepPart[],
+    { maxBlocks, finish }: DecoderShape & { readonly finish: (hidden: F32) => Tensor<T> },
+  ) {
     model.prepareDecoding();
-    const step = new Step(model.device, [part], { ...stepOptions(model), maxBlocks: cache.blocks });
+    const step = new Step(model.device, parts, { ...stepOptions(model), maxBlocks });
     const { graph, result } = model.device.capture(() => {
       using hidden = forward(model, step, cache);
       return finish(hidden);
@@ -28,11 +38,14 @@ export class Decoder<T extends "f32" | "i32"> implements Disposable {
     this.#result = result;
   }
 
-  /** @returns the caller's to dispose; the next run overwrites it */
-  run(part: StepPart): Tensor<T> {
-    this.#step.update([part]);
+  /**
+   * @param parts  as many as at first, of a token each
+   * @returns the caller's to dispose; the next run overwrites it
+   */
+  run(parts: readonly StepPart[]): Tensor<T> {
+    this.#step.update(parts);
     this.#graph.replay();
-    return this.#result.narrow(0, 0, 1);
+    return this.#result.narrow(0, 0, parts.length);
   }
 
   [Symbol.dispose](): void {

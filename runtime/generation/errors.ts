@@ -4,7 +4,11 @@ export type GenerationErrorCode =
   | "GENERATION_PROMPT"
   /** Prompt and new tokens together are more than the model can hold. */
   | "GENERATION_LENGTH"
-  | "GENERATION_NOT_FINITE";
+  | "GENERATION_NOT_FINITE"
+  /** Too many requests wait already. */
+  | "GENERATION_BUSY"
+  /** The engine has ended, or failed. */
+  | "GENERATION_CLOSED";
 
 /** Every failure of the generation layer; `code` is stable, the message is for people. */
 export class GenerationError extends Error {

@@ -4,7 +4,7 @@ import type { Model } from "../model/index.ts";
 import { GenerationError } from "./errors.ts";
 import { PrefixCache, type Sequence } from "./prefix-cache.ts";
 import type { PromptLookup } from "./prompt-lookup.ts";
-import { createSampler, type SamplingOptions } from "./sampler.ts";
+import { createSampler, isPlainGreedy, type SamplingOptions } from "./sampler.ts";
 import { createStopMatcher } from "./stop.ts";
 
 export type GenerateRequest = {
@@ -100,10 +100,9 @@ interface Chooser {
 }
 
 /** Greedy reads one number for each row instead of its logits. */
-function createChooser({ sampling, allowed }: GenerateRequest): Chooser {
-  const isGreedy = sampling.temperature === 0 || sampling.topK === 1;
-  if (isGreedy && sampling.repetitionPenalty === 1) return greedyChooser(allowed);
-  const sampler = createSampler(sampling);
+function createChooser({ sampling, allowed, prompt }: GenerateRequest): Chooser {
+  if (isPlainGreedy(sampling)) return greedyChooser(allowed);
+  const sampler = createSampler(sampling, prompt.length);
   return {
     async advance(sequence, tokens, rows) {
       using logits = sequence.advance(tokens, rows);
@@ -136,7 +135,11 @@ function greedyChooser(allowed: number): Chooser {
   };
 }
 
-function checkRequest(model: Model, request: GenerateRequest): void {
+/** @throws GenerationError GENERATION_PROMPT, GENERATION_LENGTH or GENERATION_OPTION */
+export function checkRequest(
+  model: Model,
+  request: Pick<GenerateRequest, "prompt" | "maxNewTokens" | "allowed" | "stopIds" | "chunkRows">,
+): void {
   const { vocabulary, maxLength } = model.shape;
   const { prompt, maxNewTokens, allowed, chunkRows = defaultChunkRows } = request;
   checkCount("maxNewTokens", maxNewTokens, Number.MAX_SAFE_INTEGER);

@@ -50,11 +50,11 @@ export function readGenerationConfig(dir: string): GenerationConfig {
     maxNewTokens: fields.max_new_tokens,
     maxWindow: fields.max_window_size,
     sampling: {
+      ...defaultSampling,
       temperature: fields.do_sample ? fields.temperature : 0,
       topK: fields.top_k,
       topP: fields.top_p,
       repetitionPenalty: fields.repetition_penalty,
-      seed: defaultSampling.seed,
     },
   };
 }

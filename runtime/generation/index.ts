@@ -1,4 +1,12 @@
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
+export {
+  type Completion,
+  Engine,
+  type EngineOptions,
+  type EngineStats,
+} from "./engine/engine.ts";
+export type { TokenLogprobs } from "./engine/logprobs.ts";
+export type { CompletionDelta, EngineRequest, TokenConstraint } from "./engine/request.ts";
 export { GenerationError, type GenerationErrorCode } from "./errors.ts";
 export { type GenerateRequest, generate } from "./generate.ts";
 export {

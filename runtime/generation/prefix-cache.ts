@@ -132,10 +132,11 @@ export class Sequence implements Disposable {
     const part = this.#extend(tokens);
     let decoder = this.#decoders.get(name) as Decoder<T> | undefined;
     if (decoder === undefined) {
-      decoder = new Decoder(this.#model, this.#cache, part, finish);
+      const maxBlocks = this.#cache.blocks;
+      decoder = new Decoder(this.#model, this.#cache, [part], { maxBlocks, finish });
       this.#decoders.set(name, decoder as Decoder<"f32" | "i32">);
     }
-    return decoder.run(part);
+    return decoder.run([part]);
   }
 
   #extend(tokens: readonly number[]): StepPart {

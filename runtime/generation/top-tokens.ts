@@ -18,7 +18,13 @@ export function createScratch(size: number): Scratch {
   };
 }
 
-export type TopLimits = { readonly limit: number; readonly topP: number; readonly total: number };
+export type TopLimits = {
+  readonly limit: number;
+  readonly topP: number;
+  /** Applied last, as in transformers; 0 is off. */
+  readonly minP: number;
+  readonly total: number;
+};
 
 /**
  * Takes the most likely tokens one by one until top-k or top-p is reached, then draws among them. Only
@@ -42,6 +48,7 @@ export function drawFromTop(scratch: Scratch, limits: TopLimits, uniform: number
   if (usesTopK) {
     [kept, mass] = trimToMass(scratch, { size, kept, target: topP * mass });
   }
+  [kept, mass] = dropUnlikely(scratch, { size, kept, mass, minP: limits.minP });
 
   let sum = 0;
   for (let i = 1; i < kept; i += 1) {
@@ -64,6 +71,25 @@ function trimToMass(
   while (kept < top.kept && (kept === 0 || mass < top.target)) {
     kept += 1;
     mass += weights[heap[top.size - kept] ?? 0] ?? 0;
+  }
+  return [kept, mass];
+}
+
+/** Min-p: the popped ids whose weight is large enough, the first always; the most likely token's weight is 1. */
+function dropUnlikely(
+  { heap, weights }: Scratch,
+  top: {
+    readonly size: number;
+    readonly kept: number;
+    readonly mass: number;
+    readonly minP: number;
+  },
+): [kept: number, mass: number] {
+  let { kept, mass } = top;
+  for (; kept > 1; kept -= 1) {
+    const last = weights[heap[top.size - kept] ?? 0] ?? 0;
+    if (last >= top.minP) break;
+    mass -= last;
   }
   return [kept, mass];
 }

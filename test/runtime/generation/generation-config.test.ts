@@ -19,7 +19,14 @@ describe("generation_config.json", () => {
       chatFormat: "chatml",
       maxNewTokens: 256,
       maxWindow: 1536,
-      sampling: { temperature: 1, topK: 0, topP: 0.8, repetitionPenalty: 1.1, seed: 1234 },
+      sampling: {
+        temperature: 1,
+        topK: 0,
+        topP: 0.8,
+        repetitionPenalty: 1.1,
+        ...{ minP: 0, presencePenalty: 0, frequencyPenalty: 0 },
+        seed: 1234,
+      },
     });
   });
 

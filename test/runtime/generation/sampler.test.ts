@@ -41,7 +41,8 @@ function distribution(
   );
   let before = 0;
   const kept = weighted.filter(({ weight }, index) => {
-    const isKept = index === 0 || before < options.topP;
+    const isLikely = weight >= options.minP * weighted[0]!.weight;
+    const isKept = index === 0 || (before < options.topP && isLikely);
     before += weight;
     return isKept;
   });
@@ -85,6 +86,26 @@ describe("greedy choice", () => {
     expect(sampler.sample(Float32Array.of(-3, -2, -9), [1], 3)).toBe(0);
   });
 
+  it("takes presence and frequency penalties from what was generated, not from the prompt", () => {
+    const history = [4, 1, 1, 4, 3];
+    const choose = (presencePenalty: number, frequencyPenalty: number) =>
+      createSampler(
+        parseSamplingOptions({ temperature: 0, presencePenalty, frequencyPenalty }),
+        2,
+      ).sample(logits, history, 5);
+    expect(choose(0, 0)).toBe(4);
+    expect(choose(4.1, 0)).toBe(4);
+    // 9 − 7 for id 4, 5 − 7 for 1 and 3, and 3 for id 2.
+    expect(choose(7, 0)).toBe(2);
+    expect(choose(-7, 0)).toBe(4);
+    expect(choose(0, 5)).toBe(4);
+    expect(choose(3, 4)).toBe(2);
+    // Twice 3.5 leaves id 4 less than id 3, which never came; once would not.
+    history.splice(0, 5, 3, 3, 4, 4);
+    expect(choose(0, 3.5)).toBe(3);
+    expect(choose(3.5, 0)).toBe(4);
+  });
+
   it("ignores history ids outside the allowed vocabulary", () => {
     const sampler = createSampler(parseSamplingOptions({ temperature: 0, repetitionPenalty: 2 }));
     expect(sampler.sample(Float32Array.of(3, 2, 1), [-1, 3, 99], 2)).toBe(0);
@@ -107,6 +128,9 @@ describe("drawing", () => {
     ["top-k 5", { topK: 5 }],
     ["top-k 40 and top-p 0.5", { topK: 40, topP: 0.5, temperature: 0.7 }],
     ["top-k above the vocabulary", { topK: 100_000, topP: 0.9 }],
+    ["min-p 0.1", { minP: 0.1 }],
+    ["min-p 0.05 of the best 20", { minP: 0.05, topK: 20, topP: 0.95 }],
+    ["min-p 1", { minP: 1, topP: 0.9 }],
     ["temperature 0.01", { topP: 0.9, temperature: 0.01 }],
   ];
 
@@ -216,6 +240,7 @@ describe("parseSamplingOptions", () => {
       temperature: 1,
       topP: 0.5,
       topK: 0,
+      ...{ minP: 0, presencePenalty: 0, frequencyPenalty: 0 },
       repetitionPenalty: 1,
       seed: 1234,
     });

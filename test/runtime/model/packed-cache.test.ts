@@ -7,6 +7,7 @@ import {
   openModel,
   type PackedCacheOptions,
   packedCacheFiles,
+  parseSamplingOptions,
 } from "../../../runtime/index.ts";
 import { quantizeConfig, writeQuantizedQwen } from "../../support/quantized-qwen.ts";
 import { safetensors, temporaryDirectory } from "../../support/tiny-checkpoint.ts";
@@ -27,7 +28,7 @@ async function run(dir: string, cache?: PackedCacheOptions) {
   using device = openDevice({ threads: 2 });
   using model = openModel(dir, device, { packedCache: cache });
   const tokens: number[] = [];
-  const sampling = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1.2, seed: 0 };
+  const sampling = parseSamplingOptions({ temperature: 0, repetitionPenalty: 1.2 });
   const request = { prompt: [1, 2, 3], sampling, maxNewTokens: 4, allowed: 128 };
   for await (const token of generate(model, request)) tokens.push(token);
   const saved = await model.packedCache?.save();

@@ -8,7 +8,7 @@ export function memoryLimit(asked: number | undefined): MemoryLimit {
 }
 
 /** Bytes that this process can take without pushing others out; a container's limit counts where it has one. */
-function availableMemory(): number {
+export function availableMemory(): number {
   const constrained = process.constrainedMemory();
   return constrained > 0 ? Math.min(freemem(), constrained) : freemem();
 }

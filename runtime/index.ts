@@ -7,7 +7,7 @@ export {
   runRounds,
   type Spread,
 } from "./bench/index.ts";
-export { type CacheDtype, cacheDtypes, KvCache } from "./cache/kv-cache.ts";
+export { type CacheDtype, cacheBytesPerToken, cacheDtypes, KvCache } from "./cache/kv-cache.ts";
 export {
   type Checkpoint,
   CheckpointError,
@@ -110,6 +110,14 @@ export {
   type WeightOverlay,
   zeroOffsetOf,
 } from "./model/index.ts";
+export {
+  type AppOptions,
+  type Credentials,
+  createApp,
+  type Listener,
+  listen,
+  type ServedModel,
+} from "./server/index.ts";
 export {
   type ChatMessage,
   type ChatTurn,

@@ -22,6 +22,12 @@ export type KvCacheShape = {
   readonly dtype?: CacheDtype;
 };
 
+/** Bytes that one token's keys and values take, over all layers. */
+export function cacheBytesPerToken(shape: Omit<KvCacheShape, "tokens" | "blockSize">): number {
+  const { layers, kvHeads, headDim, dtype = "f32" } = shape;
+  return 2 * layers * kvHeads * headDim * (dtype === "f32" ? 4 : 2);
+}
+
 /** One sequence's place in the cache. `length` positions are stored. */
 export type CacheSequence = {
   readonly blocks: readonly number[];

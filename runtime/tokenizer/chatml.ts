@@ -10,6 +10,8 @@ export type ChatPrompt = {
   /** Finished turns, oldest first. */
   readonly history: readonly ChatTurn[];
   readonly query: string;
+  /** What the assistant's answer begins with already; nothing by default. */
+  readonly opening?: string;
   /** Limit in tokens for system block and history (`max_window_size`); the query does not count. */
   readonly maxWindow: number;
   /** Surface forms that are control tokens in contents. Default: none, as in the original. */
@@ -72,6 +74,7 @@ export function layOutChat(tokenizer: Tokenizer, prompt: ChatPrompt): LaidOutCha
     tokenizer.specials.imStart,
     ...encodeText(tokenizer, "assistant"),
     ...newline,
+    ...tokenizer.encode(prompt.opening ?? "", { allowedSpecial }),
   ]);
   return { ids, turns: kept.length };
 }

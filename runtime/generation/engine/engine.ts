@@ -38,7 +38,13 @@ export type Completion = AsyncIterable<CompletionDelta> & {
 export type EngineStats = {
   readonly running: number;
   readonly waiting: number;
-  readonly cacheBlocks: { readonly total: number; readonly used: number; readonly idle: number };
+  /** `size` is in tokens; `idle` blocks are kept for requests that begin alike. */
+  readonly cacheBlocks: {
+    readonly size: number;
+    readonly total: number;
+    readonly used: number;
+    readonly idle: number;
+  };
   readonly steps: number;
   /** Computed, those reused not counted. */
   readonly promptTokens: number;
@@ -97,7 +103,7 @@ export class Engine implements AsyncDisposable {
     return {
       running: this.#running.length,
       waiting: this.#waiting.length,
-      cacheBlocks: { total, used, idle },
+      cacheBlocks: { size: blockSize, total, used, idle },
       ...this.#counts,
     };
   }
@@ -225,8 +231,9 @@ export class Engine implements AsyncDisposable {
     this.#counts.steps += 1;
     const result = await this.#runner.run(parts, kind);
     if (result === undefined) return;
+    const masks = await masksOf(wanted);
     for (const [row, request] of wanted.entries()) {
-      if (!request.isOver) this.#deliver(request, result, row);
+      if (!request.isOver) this.#deliver(request, result, row, masks.get(request));
     }
     this.#running = this.#running.filter(({ isOver }) => !isOver);
   }
@@ -242,12 +249,13 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Whatever goes wrong with one request ends that one only. */
-  #deliver(request: Request, result: StepResult, row: number): void {
+  #deliver(request: Request, result: StepResult, row: number, mask?: Mask): void {
     try {
+      if (mask?.status === "rejected") throw mask.reason;
       if (result.kind === "ids") request.accept(chosen(result.ids[row]));
       else {
         const { logits, width } = result;
-        request.choose(logits.subarray(row * width, (row + 1) * width));
+        request.choose(logits.subarray(row * width, (row + 1) * width), mask?.value);
       }
       this.#counts.generatedTokens += 1;
     } catch (error) {
@@ -276,6 +284,16 @@ export class Engine implements AsyncDisposable {
     this.#runner[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
   }
+}
+
+type Mask = PromiseSettledResult<Int32Array>;
+
+/** Of the requests that have a constraint. */
+async function masksOf(requests: readonly Request[]): Promise<ReadonlyMap<Request, Mask>> {
+  const constrained = requests.filter(({ constraint, isOver }) => constraint && !isOver);
+  if (constrained.length === 0) return new Map();
+  const masks = await Promise.allSettled(constrained.map(({ constraint }) => constraint?.mask()));
+  return new Map(constrained.map((request, i) => [request, masks[i] as Mask]));
 }
 
 function chosen(id: number | undefined): number {

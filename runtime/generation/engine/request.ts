@@ -10,8 +10,8 @@ import { type TokenLogprobs, tokenLogprobs } from "./logprobs.ts";
 
 /** Narrows what may come next, as a grammar does. */
 export interface TokenConstraint extends Disposable {
-  /** Bit i % 32 of entry i / 32 is set where id i may come next; undefined where all may. */
-  mask(): Int32Array | undefined;
+  /** Bit i % 32 of entry i / 32 is set where id i may come next. */
+  mask(): Promise<Int32Array>;
   /** Tells which id was chosen. */
   accept(id: number): void;
 }
@@ -59,7 +59,7 @@ export class Request {
   readonly #sampler: Sampler;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopMatcher;
-  readonly #constraint: TokenConstraint | undefined;
+  readonly constraint: TokenConstraint | undefined;
   readonly #logprobs: number | undefined;
   readonly #allowed: number;
   #onRelease: (() => void) | undefined;
@@ -76,7 +76,7 @@ export class Request {
     this.#sampler = createSampler(request.sampling, this.promptLength);
     this.#detokenizer = createDetokenizer(tokenizer);
     this.#stops = createStopMatcher(request.stop ?? {});
-    this.#constraint = request.constraint;
+    this.constraint = request.constraint;
     this.#logprobs = request.logprobs;
     this.#allowed = allowed;
   }
@@ -96,12 +96,13 @@ export class Request {
   }
 
   /**
-   * Chooses from logits.
+   * Chooses from logits [vocabulary].
    *
+   * @param mask  the constraint's, if there is one
    * @throws GenerationError GENERATION_NOT_FINITE
    */
-  choose(logits: Float32Array): void {
-    const id = this.#sampler.sample(logits, this.history, this.#allowed, this.#constraint?.mask());
+  choose(logits: Float32Array, mask: Int32Array | undefined): void {
+    const id = this.#sampler.sample(logits, this.history, this.#allowed, mask);
     const probabilities =
       this.#logprobs === undefined
         ? undefined
@@ -112,7 +113,7 @@ export class Request {
   /** Takes the next token; may end the request. */
   accept(id: number, logprobs?: TokenLogprobs): void {
     this.history.push(id);
-    this.#constraint?.accept(id);
+    this.constraint?.accept(id);
     const tokens = this.generated;
     const { text, stop } = this.#stops.push(id, this.#detokenizer.push(id));
     if (stop !== null) {
@@ -149,6 +150,6 @@ export class Request {
     this.#onRelease = undefined;
     this.sequence?.[Symbol.dispose]();
     this.sequence = undefined;
-    this.#constraint?.[Symbol.dispose]();
+    this.constraint?.[Symbol.dispose]();
   }
 }

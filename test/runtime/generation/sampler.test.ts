@@ -100,9 +100,9 @@ describe("greedy choice", () => {
     expect(choose(-7, 0)).toBe(4);
     expect(choose(0, 5)).toBe(4);
     expect(choose(3, 4)).toBe(2);
-    // Twice 3.5 leaves id 4 less than id 3, which never came; once would not.
+    // Twice 3.5 leaves id 4 less than id 1, which never came; once would not.
     history.splice(0, 5, 3, 3, 4, 4);
-    expect(choose(0, 3.5)).toBe(3);
+    expect(choose(0, 3.5)).toBe(1);
     expect(choose(3.5, 0)).toBe(4);
   });
 

@@ -161,7 +161,7 @@ describe("an engine", () => {
     let at = 0;
     let isDisposed = false;
     const constraint = {
-      mask: () => {
+      mask: async () => {
         const mask = new Int32Array(128);
         mask[order[at]! >> 5]! |= 1 << (order[at]! & 31);
         return mask;

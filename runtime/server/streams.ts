@@ -54,9 +54,9 @@ export function eventStream(
         }
         controller.enqueue(done);
       } catch (error) {
-        onError(error);
-        const told = JSON.stringify(toApiError(error).body);
-        controller.enqueue(encoder.encode(`data: ${told}\n\n`));
+        const told = toApiError(error);
+        if (told.status >= 500) onError(error);
+        controller.enqueue(encoder.encode(`data: ${JSON.stringify(told.body)}\n\n`));
       }
       onEnd();
       controller.close();

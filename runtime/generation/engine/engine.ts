@@ -24,7 +24,7 @@ export type EngineOptions = {
 const defaults = { maxRunning: 64, maxWaiting: 256, chunkRows: 512, sharedChunkRows: 32 };
 
 /** Positions that lie together: fewer are shared more often, more are read faster. */
-const blockSize = 32;
+const blockSize = 16;
 
 /** A request's answer, as it comes. It can be read once; not reading to the end cancels the request. */
 export type Completion = AsyncIterable<CompletionDelta> & {

@@ -7,7 +7,7 @@ export {
   runRounds,
   type Spread,
 } from "./bench/index.ts";
-export { type CacheDtype, cacheDtypes, KvCache } from "./cache/kv-cache.ts";
+export { type CacheDtype, cacheBytesPerToken, cacheDtypes, KvCache } from "./cache/kv-cache.ts";
 export {
   type Checkpoint,
   CheckpointError,

@@ -114,8 +114,7 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
     using device = openComputeDevice(threads);
     const { bitsPerWeight } = await quantizeTo(model, { bits, segments, device }, context);
     variants.push({ scheme: `int${bits} g128`, model, bitsPerWeight });
-    if (bits === 4)
-      variants.push({ scheme: "int4, kv8", model, bitsPerWeight, kvCache: "int8" });
+    if (bits === 4) variants.push({ scheme: "int4, kv8", model, bitsPerWeight, kvCache: "int8" });
   }
   using device = openComputeDevice(threads);
   const models = variants.map(({ model, kvCache }) => ({

@@ -6,8 +6,11 @@ import { type CacheDtype, cacheDtypes, type HeadMode, headModes } from "../runti
 export type ArithmeticFlags = {
   readonly head: HeadMode;
   readonly activations: ActivationDtype;
-  readonly kvCache: CacheDtype;
+  readonly kv: CacheDtype;
 };
+
+/** The same, as `openModel` takes it. */
+export type Arithmetic = Omit<ArithmeticFlags, "kv"> & { readonly kvCache: CacheDtype };
 
 export function addArithmeticFlags(command: Command): void {
   command
@@ -28,13 +31,16 @@ export function addArithmeticFlags(command: Command): void {
         .default("int16"),
     )
     .addOption(
-      new Option("--kv-cache <dtype>", "keys and values: f16, as good as exact, or f32")
+      new Option(
+        "--kv <dtype>",
+        "keys and values: f16, as good as exact; int8, half of it; bf16, with the range of f32; or f32",
+      )
         .choices(cacheDtypes)
         .default("f16"),
     );
 }
 
 /** What of a command's flags `openModel` takes. */
-export function arithmeticOf({ head, activations, kvCache }: ArithmeticFlags): ArithmeticFlags {
-  return { head, activations, kvCache };
+export function arithmeticOf({ head, activations, kv }: ArithmeticFlags): Arithmetic {
+  return { head, activations, kvCache: kv };
 }

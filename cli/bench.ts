@@ -150,7 +150,7 @@ function renderRounds(
     ...row("", result.prefillShare, 100, "% of peak"),
   ];
   const note =
-    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ${flags.kvCache} keys and values, ` +
+    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ${flags.kv} keys and values, ` +
     `${formatBytes(result.bytesPerToken)} per token; ${result.steadyRounds} of ${result.rounds.length} rounds were steady` +
     `${result.steadyRounds === 0 ? ": all were counted" : ""}`;
   return `${formatTable(columns, rows, output.tableStyle)}\n${output.colors.dim(note)}`;

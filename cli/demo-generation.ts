@@ -2,11 +2,13 @@
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { CacheDtype } from "../runtime/index.ts";
 import type { GenerationResult } from "./generate.ts";
 
 export type GenerationMeasurement = {
   readonly prompt: string;
   readonly threads?: number;
+  readonly kv?: CacheDtype;
   readonly signal: AbortSignal;
 };
 
@@ -17,7 +19,7 @@ const repetitionPenalty = 1.3;
 /** Runs `nibble generate --json` for 128 tokens, greedily. */
 export async function measureGeneration(
   model: string,
-  { prompt, threads, signal }: GenerationMeasurement,
+  { prompt, threads, kv, signal }: GenerationMeasurement,
 ): Promise<GenerationResult> {
   const main = fileURLToPath(new URL("./main.js", import.meta.url));
   const limits = [
@@ -28,7 +30,9 @@ export async function measureGeneration(
   ];
   const flags = ["--prompt", prompt, "--greedy", ...limits, "--no-cache", "--json"];
   const threadFlags = threads === undefined ? [] : ["--threads", String(threads)];
-  const child = spawn(process.execPath, [main, "generate", model, ...flags, ...threadFlags], {
+  const kvFlags = kv === undefined ? [] : ["--kv", kv];
+  const args = [main, "generate", model, ...flags, ...threadFlags, ...kvFlags];
+  const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "pipe"],
     signal,
   });

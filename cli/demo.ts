@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import type { Segments } from "../calibration/index.ts";
 import type { Device } from "../kernels/index.ts";
 import { parseRecipe, type QuantizationReport, quantizeModel } from "../quantizer/index.ts";
+import type { CacheDtype } from "../runtime/index.ts";
 import { type CommonFlags, path } from "./arguments.ts";
 import { loadSegments } from "./calibration-data.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
@@ -27,7 +28,7 @@ export const demo: CommandSpec = {
   define: (command) => {
     command
       .description(
-        "Quantize the bundled model to int8 and int4, and compare all three: size, perplexity, text, speed, memory.",
+        "Quantize the bundled model to int8 and int4, and compare all three, and int4 with keys and values of 8 bits: size, perplexity, text, speed, memory.",
       )
       .option("--keep <dir>", "empty directory for the results instead of out/demo", path)
       .addHelpText("after", "\nThe results in out/demo are replaced by each run.\n");
@@ -51,24 +52,23 @@ async function runDemo(command: Command, context: CommandContext): Promise<void>
   }
   const dir = keep ?? defaultDir;
   const threadFlags = threads === undefined ? {} : { threads };
-  const { reports, evaluation, models } = await compute(dir, context, threadFlags);
+  const { variants, evaluation } = await compute(dir, context, threadFlags);
   const rows: DemoRow[] = [];
-  const schemes = ["original", "int8 g128", "int4 g128"];
   context.output.note("generating from each in a process of its own");
-  for (const [i, model] of models.entries()) {
+  for (const [i, { scheme, model, bitsPerWeight, kvCache }] of variants.entries()) {
     const score = evaluation.scores[i];
     if (score === undefined) continue;
     rows.push({
-      ...{ scheme: schemes[i] ?? model, model, score },
-      bitsPerWeight: i === 0 ? 16 : (reports[i - 1]?.bitsPerWeight ?? Number.NaN),
+      ...{ scheme, model, score, bitsPerWeight },
       fileBytes: weightBytes(model),
       generation: await measureGeneration(model, {
-        prompt,
-        signal: context.signal,
+        ...{ prompt, signal: context.signal },
         ...threadFlags,
+        ...(kvCache === undefined ? {} : { kv: kvCache }),
       }),
     });
   }
+  const results = variants.slice(1, 3).map(({ model }) => model);
   const { output } = context;
   output.result({ protocol: evaluation.protocol, models: rows, output: dir }, () =>
     [
@@ -77,8 +77,8 @@ async function runDemo(command: Command, context: CommandContext): Promise<void>
       "",
       ...wrapText(about(evaluation), Math.min(output.width, 79)),
       "",
-      `Results: ${models.slice(1).join(" and ")}`,
-      `Next:    nibble generate ${models[2]} --chat --prompt "What is 12 + 30?"`,
+      `Results: ${results.join(" and ")}`,
+      `Next:    nibble generate ${results[1]} --chat --prompt "What is 12 + 30?"`,
     ].join("\n"),
   );
 }
@@ -86,36 +86,47 @@ async function runDemo(command: Command, context: CommandContext): Promise<void>
 function about(evaluation: Evaluation): string {
   const protocol = { ...evaluation.protocol, data: "examples/evaluation.txt" };
   return (
-    `Perplexity, KL divergence and top-1 agreement: ${describeProtocol(protocol)}. ` +
-    "Speed and peak memory: 128 tokens one by one, each model in a process of its own, Node's share included."
+    `Perplexity, KL divergence and top-1 agreement: ${describeProtocol({ ...evaluation, protocol })}. ` +
+    "kv8: keys and values of 8 bits. Speed and peak memory: 128 tokens one by one, each model in a process of its own, Node's share included."
   );
 }
 
+/** A row of the table. */
+type Variant = {
+  readonly scheme: string;
+  readonly model: string;
+  readonly bitsPerWeight: number;
+  readonly kvCache?: CacheDtype;
+};
+
 type Computed = {
-  readonly reports: readonly QuantizationReport[];
   readonly evaluation: Evaluation;
-  /** Original, int8, int4. */
-  readonly models: readonly string[];
+  /** Original, int8, int4, int4 with keys and values of 8 bits. */
+  readonly variants: readonly Variant[];
 };
 
 /** Everything that runs in this process. Each part has a device of its own, so that no memory is carried over. */
 async function compute(dir: string, context: CommandContext, threads: Threads): Promise<Computed> {
   const segments = await loadDemoSegments(threads);
-  const reports: QuantizationReport[] = [];
-  const models = [source];
+  const variants: Variant[] = [{ scheme: "original", model: source, bitsPerWeight: 16 }];
   for (const bits of [8, 4] as const) {
-    const output = join(dir, `int${bits}`);
+    const model = join(dir, `int${bits}`);
     using device = openComputeDevice(threads);
-    reports.push(await quantizeTo(output, { bits, segments, device }, context));
-    models.push(output);
+    const { bitsPerWeight } = await quantizeTo(model, { bits, segments, device }, context);
+    variants.push({ scheme: `int${bits} g128`, model, bitsPerWeight });
+    if (bits === 4) variants.push({ scheme: "int4, kv8", model, bitsPerWeight, kvCache: "int8" });
   }
   using device = openComputeDevice(threads);
+  const models = variants.map(({ model, kvCache }) => ({
+    dir: model,
+    ...(kvCache === undefined ? {} : { arithmetic: { kvCache } }),
+  }));
   const request = { models, data: text, window, stride: window, maxTokens: undefined };
   const evaluation = await evaluateModels(
     { ...request, allowedSpecial: "all", longContext: {} },
     { ...context, device },
   );
-  return { reports, evaluation, models };
+  return { evaluation, variants };
 }
 
 async function loadDemoSegments(threads: Threads): Promise<Segments> {

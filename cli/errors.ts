@@ -98,10 +98,7 @@ const ownErrors = [
 
 /** What a flag may do about an error of a library that knows no flags. */
 const hints: ReadonlyMap<unknown, string> = new Map([
-  [
-    "GENERATION_NOT_FINITE",
-    "if it has keys or values beyond 65504, --kv-cache f32 keeps them whole",
-  ],
+  ["GENERATION_NOT_FINITE", "if it has keys or values beyond 65504, --kv bf16 or f32 keeps them"],
 ]);
 
 /** How a run was asked to stop. */

@@ -19,7 +19,12 @@ import {
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
-import { describeProtocol, type Evaluation, evaluateModels } from "./evaluation.ts";
+import {
+  describeProtocol,
+  type EvaluatedArithmetic,
+  type Evaluation,
+  evaluateModels,
+} from "./evaluation.ts";
 import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
 import { modelDirectories } from "./model-directory.ts";
 import { formatDifference, wrapText } from "./terminal/format.ts";
@@ -39,7 +44,7 @@ type EvaluateFlags = CommonFlags & {
   readonly save?: string;
   readonly head?: HeadMode;
   readonly activations?: ActivationDtype;
-  readonly kvCache?: CacheDtype;
+  readonly kv?: CacheDtype;
 };
 
 const switches = { on: [true], off: [false], both: [false, true] } as const;
@@ -82,19 +87,19 @@ export const evaluate: CommandSpec = {
       .addOption(
         new Option(
           "--head <mode>",
-          "output head of every model but the first, to see what it costs (default: exact)",
+          "output head of every model but the first, or of the only one, to see what it costs (default: exact)",
         ).choices(["exact", "int8"]),
       )
       .addOption(
         new Option(
           "--activations <dtype>",
-          "of every quantized model but the first, to see what it costs (default: int16)",
+          "the same for activations of quantized models (default: int16)",
         ).choices(["int16", "int8"]),
       )
       .addOption(
         new Option(
-          "--kv-cache <dtype>",
-          "keys and values of every model but the first, to see what it costs (default: f32)",
+          "--kv <dtype>",
+          "the same for keys and values, all of which are read back from a cache (default: f32)",
         ).choices(cacheDtypes),
       )
       .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
@@ -122,6 +127,7 @@ Examples:
   nibble evaluate qwen-mini qwen-mini-int4 --data evaluation.txt --json
   nibble evaluate qwen-mini --data evaluation.txt --window 1024 --stride 512
   nibble evaluate my-int4 my-int4 --data evaluation.txt --head int8
+  nibble evaluate my-int4 --data evaluation.txt --kv int8
   nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
 `;
 
@@ -159,15 +165,14 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
     context.output.result(byLength, () => renderLengths(byLength, context.output));
     return;
   }
+  const arithmetic = arithmeticOf(flags);
   const evaluation = await evaluateModels(
     {
       ...common,
-      window,
-      stride,
-      longContext: longContextOf(flags),
-      head: flags.head,
-      activations: flags.activations,
-      kvCache: flags.kvCache,
+      ...{ window, stride, longContext: longContextOf(flags), arithmetic },
+      models: models.map((dir, i) =>
+        i === 0 && models.length > 1 ? { dir } : { dir, arithmetic },
+      ),
     },
     { ...context, device },
   );
@@ -192,14 +197,20 @@ function checkFlags(flags: EvaluateFlags, command: Command): void {
     const flag = ntk === "both" ? "--ntk" : "--logn";
     throw new UsageError(`${flag} both compares by --lengths; give some, or on or off`);
   }
-  const given = ["window", "stride", "save", "head", "activations", "kvCache"].filter(
+  const given = ["window", "stride", "save", "head", "activations", "kv"].filter(
     (name) => command.getOptionValueSource(name) === "cli",
   );
   if (lengths !== undefined && given.length > 0) {
-    throw new UsageError(
-      `--${given[0] === "kvCache" ? "kv-cache" : given[0]} does not go with --lengths, which cuts windows of its own`,
-    );
+    throw new UsageError(`--${given[0]} does not go with --lengths, which cuts windows of its own`);
   }
+}
+
+function arithmeticOf({ head, activations, kv }: EvaluateFlags): EvaluatedArithmetic {
+  return {
+    ...(head === undefined ? {} : { head }),
+    ...(activations === undefined ? {} : { activations }),
+    ...(kv === undefined ? {} : { kvCache: kv }),
+  };
 }
 
 function longContextOf({ ntk, logn }: EvaluateFlags): Partial<LongContext> {
@@ -234,9 +245,10 @@ const columns: readonly Column[] = [
 
 function renderEvaluation(
   models: readonly string[],
-  { protocol, scores }: Evaluation,
+  evaluation: Evaluation,
   { colors, tableStyle, width }: Output,
 ): string {
+  const { scores } = evaluation;
   const base = scores[0]?.perplexity ?? Number.NaN;
   const rows = scores.map(({ perplexity, divergence }, i) => [
     models[i] ?? "",
@@ -252,6 +264,6 @@ function renderEvaluation(
   ]);
   const shown = scores.length === 1 ? columns.slice(0, 2) : columns;
   const table = formatTable(shown, rows, tableStyle);
-  const lines = wrapText(describeProtocol(protocol), width).map((line) => colors.dim(line));
+  const lines = wrapText(describeProtocol(evaluation), width).map((line) => colors.dim(line));
   return `${lines.join("\n")}\n\n${table}`;
 }

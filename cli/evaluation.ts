@@ -20,9 +20,18 @@ import { describeUnused, openTokenizer } from "./model-files.ts";
 import { formatCount, plural } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 
+/** How a model computes, where it is not as well as can be. */
+export type EvaluatedArithmetic = {
+  readonly head?: HeadMode;
+  readonly activations?: ActivationDtype;
+  readonly kvCache?: CacheDtype;
+};
+
+export type EvaluatedModel = { readonly dir: string; readonly arithmetic?: EvaluatedArithmetic };
+
 export type EvaluationRequest = {
-  /** Model directories, the original first. */
-  readonly models: readonly string[];
+  /** The original first. */
+  readonly models: readonly EvaluatedModel[];
   readonly data: string;
   readonly window: number;
   readonly stride: number;
@@ -32,13 +41,11 @@ export type EvaluationRequest = {
   readonly allowedSpecial: AllowedSpecial;
   /** In the place of what the config.json files say. */
   readonly longContext: Partial<LongContext>;
-  /** Of every model but the first, which is computed as well as can be. */
-  readonly head?: HeadMode | undefined;
-  readonly activations?: ActivationDtype | undefined;
-  readonly kvCache?: CacheDtype | undefined;
+  /** What the protocol says of every model but the first, or of the only one. */
+  readonly arithmetic?: EvaluatedArithmetic;
 };
 
-export type Protocol = {
+export type Protocol = EvaluatedArithmetic & {
   readonly data: string;
   readonly window: number;
   readonly stride: number;
@@ -49,10 +56,6 @@ export type Protocol = {
   readonly droppedTokens: number;
   /** What was set in the place of config.json's; absent if nothing was. */
   readonly longContext?: Partial<LongContext>;
-  /** Of every model but the first; absent if exact. */
-  readonly head?: HeadMode;
-  readonly activations?: ActivationDtype;
-  readonly kvCache?: CacheDtype;
 };
 
 export type Evaluation = {
@@ -65,9 +68,9 @@ export async function evaluateModels(
   request: EvaluationRequest,
   context: { readonly device: Device; readonly output: Output; readonly signal: AbortSignal },
 ): Promise<Evaluation> {
-  const { models: dirs, window, stride } = request;
-  using models = new OpenModels(dirs, context.device, request);
-  checkSameTokenizer(dirs);
+  const { window, stride } = request;
+  using models = new OpenModels(request, context.device);
+  checkSameTokenizer(request.models.map(({ dir }) => dir));
   for (const model of models.all) {
     checkWindow(model, window);
     const unused = describeUnused(model);
@@ -88,7 +91,7 @@ export async function evaluateModels(
     );
   }
   const scored = windows.reduce((sum, { firstScored }) => sum + window - firstScored, 0);
-  using progress = context.output.progress(scored * dirs.length);
+  using progress = context.output.progress(scored * models.all.length);
   const scores = await scoreModels(models.all, windows, {
     signal: context.signal,
     onProgress: (fraction) => progress.update("evaluating", fraction),
@@ -103,16 +106,18 @@ export async function evaluateModels(
       ...(Object.keys(request.longContext).length === 0
         ? {}
         : { longContext: request.longContext }),
-      ...(request.head === undefined ? {} : { head: request.head }),
-      ...(request.activations === undefined ? {} : { activations: request.activations }),
-      ...(request.kvCache === undefined ? {} : { kvCache: request.kvCache }),
+      ...request.arithmetic,
     },
     ...{ scores, windows },
   };
 }
 
 /** How the numbers came about, in words. */
-export function describeProtocol(protocol: Protocol): string {
+export function describeProtocol({
+  protocol,
+  scores,
+}: Pick<Evaluation, "protocol" | "scores">): string {
+  const except = scores.length === 1 ? "" : ", except of the first model";
   const { data, window, stride, textTokens, scoredTokens, droppedTokens } = protocol;
   const overlap = stride === window ? "no overlap" : `a stride of ${stride}`;
   return [
@@ -121,13 +126,9 @@ export function describeProtocol(protocol: Protocol): string {
     `${formatCount(scoredTokens)} tokens scored`,
     `tail of ${formatCount(droppedTokens)} dropped`,
     ...describeLongContext(protocol.longContext ?? {}),
-    ...(protocol.head === undefined ? [] : [`${protocol.head} head, except of the first model`]),
-    ...(protocol.activations === undefined
-      ? []
-      : [`${protocol.activations} activations, except of the first model`]),
-    ...(protocol.kvCache === undefined
-      ? []
-      : [`${protocol.kvCache} keys and values, except of the first model`]),
+    ...(protocol.head === undefined ? [] : [`${protocol.head} head${except}`]),
+    ...(protocol.activations === undefined ? [] : [`${protocol.activations} activations${except}`]),
+    ...(protocol.kvCache === undefined ? [] : [`${protocol.kvCache} keys and values${except}`]),
   ].join("; ");
 }
 
@@ -140,15 +141,10 @@ function describeLongContext({ dynamicNtk, logn }: Partial<LongContext>): readon
 class OpenModels implements Disposable {
   readonly all: Model[] = [];
 
-  constructor(
-    dirs: readonly string[],
-    device: Device,
-    { longContext, head, activations, kvCache }: EvaluationRequest,
-  ) {
+  constructor({ models, longContext }: EvaluationRequest, device: Device) {
     try {
-      for (const [i, dir] of dirs.entries()) {
-        const options = i === 0 ? { longContext } : { longContext, head, activations, kvCache };
-        this.all.push(openModel(dir, device, options));
+      for (const { dir, arithmetic } of models) {
+        this.all.push(openModel(dir, device, { longContext, ...arithmetic }));
       }
     } catch (error) {
       this[Symbol.dispose]();

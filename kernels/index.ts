@@ -16,6 +16,7 @@ export type { Graph } from "./graph.ts";
 export { type Candidate, candidates, cpuFeatures, type OperationCandidates } from "./machine.ts";
 export type {
   ActivationDtype,
+  CacheForm,
   CacheLayer,
   CacheRows,
   CacheTensor,
@@ -27,6 +28,7 @@ export type {
   I32,
   PackedWeight,
   PeakKind,
+  QuantizedCache,
   RangeSource,
   RoundedWeight,
   U8,

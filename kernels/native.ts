@@ -80,15 +80,17 @@ export type Native = {
   storeCache(
     ...args: [
       ...[d: D, k: T, v: T, positions: T, rowSequence: T, blockTable: T],
-      ...[kCache: T, vCache: T],
+      ...[kCache: T, vCache: T, kGrids: Optional, vGrids: Optional],
     ]
   ): void;
   attention(
     ...args: [
-      ...[d: D, q: T, kCache: T, vCache: T, positions: T, rowSequence: T, blockTable: T],
-      ...[queryScale: T, y: T],
+      ...[d: D, q: T, kCache: T, vCache: T, kGrids: Optional, vGrids: Optional],
+      ...[positions: T, rowSequence: T, blockTable: T, queryScale: T, y: T],
     ]
   ): void;
+  quantizeCache(d: D, x: T, perCall: boolean, codes: T, scale: T, zero: T): void;
+  dequantizeCache(d: D, codes: T, scale: T, zero: T, y: T): void;
   add(d: D, a: T, b: T, y: T): void;
   swiglu(d: D, up: T, gate: T, y: T): void;
   cast(d: D, x: T, y: T, counts: T): void;

@@ -1,4 +1,5 @@
 import { call } from "../native.ts";
+import type { Tensor } from "../tensor.ts";
 import type { CacheTensor, F32, I32 } from "./types.ts";
 
 /** Which row belongs where: the part of a step's state that the cache operations share. */
@@ -12,10 +13,20 @@ export type CacheRows = {
 };
 
 /** One layer's keys and values, each [blocks, kvHeads, blockSize, dim]. */
-export type CacheLayer = { readonly k: CacheTensor; readonly v: CacheTensor };
+export type CacheLayer = {
+  readonly k: CacheTensor;
+  readonly v: CacheTensor;
+  /**
+   * Of u8 codes, and only of them: [blocks, kvHeads, blockSize, 2], the scale and the offset that make a value of a
+   * code, scale · code + offset
+   */
+  readonly grids?: { readonly k: Tensor<"f16">; readonly v: Tensor<"f16"> } | undefined;
+};
 
 /**
- * Stores the keys and values of a step's rows; an f16 cache rounds them to even, beyond 65504 to infinity.
+ * Stores the keys and values of a step's rows. 16-bit floats round them to even, f16 beyond 65504 to infinity; 8-bit codes are
+ * the nearest of 256 values from the least to the largest of one token's key or value of one head, or of none if one of
+ * them is not finite: what reads them then comes out as NaN.
  *
  * @param k  [rows, kvHeads · dim]
  * @param v  [rows, kvHeads · dim]
@@ -31,6 +42,8 @@ export function storeCache(k: F32, v: F32, rows: CacheRows, cache: CacheLayer): 
       rows.blockTable.handle,
       cache.k.handle,
       cache.v.handle,
+      cache.grids?.k.handle ?? null,
+      cache.grids?.v.handle ?? null,
     ),
   );
 }
@@ -50,6 +63,8 @@ export function attention(q: F32, cache: CacheLayer, rows: CacheRows, queryScale
       q.handle,
       cache.k.handle,
       cache.v.handle,
+      cache.grids?.k.handle ?? null,
+      cache.grids?.v.handle ?? null,
       rows.positions.handle,
       rows.rowSequence.handle,
       rows.blockTable.handle,

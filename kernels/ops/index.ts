@@ -3,6 +3,8 @@
 export { add, swiglu } from "./activation.ts";
 export type { CacheLayer, CacheRows } from "./attention.ts";
 export { attention, storeCache } from "./attention.ts";
+export type { CacheForm, QuantizedCache } from "./cache-quantization.ts";
+export { dequantizeCache, quantizeCache } from "./cache-quantization.ts";
 export { cast, copy, countNonFinite } from "./convert.ts";
 export { embedding } from "./embedding.ts";
 export { gatherColumns, gatherRows, zeroColumns } from "./gather.ts";

@@ -1,5 +1,6 @@
 // How many bytes a step reads from memory, by formula.
 import type { FloatTensor, Tensor } from "../../kernels/index.ts";
+import { cacheBytesPerToken } from "../cache/kv-cache.ts";
 import type { HeadMode, Linear, Model } from "../model/index.ts";
 
 const elementBytes = { f32: 4, f16: 2, bf16: 2, i32: 4, i64: 8, u8: 1 } as const;
@@ -31,8 +32,7 @@ export function trafficOf(model: Model, head: HeadMode): Traffic {
   return {
     blockBytes,
     headBytes: head === "exact" ? exact : weights * (1 + 2 / 128),
-    cacheBytesPerToken:
-      2 * shape.layers * shape.kvHeads * shape.headDim * elementBytes[model.kvCache],
+    cacheBytesPerToken: cacheBytesPerToken({ ...shape, dtype: model.kvCache }),
   };
 }
 

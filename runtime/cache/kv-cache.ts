@@ -1,14 +1,16 @@
-import {
-  type CacheLayer,
-  type CacheTensor,
-  type Device,
-  KernelError,
-} from "../../kernels/index.ts";
+import { type CacheLayer, type Device, KernelError, type Tensor } from "../../kernels/index.ts";
 
-/** What keys and values are kept as. Half the bytes cost rounding by 2⁻¹², and fail beyond 65504. */
-export type CacheDtype = "f32" | "f16";
+/**
+ * What keys and values are kept as. f16 rounds by 2⁻¹² and fails beyond 65504; bf16 rounds by 2⁻⁹ and keeps the range of f32;
+ * int8 rounds by 1/510 of the range of a token's key or value of one head, and fails beyond f16's range.
+ */
+export type CacheDtype = "f32" | "f16" | "bf16" | "int8";
 
-export const cacheDtypes: readonly CacheDtype[] = ["f16", "f32"];
+export const cacheDtypes: readonly CacheDtype[] = ["int8", "bf16", "f16", "f32"];
+
+const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 } as const;
+/** An int8 row of a head has two f16 numbers, its scale and its offset. */
+const gridElements = 2;
 
 export type KvCacheShape = {
   readonly layers: number;
@@ -22,10 +24,15 @@ export type KvCacheShape = {
   readonly dtype?: CacheDtype;
 };
 
-/** Bytes that one token's keys and values take, over all layers. */
-export function cacheBytesPerToken(shape: Omit<KvCacheShape, "tokens" | "blockSize">): number {
-  const { layers, kvHeads, headDim, dtype = "f32" } = shape;
-  return 2 * layers * kvHeads * headDim * (dtype === "f32" ? 4 : 2);
+/** Of keys and values for one position of one sequence, over all layers. */
+export function cacheBytesPerToken({
+  layers,
+  kvHeads,
+  headDim,
+  dtype = "f32",
+}: Pick<KvCacheShape, "layers" | "kvHeads" | "headDim" | "dtype">): number {
+  const gridBytes = dtype === "int8" ? gridElements * elementBytes.f16 : 0;
+  return 2 * layers * kvHeads * (headDim * elementBytes[dtype] + gridBytes);
 }
 
 /** One sequence's place in the cache. `length` positions are stored. */
@@ -53,9 +60,9 @@ export class KvCache implements Disposable {
     this.blockSize = shape.blockSize ?? defaultBlockSize;
     const blocks = Math.max(1, Math.ceil(shape.tokens / this.blockSize));
     this.blocks = blocks;
-    const extent = [blocks, shape.kvHeads, this.blockSize, shape.headDim];
-    const side = (): CacheTensor => device.empty(shape.dtype ?? "f32", extent);
-    this.#layers = Array.from({ length: shape.layers }, () => ({ k: side(), v: side() }));
+    this.#layers = Array.from({ length: shape.layers }, () =>
+      emptyLayer(device, [blocks, shape.kvHeads, this.blockSize, shape.headDim], shape.dtype),
+    );
     this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
   }
 
@@ -120,9 +127,21 @@ export class KvCache implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { k, v } of this.#layers) {
-      k[Symbol.dispose]();
-      v[Symbol.dispose]();
+    for (const { k, v, grids } of this.#layers) {
+      for (const tensor of [k, v, grids?.k, grids?.v]) tensor?.[Symbol.dispose]();
     }
   }
+}
+
+function emptyLayer(
+  device: Device,
+  extent: readonly [number, number, number, number],
+  dtype: CacheDtype = "f32",
+): CacheLayer {
+  if (dtype !== "int8") return { k: device.empty(dtype, extent), v: device.empty(dtype, extent) };
+  const grid = (): Tensor<"f16"> => device.empty("f16", extent.with(3, gridElements));
+  return {
+    ...{ k: device.empty("u8", extent), v: device.empty("u8", extent) },
+    grids: { k: grid(), v: grid() },
+  };
 }

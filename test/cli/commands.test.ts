@@ -167,6 +167,23 @@ describe("nibble evaluate", () => {
     expect(rows[1]).toMatch(/int4 +\d+\.\d{4} +[+-]/);
   });
 
+  test("--kv reads keys and values of an only model back from such a cache, or of all but the first", async () => {
+    const text = ["--data", evaluationText, "--max-tokens", "600", "--json"];
+    const run = async (...models: string[]) =>
+      object(await nibble(["evaluate", ...models, ...text]));
+    const exact = await run(mini);
+    const alone = await run(mini, "--kv", "int8");
+    const beside = await run(mini, mini, "--kv", "int8");
+    const perplexities = (result: Record<string, unknown>) =>
+      (result["models"] as { perplexity: number }[]).map(({ perplexity }) => perplexity);
+    const [plain] = perplexities(exact);
+    const [rounded] = perplexities(alone);
+    expect(alone["protocol"]).toMatchObject({ kvCache: "int8" });
+    expect(perplexities(beside)).toEqual([plain, rounded]);
+    expect(rounded).not.toBe(plain);
+    expect(Math.abs(rounded! / plain! - 1)).toBeLessThan(2e-3);
+  });
+
   test("--save writes the losses whose mean is the result, and the tokens they belong to", async () => {
     const file = join(temporary.path, "tokens.arrow");
     const flags = [

@@ -41,7 +41,7 @@ describe("an error", () => {
   test("that a flag may help with names the flag", () => {
     const error = new GenerationError("GENERATION_NOT_FINITE", "a logit is NaN");
     const { message } = describeFailure(error, undefined);
-    expect(message).toMatch(/^a logit is NaN; .*--kv-cache f32/);
+    expect(message).toMatch(/^a logit is NaN; .*--kv bf16/);
   });
 
   test("after Ctrl-C is an interruption, whatever it is", () => {

@@ -1,142 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { type CacheTensor, type Device, type Isa, ops } from "../../kernels/index.ts";
-import { f16ToNumber, numberToF16, runnableIsas, withDevice } from "../support/kernels.ts";
-import { integers, normal, seeded } from "../support/random.ts";
-import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
-
-type Shape = { readonly heads: number; readonly kvHeads: number; readonly dim: number };
-type Row = { readonly sequence: number; readonly position: number };
-
-/** Sequences of random keys and values, and a batch of rows that look at them. */
-type Problem = Shape & {
-  readonly lengths: readonly number[];
-  readonly rows: readonly Row[];
-  /** per sequence, [length, kvHeads · dim] */
-  readonly keys: readonly Float32Array<ArrayBuffer>[];
-  readonly values: readonly Float32Array<ArrayBuffer>[];
-  /** [rows, heads · dim] */
-  readonly queries: Float32Array<ArrayBuffer>;
-  readonly scales: Float32Array<ArrayBuffer>;
-};
-
-function makeProblem(shape: Shape, lengths: readonly number[], rows: readonly Row[]): Problem {
-  const random = seeded(shape.dim * 1000 + rows.length);
-  const width = shape.kvHeads * shape.dim;
-  return {
-    ...shape,
-    lengths,
-    rows,
-    keys: lengths.map((length) => normal(length * width, random, { heavy: true })),
-    values: lengths.map((length) => normal(length * width, random, { heavy: true })),
-    queries: normal(rows.length * shape.heads * shape.dim, random),
-    scales: Float32Array.from(rows, () => (1 + random()) / Math.sqrt(shape.dim)),
-  };
-}
-
-/** Rows `first` … `first + count − 1` of one sequence. */
-const span = (sequence: number, first: number, count: number): Row[] =>
-  Array.from({ length: count }, (_, i) => ({ sequence, position: first + i }));
-
-type Layout = {
-  readonly blockSize: number;
-  readonly threads?: number;
-  readonly dtype?: "f32" | "f16";
-};
-
-/** Fills a cache of shuffled pages (the rest of it NaN) and attends with all rows, or `only` some of them. */
-async function attend(isa: Isa, problem: Problem, layout: Layout, only?: readonly number[]) {
-  const { blockSize, threads = 2, dtype = "f32" } = layout;
-  const { kvHeads, dim, heads, lengths } = problem;
-  return withDevice({ isa, threads }, async (device) => {
-    const perSequence = Math.ceil(Math.max(...lengths) / blockSize);
-    const blocks = perSequence * lengths.length + 1;
-    const order = Array.from({ length: blocks }, (_, i) => i).reverse();
-    const table = Int32Array.from(order.slice(0, perSequence * lengths.length));
-    using blockTable = device.from("i32", table, [lengths.length, perSequence]);
-    const shape = [blocks, kvHeads, blockSize, dim];
-    const count = blocks * kvHeads * blockSize * dim;
-    const fresh = (): CacheTensor =>
-      dtype === "f32"
-        ? device.from("f32", new Float32Array(count).fill(Number.NaN), shape)
-        : device.from("f16", new Uint16Array(count).fill(numberToF16(Number.NaN)), shape);
-    using k = fresh();
-    using v = fresh();
-    lengths.forEach((length, sequence) => {
-      using positions = device.from(
-        "i32",
-        Int32Array.from({ length }, (_, i) => i),
-      );
-      using rowSequence = device.from("i32", new Int32Array(length).fill(sequence));
-      const rowShape = [length, kvHeads * dim];
-      using newK = device.from("f32", problem.keys[sequence]!, rowShape);
-      using newV = device.from("f32", problem.values[sequence]!, rowShape);
-      ops.storeCache(newK, newV, { positions, rowSequence, blockTable }, { k, v });
-    });
-    const picked = only ?? problem.rows.map((_, i) => i);
-    const rows = picked.map((i) => problem.rows[i]!);
-    using positions = device.from(
-      "i32",
-      Int32Array.from(rows, (row) => row.position),
-    );
-    using rowSequence = device.from(
-      "i32",
-      Int32Array.from(rows, (row) => row.sequence),
-    );
-    using scale = device.from(
-      "f32",
-      Float32Array.from(picked, (i) => problem.scales[i]!),
-    );
-    const width = heads * dim;
-    const q = picked.flatMap((i) => [...problem.queries.subarray(i * width, (i + 1) * width)]);
-    using queries = device.from("f32", Float32Array.from(q), [picked.length, width]);
-    using y = ops.attention(queries, { k, v }, { positions, rowSequence, blockTable }, scale);
-    return y.read();
-  });
-}
-
-/** One head of one row in double precision, and the error that f32 arithmetic may make. */
-function attendHead(problem: Problem, index: number, head: number) {
-  const { dim, kvHeads, heads } = problem;
-  const { sequence, position } = problem.rows[index]!;
-  const keys = problem.keys[sequence]!;
-  const values = problem.values[sequence]!;
-  const kvHead = Math.floor(head / (heads / kvHeads));
-  const q = problem.queries.subarray(
-    (index * heads + head) * dim,
-    (index * heads + head + 1) * dim,
-  );
-  const scale = problem.scales[index]!;
-  const at = (p: number) => (p * kvHeads + kvHead) * dim;
-  let scoreError = 0;
-  const scores = Array.from({ length: position + 1 }, (_, p) => {
-    const bound = dotTolerance(dim, norm(q), norm(keys, at(p), dim)) * scale;
-    const score = q.reduce((sum, value, d) => sum + value * keys[at(p) + d]!, 0) * scale;
-    scoreError = Math.max(scoreError, bound + 2 * eps * Math.abs(score));
-    return score;
-  });
-  const largest = Math.max(...scores);
-  const weights = scores.map((score) => Math.exp(score - largest));
-  const total = weights.reduce((a, b) => a + b, 0);
-  // A score off by e scales its weight by exp(e), as does the total; n + 4 roundings follow.
-  const relative = 2 * scoreError + 4 * eps * Math.sqrt(position + 5);
-  return Array.from({ length: dim }, (_, d) => {
-    let sum = 0;
-    let magnitude = 0;
-    weights.forEach((weight, p) => {
-      sum += (weight / total) * values[at(p) + d]!;
-      magnitude += (weight / total) * Math.abs(values[at(p) + d]!);
-    });
-    return { value: sum, tolerance: relative * magnitude + 1e-37 };
-  });
-}
-
-function expectAttention(problem: Problem, actual: Float32Array, label: string): void {
-  const want = problem.rows.flatMap((_, index) =>
-    Array.from({ length: problem.heads }, (_, head) => attendHead(problem, index, head)).flat(),
-  );
-  const values = want.map(({ value }) => value);
-  expectClose(actual, values, (i) => want[i]!.tolerance, label);
-}
+import { type Device, ops } from "../../kernels/index.ts";
+import { attend, expectAttention, makeProblem, span } from "../support/attention.ts";
+import {
+  f16ToNumber,
+  fromBf16,
+  numberToF16,
+  runnableIsas,
+  toBf16,
+  withDevice,
+} from "../support/kernels.ts";
+import { integers, seeded } from "../support/random.ts";
+import { eps, expectClose, expectSameBits } from "../support/tolerance.ts";
 
 const mixed = makeProblem(
   { heads: 6, kvHeads: 2, dim: 40 },
@@ -167,27 +41,37 @@ describe.each(runnableIsas)("attention on %s", (isa) => {
     expectAttention(mixed, await attend(isa, mixed, { blockSize: 32 }), "mixed");
   });
 
-  test("reads keys and values of 16 bits, rounded when they were stored", async () => {
-    for (const [dim, threads] of [
-      [40, 1],
-      [128, 2],
-      [19, 2],
-    ] as const) {
-      const rows = [...span(0, 90, 60), ...span(1, 8, 1), ...span(2, 0, 67), ...span(0, 5, 1)];
-      const problem = makeProblem({ heads: 6, kvHeads: 2, dim }, [150, 9, 67], rows);
-      const layout = { blockSize: 32, threads, dtype: "f16" } as const;
-      const actual = await attend(isa, problem, layout);
-      const halves = (values: readonly Float32Array<ArrayBuffer>[]) =>
-        values.map((each) => each.map((value) => f16ToNumber(numberToF16(value))));
-      const rounded = { ...problem, keys: halves(problem.keys), values: halves(problem.values) };
-      expectAttention(rounded, actual, `dim ${dim}`);
-      // The same arithmetic from there on.
-      expectSameBits(actual, await attend(isa, rounded, { blockSize: 32 }), `dim ${dim}`);
-      const width = 6 * dim;
-      const alone = await attend(isa, problem, layout, [61]);
-      expectSameBits(alone, actual.slice(61 * width, 62 * width), "alone");
-    }
-  });
+  test.each([
+    { dtype: "f16", round: (x) => x.map((value) => f16ToNumber(numberToF16(value))) },
+    { dtype: "bf16", round: (x) => fromBf16(toBf16(x)) },
+  ] satisfies {
+    dtype: "f16" | "bf16";
+    round(x: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
+  }[])(
+    "reads keys and values of $dtype, rounded when they were stored",
+    async ({ dtype, round }) => {
+      for (const [dim, threads] of [
+        [40, 1],
+        [128, 2],
+        [19, 2],
+      ] as const) {
+        const rows = [...span(0, 90, 60), ...span(1, 8, 1), ...span(2, 0, 67), ...span(0, 5, 1)];
+        const problem = makeProblem({ heads: 6, kvHeads: 2, dim }, [150, 9, 67], rows);
+        const layout = { blockSize: 32, threads, dtype };
+        const actual = await attend(isa, problem, layout);
+        const rounded = {
+          ...problem,
+          ...{ keys: problem.keys.map(round), values: problem.values.map(round) },
+        };
+        expectAttention(rounded, actual, `dim ${dim}`);
+        // The same arithmetic from there on.
+        expectSameBits(actual, await attend(isa, rounded, { blockSize: 32 }), `dim ${dim}`);
+        const width = 6 * dim;
+        const alone = await attend(isa, problem, layout, [61]);
+        expectSameBits(alone, actual.slice(61 * width, 62 * width), "alone");
+      }
+    },
+  );
 
   test("splits more query heads per key head than a block holds", async () => {
     const problem = makeProblem({ heads: 70, kvHeads: 1, dim: 8 }, [20], span(0, 17, 3));

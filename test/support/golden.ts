@@ -5,6 +5,7 @@ export type GoldenFile = {
   readonly names: readonly string[];
   f32(name: string): Float32Array<ArrayBuffer>;
   i32(name: string): Int32Array<ArrayBuffer>;
+  u8(name: string): Uint8Array<ArrayBuffer>;
   /** I64 values, which in these files are all token ids, or I32 */
   ids(name: string): Int32Array<ArrayBuffer>;
   shape(name: string): readonly number[];
@@ -23,6 +24,7 @@ export function openGolden(path: string): GoldenFile {
     names: [...tensors.keys()],
     f32: (name) => new Float32Array(bytes(name)),
     i32: (name) => new Int32Array(bytes(name)),
+    u8: (name) => new Uint8Array(bytes(name)),
     ids: (name) =>
       entryOf(name).dtype === "I64"
         ? Int32Array.from(new BigInt64Array(bytes(name)), Number)

@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "binding/cache_ops.h"
 #include "binding/graphs.h"
 #include "binding/handles.h"
 #include "binding/machine.h"
@@ -13,6 +14,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   kernels::binding::RegisterGraphs(env, exports);
   kernels::binding::RegisterMachine(env, exports);
   kernels::binding::RegisterOps(env, exports);
+  kernels::binding::RegisterCacheOps(env, exports);
   kernels::binding::RegisterPackedOps(env, exports);
   return exports;
 }

@@ -1,7 +1,6 @@
 #include "binding/ops.h"
 
 #include "binding/enqueue.h"
-#include "ops/attention/attention.h"
 #include "ops/cholesky/cholesky.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding.h"
@@ -91,33 +90,6 @@ Napi::Value RopeJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckRope, Rope>(
       info, "rope",
       +[](Arguments& in) { return RopeArgs{.x = in.Output(), .table = in.Tensor()}; });
-}
-
-Napi::Value StoreCacheJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckStoreCache, StoreCache>(
-      info, "storeCache", +[](Arguments& in) {
-        return StoreCacheArgs{.k = in.Tensor(),
-                              .v = in.Tensor(),
-                              .positions = in.Tensor(),
-                              .row_sequence = in.Tensor(),
-                              .block_table = in.Tensor(),
-                              .k_cache = in.Output(),
-                              .v_cache = in.Output()};
-      });
-}
-
-Napi::Value AttentionJs(const Napi::CallbackInfo& info) {
-  return Enqueue<CheckAttention, Attention>(
-      info, "attention", +[](Arguments& in) {
-        return AttentionArgs{.q = in.Tensor(),
-                             .k_cache = in.Tensor(),
-                             .v_cache = in.Tensor(),
-                             .positions = in.Tensor(),
-                             .row_sequence = in.Tensor(),
-                             .block_table = in.Tensor(),
-                             .query_scale = in.Tensor(),
-                             .y = in.Output()};
-      });
 }
 
 Napi::Value AddJs(const Napi::CallbackInfo& info) {
@@ -352,8 +324,6 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("linearGptq", LinearGptqJs);
   add("ropeTable", RopeTableJs);
   add("rope", RopeJs);
-  add("storeCache", StoreCacheJs);
-  add("attention", AttentionJs);
   add("add", AddJs);
   add("swiglu", SwigluJs);
   add("cast", CastJs);

@@ -43,7 +43,7 @@ struct Lanes {
   }
 
   // Unsigned bytes, and unsigned 32-bit integers below 2^24, as floats.
-  static Lanes FromU8(const uint8_t* p) {
+  static Lanes Load(const uint8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
   }

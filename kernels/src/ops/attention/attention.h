@@ -9,15 +9,21 @@ namespace kernels {
 // block_size], slot p % block_size. All of it is step state, so batches of any mix of prefill and
 // decode rows need no other contract.
 
-// Stores one key and one value row per token; f16 rounds them to even, beyond 65504 to infinity.
+// Floats, or u8 codes with the grid of each row: {scale, offset} f16, value = scale * code + offset
+// (ops/cache_quantization). Only a cache of codes has grids.
+
+// Stores one key and one value row per token. bf16 and f16 round to even, f16 beyond 65504 to
+// infinity; codes are rounded to nearest on the grid of their own row and head.
 struct StoreCacheArgs {
   Tensor k;             // [rows, kv_heads * dim] f32
   Tensor v;             // [rows, kv_heads * dim] f32
   Tensor positions;     // [rows] i32, position of each row in its sequence
   Tensor row_sequence;  // [rows] i32, row of block_table
   Tensor block_table;   // [sequences, max_blocks] i32
-  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16, inout
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16 | bf16 | u8, inout
   Tensor v_cache;       // the same, inout
+  Tensor k_grids;       // of u8: [blocks, kv_heads, block_size, 2] f16, inout; else empty
+  Tensor v_grids;       // the same, inout
 };
 void CheckStoreCache(const StoreCacheArgs& args);
 void StoreCache(const Context& context, const StoreCacheArgs& args);
@@ -27,8 +33,10 @@ void StoreCache(const Context& context, const StoreCacheArgs& args);
 // A row of y has the same bits whatever the other rows are.
 struct AttentionArgs {
   Tensor q;             // [rows, heads * dim] f32
-  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16
+  Tensor k_cache;       // [blocks, kv_heads, block_size, dim] f32 | f16 | bf16 | u8
   Tensor v_cache;       // the same
+  Tensor k_grids;       // of u8: [blocks, kv_heads, block_size, 2] f16; else empty
+  Tensor v_grids;       // the same
   Tensor positions;     // [rows] i32
   Tensor row_sequence;  // [rows] i32
   Tensor block_table;   // [sequences, max_blocks] i32

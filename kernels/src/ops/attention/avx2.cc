@@ -13,6 +13,8 @@ namespace {
 #include "core/simd_avx2.inl"
 
 #include "core/exp.inl"
+#include "ops/attention/tile.inl"
+
 #include "ops/attention/kernel.inl"
 }  // namespace
 }  // namespace kernels::avx2
@@ -23,8 +25,7 @@ namespace {
 namespace kernels::avx2 {
 
 void Attention(const Context& context, const AttentionArgs& args) {
-  const bool is_half = args.k_cache.dtype == DType::kF16;
-  ForQueryBlocks(context, args, is_half ? Attend<F16> : Attend<float>);
+  ForQueryBlocks(context, args, AttendOver(args.k_cache.dtype));
 }
 
 }  // namespace kernels::avx2

@@ -41,6 +41,8 @@ QueryBlock MakeBlock(const AttentionArgs& args, const Span& span, int64_t group,
   block.pages = PagesOf(args.k_cache, args.block_table, sequence);
   block.k_cache = args.k_cache.data;
   block.v_cache = args.v_cache.data;
+  block.k_grids = args.k_grids.As<const CacheGrid>();
+  block.v_grids = args.v_grids.As<const CacheGrid>();
   block.kv_head = kv_head;
   block.queries = static_cast<int>(span.end - span.begin);
   for (int i = 0; i < block.queries; ++i) {

@@ -2,6 +2,7 @@
 
 #include "ops/attention/attention.h"
 #include "ops/attention/pages.h"
+#include "ops/cache_quantization/grid.h"
 
 namespace kernels {
 
@@ -13,6 +14,8 @@ struct QueryBlock {
   Pages pages;
   const std::byte* k_cache;
   const std::byte* v_cache;
+  const CacheGrid* k_grids;  // of codes only, one for each row of the cache
+  const CacheGrid* v_grids;
   int64_t kv_head;
   int queries;
   const float* q[kBlockQueries];

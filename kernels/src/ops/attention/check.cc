@@ -5,14 +5,28 @@ namespace kernels {
 
 namespace {
 
-void RequireCaches(const char* op, const Tensor& k_cache, const Tensor& v_cache) {
-  Require(k_cache.dtype == DType::kF32 || k_cache.dtype == DType::kF16, Code::kDtype, op,
-          "k_cache is " + Describe(k_cache) + "; expected f32 or f16");
+void RequireGrids(const char* op, const char* name, const Tensor& grids, const Tensor& cache) {
+  if (cache.dtype == DType::kU8) {
+    RequireDense(op, name, grids, DType::kF16, {cache.shape[0], cache.shape[1], cache.shape[2], 2});
+  } else {
+    Require(grids.empty(), Code::kDtype, op,
+            std::string(name) + " belongs to codes; the cache is " + Describe(cache));
+  }
+}
+
+// Args: StoreCacheArgs or AttentionArgs.
+template <class Args>
+void RequireCaches(const char* op, const Args& args) {
+  const Tensor& k_cache = args.k_cache;
+  Require(IsFloat(k_cache.dtype) || k_cache.dtype == DType::kU8, Code::kDtype, op,
+          "k_cache is " + Describe(k_cache) + "; expected f32, f16, bf16 or u8");
   RequireDense(op, "k_cache", k_cache, k_cache.dtype, {kAny, kAny, kAny, kAny});
-  RequireDense(op, "v_cache", v_cache, k_cache.dtype,
+  RequireDense(op, "v_cache", args.v_cache, k_cache.dtype,
                {k_cache.shape[0], k_cache.shape[1], k_cache.shape[2], k_cache.shape[3]});
   Require(k_cache.shape[1] > 0 && k_cache.shape[2] > 0 && k_cache.shape[3] > 0, Code::kShape, op,
           "k_cache is " + Describe(k_cache) + "; heads, block size and dim must not be zero");
+  RequireGrids(op, "k_grids", args.k_grids, k_cache);
+  RequireGrids(op, "v_grids", args.v_grids, k_cache);
 }
 
 void RequireSteps(const char* op, int64_t rows, const Tensor& positions, const Tensor& row_sequence,
@@ -26,7 +40,7 @@ void RequireSteps(const char* op, int64_t rows, const Tensor& positions, const T
 
 void CheckStoreCache(const StoreCacheArgs& args) {
   constexpr const char* kOp = "storeCache";
-  RequireCaches(kOp, args.k_cache, args.v_cache);
+  RequireCaches(kOp, args);
   const int64_t width = args.k_cache.shape[1] * args.k_cache.shape[3];
   RequireTensor(kOp, "k", args.k, DType::kF32, {kAny, width});
   RequireTensor(kOp, "v", args.v, DType::kF32, {args.k.shape[0], width});
@@ -35,7 +49,7 @@ void CheckStoreCache(const StoreCacheArgs& args) {
 
 void CheckAttention(const AttentionArgs& args) {
   constexpr const char* kOp = "attention";
-  RequireCaches(kOp, args.k_cache, args.v_cache);
+  RequireCaches(kOp, args);
   RequireTensor(kOp, "q", args.q, DType::kF32, {kAny, kAny});
   const int64_t rows = args.q.shape[0];
   const int64_t kv_width = args.k_cache.shape[1] * args.k_cache.shape[3];

@@ -1,4 +1,4 @@
-// Included by avx2.cc and avx512.cc, after Lanes and Exp, in their target region.
+// Included by avx2.cc and avx512.cc, after Lanes, Exp and tile.inl, in their target region.
 //
 // Softmax over tiles of kTile positions (Milakov and Gimelshein, arXiv:1805.02867; Dao et al.,
 // arXiv:2205.14135): each tile rescales the sums of those before it. For one query the tiles, the
@@ -6,38 +6,6 @@
 // below differ only in how many queries share a load.
 
 constexpr int kShared = Lanes::kWidth / 4;  // queries that share registers of keys or values
-
-// The keys and values of one tile, wherever their pages are. Rows past `count` repeat the last.
-template <class T>
-struct TileRows {
-  const T* k[kTile];
-  const T* v[kTile];
-};
-
-template <class T>
-inline void FindRows(const QueryBlock& block, int64_t start, int count, TileRows<T>& rows) {
-  const Pages& pages = block.pages;
-  int64_t page = start / pages.block_size;
-  int64_t slot = start % pages.block_size;
-  for (int j = 0; j < kTile; ++j) {
-    const int64_t first = (pages.blocks[page] * pages.kv_heads + block.kv_head) * pages.block_size;
-    rows.k[j] = reinterpret_cast<const T*>(block.k_cache) + (first + slot) * pages.dim;
-    rows.v[j] = reinterpret_cast<const T*>(block.v_cache) + (first + slot) * pages.dim;
-    if (j + 1 >= count) continue;
-    if (++slot == pages.block_size) {
-      slot = 0;
-      ++page;
-    }
-  }
-}
-
-// Decoding waits for memory, and what the hardware fetches ahead ends with a page.
-template <class T>
-inline void FetchRow(const T* row, int64_t dim) {
-  const char* bytes = reinterpret_cast<const char*>(row);
-  const int64_t size = dim * static_cast<int64_t>(sizeof(T));
-  for (int64_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
-}
 
 // Q x K dot products, query major.
 template <int Q, int K, class T>
@@ -74,7 +42,7 @@ inline void Score(const float* const* q, const TileRows<T>& rows, const TileRows
                   int limit, int64_t dim, float* score) {
   constexpr int kKeys = Lanes::kWidth / Q;
   for (int j = 0; j < limit; j += kKeys) {
-    for (int n = 0; next != nullptr && n < kKeys; ++n) FetchRow(next->k[j + n], dim);
+    for (int n = 0; next != nullptr && n < kKeys; ++n) FetchKey(*next, j + n, dim);
     float dots[Lanes::kWidth];
     Dots<Q, kKeys>(q, rows.k + j, dim).Store(dots);
     for (int i = 0; i < Q; ++i) {
@@ -84,14 +52,15 @@ inline void Score(const float* const* q, const TileRows<T>& rows, const TileRows
 }
 
 struct Running {
-  float largest;
-  float total;
-  float correction;  // what this tile multiplies the earlier sums by
+  float largest = -__builtin_inff();
+  float total = 0;
+  float correction = 0;  // what this tile multiplies the earlier sums by
+  float offset = 0;      // what this tile adds to every element, beside its values or codes
+  float query_sum = 0;   // of all elements of the query
 };
 
 // Turns the scores of a tile into weights relative to the largest score so far.
 inline void Weigh(float* score, int seen, float scale, Running& running) {
-  static const float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Lanes index = Lanes::Load(kIndex);
   const Lanes hidden = Lanes::Set(-__builtin_inff());
   Lanes most = hidden;
@@ -114,11 +83,13 @@ inline void Weigh(float* score, int seen, float scale, Running& running) {
   }
   float correction[Lanes::kWidth];
   Exp(Lanes::Set(running.largest) - shift).Store(correction);
-  running = {largest, running.total * correction[0] + sum.Sum(), correction[0]};
+  running.largest = largest;
+  running.total = running.total * correction[0] + sum.Sum();
+  running.correction = correction[0];
 }
 
-// sum[i] = sum[i] * correction[i] + weights x values, for D vectors of the row from `at` on. The
-// values of `next`, if any, are fetched meanwhile.
+// sum[i] = sum[i] * correction[i] + offset[i] + weights x values, for D vectors of the row from
+// `at` on. The values of `next`, if any, are fetched meanwhile.
 template <int Q, int D, class T>
 inline void AddValues(const float* score, const TileRows<T>& rows, const TileRows<T>* next,
                       const int* seen, const Running* running, int64_t at, int64_t dim,
@@ -127,11 +98,11 @@ inline void AddValues(const float* score, const TileRows<T>& rows, const TileRow
   for (int i = 1; i < Q; ++i) common = seen[i] < common ? seen[i] : common;
   Lanes part[Q][D];
   for (int i = 0; i < Q; ++i) {
-    for (int n = 0; n < D; ++n) part[i][n] = Lanes::Zero();
+    for (int n = 0; n < D; ++n) part[i][n] = Lanes::Set(running[i].offset);
   }
   const bool fetches = next != nullptr && at == 0;
   for (int j = 0; j < common; ++j) {
-    if (fetches) FetchRow(next->v[j], dim);
+    if (fetches) FetchValue(*next, j, dim);
     Lanes value[D];
     for (int n = 0; n < D; ++n) value[n] = Lanes::Load(rows.v[j] + at + n * Lanes::kWidth);
     for (int i = 0; i < Q; ++i) {
@@ -159,14 +130,14 @@ inline void AddValues(const float* score, const TileRows<T>& rows, const TileRow
 
 // The same for the last, partial vector of one query.
 template <class T>
-inline void AddValuesPart(const float* score, const TileRows<T>& rows, int seen, float correction,
-                          int64_t at, int count, float* sum) {
-  Lanes part = Lanes::Zero();
+inline void AddValuesPart(const float* score, const TileRows<T>& rows, int seen,
+                          const Running& running, int64_t at, int count, float* sum) {
+  Lanes part = Lanes::Set(running.offset);
   for (int j = 0; j < seen; ++j) {
     part = Lanes::MulAdd(Lanes::Set(score[j]), Lanes::LoadPart(rows.v[j] + at, count), part);
   }
   const Lanes before = Lanes::LoadPart(sum + at, count);
-  Lanes::MulAdd(before, Lanes::Set(correction), part).StorePart(sum + at, count);
+  Lanes::MulAdd(before, Lanes::Set(running.correction), part).StorePart(sum + at, count);
 }
 
 // One tile for Q queries; seen[i] of its positions are visible to query i.
@@ -179,7 +150,11 @@ inline void AddTile(const float* const* q, const float* scale, const TileRows<T>
   if (limit == 0) return;
   Score<Q>(q, rows, next, limit, dim, score);
   for (int i = 0; i < Q; ++i) {
-    if (seen[i] > 0) Weigh(score + i * kTile, seen[i], scale[i], running[i]);
+    if (seen[i] == 0) continue;
+    float* const mine = score + i * kTile;
+    if constexpr (kIsCoded<T>) ApplyKeyGrids(rows, running[i].query_sum, mine);
+    Weigh(mine, seen[i], scale[i], running[i]);
+    if constexpr (kIsCoded<T>) running[i].offset = ApplyValueGrids(rows, seen[i], mine);
   }
   constexpr int kWidth = Lanes::kWidth;
   int64_t at = 0;
@@ -197,8 +172,8 @@ inline void AddTile(const float* const* q, const float* scale, const TileRows<T>
   if (at == dim) return;
   for (int i = 0; i < Q; ++i) {
     if (seen[i] == 0) continue;
-    AddValuesPart(score + i * kTile, rows, seen[i], running[i].correction, at,
-                  static_cast<int>(dim - at), sum + i * dim);
+    AddValuesPart(score + i * kTile, rows, seen[i], running[i], at, static_cast<int>(dim - at),
+                  sum + i * dim);
   }
 }
 
@@ -218,7 +193,7 @@ void Attend(const QueryBlock& block) {
   Running running[kBlockQueries];
   int64_t longest = 0;
   for (int i = 0; i < block.queries; ++i) {
-    running[i] = {-__builtin_inff(), 0, 0};
+    if constexpr (kIsCoded<T>) running[i].query_sum = SumOf(block.q[i], dim);
     longest = block.visible[i] > longest ? block.visible[i] : longest;
   }
   for (int64_t n = 0; n < block.queries * dim; ++n) sum[n] = 0;
@@ -230,16 +205,17 @@ void Attend(const QueryBlock& block) {
              rows);
     return rows;
   };
-  const TileRows<T>* rows = &find(0);
-  for (int j = 0; j < kTile && j < longest; ++j) FetchRow(rows->k[j], dim);
-  for (int j = 0; j < kTile && j < longest; ++j) FetchRow(rows->v[j], dim);
+  TileRows<T>* rows = &find(0);
+  for (int j = 0; j < kTile && j < longest; ++j) FetchKey(*rows, j, dim);
+  for (int j = 0; j < kTile && j < longest; ++j) FetchValue(*rows, j, dim);
   for (int64_t start = 0; start < longest; start += kTile) {
     int seen[kBlockQueries];
     for (int i = 0; i < block.queries; ++i) {
       const int64_t left = block.visible[i] - start;
       seen[i] = static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
     }
-    const TileRows<T>* next = start + kTile < longest ? &find(start + kTile) : nullptr;
+    if constexpr (kIsCoded<T>) GatherGrids(*rows);
+    TileRows<T>* next = start + kTile < longest ? &find(start + kTile) : nullptr;
     const TileRows<T>* fetched = next;  // once is enough
     int i = 0;
     for (; i + kShared <= block.queries; i += kShared, fetched = nullptr) {
@@ -254,5 +230,18 @@ void Attend(const QueryBlock& block) {
   }
   for (int i = 0; i < block.queries; ++i) {
     Finish(sum + i * dim, running[i].total, dim, block.y[i]);
+  }
+}
+
+inline void (*AttendOver(DType cache))(const QueryBlock& block) {
+  switch (cache) {
+    case DType::kBF16:
+      return Attend<BF16>;
+    case DType::kF16:
+      return Attend<F16>;
+    case DType::kU8:
+      return Attend<uint8_t>;
+    default:
+      return Attend<float>;
   }
 }

@@ -13,10 +13,10 @@ struct Pages {
   int64_t block_size;
   int64_t dim;
 
-  // Elements from the start of a cache to (position, head). The block must have been validated.
-  int64_t Offset(int64_t position, int64_t head) const {
+  // Where (position, head) is among the rows of dim elements. The block must have been validated.
+  int64_t Row(int64_t position, int64_t head) const {
     const int64_t block = blocks[position / block_size];
-    return ((block * kv_heads + head) * block_size + position % block_size) * dim;
+    return (block * kv_heads + head) * block_size + position % block_size;
   }
 };
 

@@ -1,6 +1,7 @@
 #include "core/rows.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/pages.h"
+#include "ops/cache_quantization/grid.h"
 
 namespace kernels {
 
@@ -14,16 +15,45 @@ inline void Narrow(float from, F16& to) {
   to = ToF16(from);
 }
 
+inline void Narrow(float from, BF16& to) {
+  to = ToBF16(from);
+}
+
+// One head's key or value, which becomes row `at` of a cache.
+template <class T>
+void StoreHead(const float* from, int64_t at, const Tensor& cache, const Tensor&) {
+  const int64_t dim = cache.shape[3];
+  T* to = cache.As<T>() + at * dim;
+  for (int64_t d = 0; d < dim; ++d) Narrow(from[d], to[d]);
+}
+
+template <>
+void StoreHead<uint8_t>(const float* from, int64_t at, const Tensor& cache, const Tensor& grids) {
+  const int64_t dim = cache.shape[3];
+  grids.As<CacheGrid>()[at] = RoundToCodes(from, dim, cache.As<uint8_t>() + at * dim);
+}
+
 template <class T>
 void StoreRow(const StoreCacheArgs& args, int64_t row, const Pages& pages) {
-  const int64_t heads = args.k_cache.shape[1];
-  const int64_t dim = args.k_cache.shape[3];
   const float* k = args.k.Row<const float>(row);
   const float* v = args.v.Row<const float>(row);
-  for (int64_t h = 0; h < heads; ++h, k += dim, v += dim) {
-    const int64_t to = pages.Offset(args.positions.As<int32_t>()[row], h);
-    for (int64_t d = 0; d < dim; ++d) Narrow(k[d], args.k_cache.As<T>()[to + d]);
-    for (int64_t d = 0; d < dim; ++d) Narrow(v[d], args.v_cache.As<T>()[to + d]);
+  for (int64_t h = 0; h < pages.kv_heads; ++h, k += pages.dim, v += pages.dim) {
+    const int64_t at = pages.Row(args.positions.As<int32_t>()[row], h);
+    StoreHead<T>(k, at, args.k_cache, args.k_grids);
+    StoreHead<T>(v, at, args.v_cache, args.v_grids);
+  }
+}
+
+auto StoreRowIn(DType cache) {
+  switch (cache) {
+    case DType::kBF16:
+      return StoreRow<BF16>;
+    case DType::kF16:
+      return StoreRow<F16>;
+    case DType::kU8:
+      return StoreRow<uint8_t>;
+    default:
+      return StoreRow<float>;
   }
 }
 
@@ -34,7 +64,7 @@ void StoreCache(const Context& context, const StoreCacheArgs& args) {
                    false);
   const int64_t width = args.k.shape[1];
   const int32_t* sequence = args.row_sequence.As<int32_t>();
-  const auto store = args.k_cache.dtype == DType::kF16 ? StoreRow<F16> : StoreRow<float>;
+  const auto store = StoreRowIn(args.k_cache.dtype);
   ForRows(context.pool, args.k.shape[0], 2 * width, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       store(args, r, PagesOf(args.k_cache, args.block_table, sequence[r]));

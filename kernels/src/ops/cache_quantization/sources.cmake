@@ -1,0 +1,5 @@
+list(APPEND KERNEL_SOURCES
+  ops/cache_quantization/check.cc
+  ops/cache_quantization/grid.cc
+  ops/cache_quantization/reference.cc
+)

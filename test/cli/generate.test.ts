@@ -70,17 +70,22 @@ describe("nibble demo", () => {
     readonly score: { readonly perplexity: number };
   };
 
-  test("compares the original with int8 and int4", { timeout: 300_000 }, async () => {
+  test("compares the original with int8, int4, and int4 with keys and values of 8 bits", {
+    timeout: 300_000,
+  }, async () => {
     const dir = join(temporary.path, "demo");
     const result = object(await nibble(["demo", "--keep", dir, "--json", "-q"]));
     const rows = result["models"] as Row[];
-    expect(rows.map(({ scheme }) => scheme)).toEqual(["original", "int8 g128", "int4 g128"]);
+    expect(rows.map(({ scheme }) => scheme)).toEqual([
+      ...["original", "int8 g128", "int4 g128", "int4, kv8"],
+    ]);
     const perplexity = rows.map(({ score }) => score.perplexity);
     const bytes = rows.map(({ fileBytes }) => fileBytes);
     expect(bytes[2]).toBeLessThan(bytes[1]!);
     expect(bytes[1]).toBeLessThan(bytes[0]!);
     expect(perplexity[1]! / perplexity[0]!).toBeCloseTo(1, 3);
     expect(perplexity[2]! / perplexity[0]!).toBeLessThan(1.03);
+    expect(perplexity[3]! / perplexity[2]!).toBeCloseTo(1, 3);
     expect(readdirSync(dir).sort()).toEqual(["int4", "int8"]);
   });
 });

@@ -13,7 +13,6 @@ import { GrammarSource } from "./grammar.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
-import { pageFile } from "./page.ts";
 import { chatSchema, completionSchema, detokenizeSchema, tokenizeSchema } from "./schemas.ts";
 import { requireChat, requireModel, type ServedModel, type Service } from "./service.ts";
 import { noTools } from "./tools.ts";
@@ -55,8 +54,6 @@ export function createApp(model: ServedModel, options: AppOptions = {}): App {
     const body = await readBody(context, completionSchema);
     return withLifetime(context, service, report, (rest) => completeText(service, body, rest));
   });
-  app.get("/", () => pageFile("index.html"));
-  app.get("/web/:name", (context) => pageFile(context.req.param("name")));
   return app;
 }
 
@@ -83,11 +80,7 @@ function addGuards(
     metrics.countRequest(routePath(context, -1), context.res.status, seconds);
   });
   if (origins.length > 0) app.use(cors({ origin: origins.includes("*") ? "*" : [...origins] }));
-  // A key is asked for by the page; a password by the browser, before it shows anything.
-  const isPage = (path: string) => path === "/" || path.startsWith("/web/");
-  const isOpen = (path: string) =>
-    path === "/health" || (credentials.basic === undefined && isPage(path));
-  app.use(authorization(credentials, isOpen));
+  app.use(authorization(credentials, (path) => path === "/health"));
   app.use(
     bodyLimit({
       maxSize: maxBodyBytes,

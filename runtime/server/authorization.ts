@@ -9,7 +9,7 @@ export type Credentials = {
   readonly basic?: string | undefined;
 };
 
-/** Paths that are answered without credentials; the page asks for a key itself, a browser for a password. */
+/** Paths that are answered without credentials. */
 export type OpenPaths = (path: string) => boolean;
 
 /** Lets requests pass that bring either of the credentials; all where there are none. */

@@ -38,8 +38,9 @@ type ServeFlags = CommonFlags &
 export const serve: CommandSpec = { name: "serve", define: defineServe, run: runServe };
 
 const examples = `
-Serves OpenAI's API under /v1. Requests run together, as many as the key/value
-cache has room for; those that begin alike share what they have in common. Sampling and length default to the model's
+Serves OpenAI's API under /v1 and a chat page at /. Requests run together, as
+many as the key/value cache has room for; those that begin alike share what they
+have in common. Sampling and length default to the model's
 generation_config.json. SIGTERM or Ctrl-C: no new requests, those that are there
 get --grace seconds, then the program ends; a second one ends it at once.
 
@@ -51,7 +52,7 @@ Examples:
 
 function defineServe(command: Command): void {
   command
-    .description("Serve a model over HTTP with OpenAI's API.")
+    .description("Serve a model over HTTP: OpenAI's API and a chat page.")
     .argument("<model>", "model directory or model id, float or quantized", modelDirectory)
     .option("--host <address>", "where to listen; 0.0.0.0 for other machines", "127.0.0.1")
     .option("--port <n>", "where to listen, 0 for any port", integer(0, 65_535), 8000)
@@ -119,12 +120,13 @@ function openEngine(model: Model, tokenizer: Tokenizer, flags: ServeFlags): Engi
   return new Engine(model, tokenizer, { cacheTokens, maxRunning, maxWaiting });
 }
 
-function announce(output: Output, url: string, { id, engine, details }: ServedModel): void {
+function announce(output: Output, url: string, { id, engine, details, config }: ServedModel): void {
   if (output.isJson) output.line({ url, model: id, maxLength: engine.maxLength, ...details });
   output.note(
     `${id}: ${details.quantization}, ${details.device}, ${describeCache(engine, details)}`,
   );
-  output.note(`OpenAI's API: ${url}/v1; Ctrl-C stops`);
+  const page = config.chatFormat === "chatml" ? `; chat page: ${url}/` : "";
+  output.note(`OpenAI's API: ${url}/v1${page}; Ctrl-C stops`);
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

@@ -13,6 +13,7 @@ import { GrammarSource } from "./grammar.ts";
 import { Lifetime } from "./lifetime.ts";
 import { Metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
+import { pageFile, pageFolder } from "./page.ts";
 import { chatSchema, completionSchema, detokenizeSchema, tokenizeSchema } from "./schemas.ts";
 import { requireChat, requireModel, type ServedModel, type Service } from "./service.ts";
 import { noTools } from "./tools.ts";
@@ -25,6 +26,8 @@ export type AppOptions = {
   readonly maxBodyBytes?: number | undefined;
   /** Milliseconds that a request may take, ten minutes by default. */
   readonly timeLimit?: number | undefined;
+  /** Where the built chat page is; beside this module by default. */
+  readonly pageFolder?: string | undefined;
   /** Called with failures that are the server's own. */
   readonly onError?: ((error: unknown) => void) | undefined;
 };
@@ -54,6 +57,9 @@ export function createApp(model: ServedModel, options: AppOptions = {}): App {
     const body = await readBody(context, completionSchema);
     return withLifetime(context, service, report, (rest) => completeText(service, body, rest));
   });
+  const folder = options.pageFolder ?? pageFolder;
+  app.get("/", () => pageFile(folder, "index.html"));
+  app.get("/web/:name", (context) => pageFile(folder, context.req.param("name")));
   return app;
 }
 
@@ -80,7 +86,11 @@ function addGuards(
     metrics.countRequest(routePath(context, -1), context.res.status, seconds);
   });
   if (origins.length > 0) app.use(cors({ origin: origins.includes("*") ? "*" : [...origins] }));
-  app.use(authorization(credentials, (path) => path === "/health"));
+  // A key is asked for by the page; a password by the browser, before it shows anything.
+  const isPage = (path: string) => path === "/" || path.startsWith("/web/");
+  const isOpen = (path: string) =>
+    path === "/health" || (credentials.basic === undefined && isPage(path));
+  app.use(authorization(credentials, isOpen));
   app.use(
     bodyLimit({
       maxSize: maxBodyBytes,

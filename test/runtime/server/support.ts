@@ -9,6 +9,7 @@ import {
   type EngineOptions,
   type EngineRequest,
   type EngineStats,
+  GenerationError,
   type Listener,
   listen,
   type Model,
@@ -82,8 +83,13 @@ export class ScriptedEngine {
   readonly #tokenizer: Tokenizer;
   readonly #answers: string[];
   readonly #piece: number;
+  readonly #pause: number;
+  readonly requests: EngineRequest[] = [];
+  cancelled = 0;
 
-  constructor(tokenizer: Tokenizer, answers: readonly string[], piece = 3) {
+  /** @param pause  milliseconds between pieces; aborts are seen only then */
+  constructor(tokenizer: Tokenizer, answers: readonly string[], piece = 3, pause = 0) {
+    this.#pause = pause;
     this.#tokenizer = tokenizer;
     this.#answers = [...answers];
     this.#piece = piece;
@@ -95,12 +101,20 @@ export class ScriptedEngine {
   };
 
   submit(request: EngineRequest): Completion {
+    if (request.prompt.length + request.maxNewTokens > this.maxLength) {
+      throw new GenerationError("GENERATION_LENGTH", `a prompt of ${request.prompt.length} tokens`);
+    }
+    this.requests.push(request);
     this.prompts.push(this.#tokenizer.decode(Int32Array.from(request.prompt)));
     const stops = request.stop?.strings ?? [];
     const whole = this.#answers.shift() ?? "";
     const end = Math.min(...stops.map((stop) => whole.indexOf(stop)).filter((at) => at >= 0), 1e9);
     const text = whole.slice(0, end);
     const piece = this.#piece;
+    const pause = this.#pause;
+    request.signal?.addEventListener("abort", () => {
+      this.cancelled += 1;
+    });
     return {
       promptTokens: request.prompt.length,
       reusedTokens: 0,
@@ -109,6 +123,8 @@ export class ScriptedEngine {
         let tokens = 0;
         for (let at = 0; at < text.length; at += piece) {
           tokens += 1;
+          if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+          request.signal?.throwIfAborted();
           const delta = { text: text.slice(at, at + piece), id: 1, logprobs: undefined };
           yield { ...delta, tokens, finish: undefined };
         }

@@ -25,7 +25,7 @@ export const chat: CommandSpec = { name: "chat", define: defineChat, run: runCha
 const examples = `
 Settings default to the model's generation_config.json. The history of the
 chat is part of each prompt as far as the window reaches, newest turns first.
-On a terminal, :help lists what can be typed besides messages, and Ctrl-C stops
+On a terminal, /help lists what can be typed besides messages, and Ctrl-C stops
 an answer. From a pipe, each line is a message; --json prints an object for
 each answer.
 
@@ -79,7 +79,7 @@ async function runChat(command: Command, context: CommandContext): Promise<void>
     process.stdin.isTTY === true && process.stdout.isTTY === true && !output.isJson;
   using source = isTerminal ? terminalLines() : pipedLines();
   if (isTerminal)
-    output.note(`${dir}: :help lists commands, Ctrl-C stops an answer, Ctrl-D leaves`);
+    output.note(`${dir}: /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves`);
   await converse(session, source, { ...context, isTerminal, isVerbose: flags.verbose ?? false });
   await keepPackedWeights(model, output, context.signal);
 }

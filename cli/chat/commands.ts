@@ -1,93 +1,110 @@
-// What a line that begins with a colon does. Names are those of Qwen's own cli_demo.py.
-import {
-  GenerationError,
-  parseSamplingOptions,
-  type SamplingOptions,
-} from "../../runtime/index.ts";
-import { formatCount, plural } from "../terminal/format.ts";
-import type { ChatSession, ChatSettings } from "./session.ts";
+// What a line that begins with a slash does. Names with a colon are those of Qwen's own cli_demo.py; both marks work for all.
+import { plural } from "../terminal/format.ts";
+import { loadChat, saveChat } from "./saved-chat.ts";
+import type { ChatSession } from "./session.ts";
+import { changeSettings, showSettings } from "./settings.ts";
 
 export type CommandOutcome =
   | { readonly kind: "print"; readonly text: string }
   | { readonly kind: "clear" }
-  | { readonly kind: "leave" };
+  | { readonly kind: "leave" }
+  /** A message to be answered. */
+  | { readonly kind: "ask"; readonly message: string };
 
 type ChatCommand = {
   readonly names: readonly string[];
-  readonly usage: string;
+  /** What follows the name. */
+  readonly argument?: string;
   readonly help: string;
   run(session: ChatSession, argument: string): CommandOutcome;
 };
 
 const commands: readonly ChatCommand[] = [
+  { ...{ names: ["help", "h"], help: "this list" }, run: () => print(help()) },
   {
-    ...{ names: ["help", "h"], usage: ":help", help: "this list" },
-    run: () => print(help()),
-  },
-  {
-    ...{ names: ["exit", "quit", "q"], usage: ":exit", help: "leave, as Ctrl-D does" },
-    run: () => ({ kind: "leave" }),
-  },
-  {
-    ...{ names: ["clear", "cl"], usage: ":clear", help: "clear the screen" },
-    run: () => ({ kind: "clear" }),
-  },
-  {
-    ...{ names: ["clear-his", "clh"], usage: ":clear-his", help: "forget what was said" },
-    run: (session) => print(`${plural(session.clearHistory(), "turn")} forgotten`),
-  },
-  {
-    ...{ names: ["history", "his"], usage: ":history", help: "what was said" },
-    run: (session) => print(history(session)),
-  },
-  {
-    ...{ names: ["system"], usage: ":system [TEXT]", help: "show or change the system text" },
+    ...{ names: ["system"], argument: "[TEXT]", help: "show or change the system text" },
     run: (session, text) => {
       if (text !== "") session.system = text;
       return print(`system: ${session.system}`);
     },
   },
   {
-    ...{ names: ["seed"], usage: ":seed [N]", help: "show or change the seed of the draws" },
-    run: (session, text) =>
-      print(text === "" ? show(session, ["seed"]) : change(session, [`seed=${text}`])),
+    ...{ names: ["reset", "clear-his", "clh"], help: "forget what was said" },
+    run: (session) => print(`${plural(session.clearHistory(), "turn")} forgotten`),
   },
   {
-    ...{
-      names: ["conf"],
-      usage: ":conf [KEY=VALUE …]",
-      help: "show or change how answers are drawn",
-    },
-    run: (session, text) =>
-      print(text === "" ? show(session, settingNames) : change(session, text.split(/\s+/))),
+    ...{ names: ["retry"], help: "ask the last message again, with the next seed" },
+    run: retry,
   },
   {
-    ...{ names: ["reset-conf"], usage: ":reset-conf", help: "back to the settings of the start" },
+    ...{ names: ["history", "his"], help: "what was said" },
+    run: (session) => print(history(session)),
+  },
+  {
+    ...{ names: ["seed"], argument: "[N]", help: "show or change the seed of the draws" },
+    run: (session, text) =>
+      print(
+        text === "" ? showSettings(session, ["seed"]) : changeSettings(session, [`seed=${text}`]),
+      ),
+  },
+  {
+    names: ["config", "conf"],
+    ...{ argument: "[KEY=VALUE …]", help: "show or change how answers are drawn" },
+    run: (session, text) =>
+      print(text === "" ? showSettings(session) : changeSettings(session, text.split(/\s+/))),
+  },
+  {
+    ...{ names: ["reset-config", "reset-conf"], help: "back to the settings of the start" },
     run: (session) => {
       session.resetSettings();
-      return print(show(session, settingNames));
+      return print(showSettings(session));
     },
+  },
+  {
+    ...{ names: ["save"], argument: "FILE", help: "keep the conversation in a file" },
+    run: (session, file) => print(file === "" ? "expected /save FILE" : saveChat(session, file)),
+  },
+  {
+    ...{ names: ["load"], argument: "FILE", help: "go on with a conversation of a file" },
+    run: (session, file) => print(file === "" ? "expected /load FILE" : loadChat(session, file)),
+  },
+  { ...{ names: ["clear", "cl"], help: "clear the screen" }, run: () => ({ kind: "clear" }) },
+  {
+    ...{ names: ["exit", "quit", "q"], help: "leave, as Ctrl-D does" },
+    run: () => ({ kind: "leave" }),
   },
 ];
 
-/** By the names of generation_config.json. */
-const settings = {
-  temperature: "temperature",
-  top_p: "topP",
-  top_k: "topK",
-  repetition_penalty: "repetitionPenalty",
-  seed: "seed",
-  max_new_tokens: "maxNewTokens",
-  max_window_size: "maxWindow",
-} as const satisfies Readonly<Record<string, keyof ChatSettings>>;
-type SettingName = keyof typeof settings;
-const settingNames = Object.keys(settings) as readonly SettingName[];
-
-/** @returns undefined for what is no command: it is for the model, colon included */
+/** @returns undefined for what is no command: it is for the model */
 export function runChatCommand(session: ChatSession, line: string): CommandOutcome | undefined {
-  const [, name = "", argument = ""] = /^:([a-z-]+)(?:\s+(.*))?$/s.exec(line) ?? [];
+  const [, mark = "", name = "", argument = ""] = /^([:/])([a-z-]+)(?:\s+(.*))?$/s.exec(line) ?? [];
   const command = commands.find(({ names }) => names.includes(name));
-  return command?.run(session, argument.trim());
+  if (command !== undefined) return command.run(session, argument.trim());
+  return mark === "/" ? mistyped(name, argument) : undefined;
+}
+
+/** A word after a slash, alone or nearly a command, is hardly meant for the model. */
+function mistyped(name: string, argument: string): CommandOutcome | undefined {
+  const known = commands.flatMap(({ names }) => names);
+  const nearest = known.toSorted((a, b) => distance(name, a) - distance(name, b))[0] ?? "";
+  const isNear = distance(name, nearest) <= Math.min(2, Math.floor(name.length / 3));
+  if (!isNear && argument !== "") return undefined;
+  const hint = isNear ? `did you mean /${nearest}?` : "/help lists all.";
+  return print(`no command /${name}; ${hint} A space before it sends it as a message`);
+}
+
+/** Letters to insert, remove or change (Levenshtein). */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...from].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      const change = (row[j] ?? 0) + (letter === to[j] ? 0 : 1);
+      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
 }
 
 function print(text: string): CommandOutcome {
@@ -95,17 +112,18 @@ function print(text: string): CommandOutcome {
 }
 
 function help(): string {
-  const width = Math.max(...commands.map(({ usage }) => usage.length));
-  const lines = commands.map((command) => {
-    const short = command.names.slice(1).map((name) => `:${name}`);
-    const also = short.length === 0 ? "" : ` (${short.join(", ")})`;
-    return `  ${command.usage.padEnd(width)}  ${command.help}${also}`;
+  const rows: (readonly [string, string])[] = commands.map(({ names, argument, help: text }) => {
+    const [first, ...others] = names;
+    const also = others.length === 0 ? "" : ` (${others.map((name) => `:${name}`).join(", ")})`;
+    return [`/${first}${argument === undefined ? "" : ` ${argument}`}`, `${text}${also}`];
   });
-  return [
-    ...lines,
-    `  ${'"""'.padEnd(width)}  begins and ends a message of several lines`,
-    `  ${"Ctrl-C".padEnd(width)}  stops an answer; the turn is then forgotten`,
-  ].join("\n");
+  rows.push(
+    ['"""', "begins and ends a message of several lines"],
+    ["\\", "at the end of a line: the message goes on"],
+    ["Ctrl-C", "stops an answer; the turn is then forgotten, /retry asks it again"],
+  );
+  const width = Math.max(...rows.map(([usage]) => usage.length));
+  return rows.map(([usage, text]) => `  ${usage.padEnd(width)}  ${text}`).join("\n");
 }
 
 function history({ history: turns }: ChatSession): string {
@@ -115,50 +133,10 @@ function history({ history: turns }: ChatSession): string {
     .join("\n");
 }
 
-function show(session: ChatSession, names: readonly SettingName[]): string {
-  return names.map((name) => `${name} = ${session.settings[settings[name]]}`).join("\n");
-}
-
-/** All pairs or none. */
-function change(session: ChatSession, pairs: readonly string[]): string {
-  const changes: Partial<Record<keyof ChatSettings, number>> = {};
-  const names: SettingName[] = [];
-  for (const pair of pairs) {
-    const [key = "", text = ""] = pair.split(/=(.*)/s);
-    const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replaceAll("-", "_");
-    if (!isSettingName(name)) return `no setting ${key}; there are ${settingNames.join(", ")}`;
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (!Number.isFinite(value))
-      return `${key}: expected ${key}=NUMBER, got ${JSON.stringify(pair)}`;
-    changes[settings[name]] = value;
-    names.push(name);
-  }
-  const problem = apply(session, changes);
-  return problem ?? show(session, names);
-}
-
-/** @returns what is wrong with a value; nothing is then changed */
-function apply(
-  session: ChatSession,
-  changes: Partial<Record<keyof ChatSettings, number>>,
-): string | undefined {
-  const next = { ...session.settings, ...changes };
-  const { maxNewTokens, maxWindow, ...sampling } = next;
-  for (const [name, count] of Object.entries({ maxNewTokens, maxWindow })) {
-    if (!Number.isSafeInteger(count) || count < 1) {
-      return `${name} must be an integer from 1, got ${formatCount(count)}`;
-    }
-  }
-  try {
-    const checked: SamplingOptions = parseSamplingOptions(sampling);
-    session.settings = { ...checked, maxNewTokens, maxWindow };
-    return undefined;
-  } catch (error) {
-    if (error instanceof GenerationError) return error.message;
-    throw error;
-  }
-}
-
-function isSettingName(name: string): name is SettingName {
-  return Object.hasOwn(settings, name);
+function retry(session: ChatSession): CommandOutcome {
+  const message = session.takeBack();
+  if (message === undefined) return print("there is no message to ask again");
+  const { seed } = session.settings;
+  session.settings = { ...session.settings, seed: seed + 1 };
+  return { kind: "ask", message };
 }

@@ -32,7 +32,7 @@ export async function converse(
       continue;
     }
     isWarned = false;
-    if ((await handle(session, event.text.trim(), context)) === "leave") return;
+    if ((await handle(session, event.text, context)) === "leave") return;
   }
 }
 
@@ -54,18 +54,21 @@ function atPrompt(typed: string, isWarned: boolean, context: ConversationContext
 
 async function handle(
   session: ChatSession,
-  message: string,
+  typed: string,
   context: ConversationContext,
 ): Promise<"leave" | undefined> {
   const { output, isTerminal } = context;
+  const message = typed.trim();
   if (message === "") {
-    if (isTerminal) output.note("an empty message; :help lists commands");
+    if (isTerminal) output.note("an empty message; /help lists commands");
     return undefined;
   }
   // A pipe holds messages only: text that begins with a colon must not change settings.
-  const outcome = isTerminal ? runChatCommand(session, message) : undefined;
+  const isMessage = !isTerminal || /^\s/.test(typed);
+  const outcome = isMessage ? undefined : runChatCommand(session, message);
   if (outcome?.kind === "clear") output.control(clearScreen);
   else if (outcome?.kind === "print") output.stream(`${outcome.text}\n`);
+  else if (outcome?.kind === "ask") await answer(session, outcome.message, context);
   else if (outcome === undefined) await answer(session, message, context);
   return outcome?.kind === "leave" ? "leave" : undefined;
 }

@@ -10,6 +10,8 @@ export type LineEvent =
   | { readonly kind: "interrupt"; readonly typed: string };
 
 export interface LineSource extends Disposable {
+  /** Whether a person types; lines of a pipe are taken as they are. */
+  readonly isTyped: boolean;
   /** Waits for a line; a prompt is shown on a terminal only. */
   next(prompt: string): Promise<LineEvent>;
 }
@@ -23,6 +25,7 @@ const historySize = 500;
 export function terminalLines(): LineSource {
   let history: string[] = [];
   return {
+    isTyped: true,
     next: (prompt) =>
       new Promise((resolve) => {
         const editor = createInterface({
@@ -63,6 +66,7 @@ export function pipedLines(input: NodeJS.ReadableStream = process.stdin): LineSo
   const editor = createInterface({ input, terminal: false, crlfDelay: Number.POSITIVE_INFINITY });
   const lines = editor[Symbol.asyncIterator]();
   return {
+    isTyped: false,
     next: async () => {
       const { done, value } = await lines.next();
       return done === true ? { kind: "end" } : { kind: "line", text: value };
@@ -75,8 +79,11 @@ export function pipedLines(input: NodeJS.ReadableStream = process.stdin): LineSo
 
 const fence = '"""';
 
+/** What a line ends with that the next one belongs to; two of them are one that is meant. */
+const goesOn = /(?<!\\)\\$/;
+
 /**
- * Reads one message: a line, or the lines between two `"""`.
+ * Reads one message: a line, lines that end with a backslash and the next one, or the lines between two `"""`.
  *
  * @returns "end" at the end of input, also in the middle of a message
  */
@@ -85,7 +92,9 @@ export async function readMessage(
   { prompt, continuation }: { readonly prompt: string; readonly continuation: string },
 ): Promise<LineEvent> {
   const first = await source.next(prompt);
-  if (first.kind !== "line" || !first.text.trimStart().startsWith(fence)) return first;
+  if (first.kind !== "line") return first;
+  if (!first.text.trimStart().startsWith(fence))
+    return readContinued(first.text, source, continuation);
   const opened = first.text.trimStart().slice(fence.length);
   const lines: string[] = [];
   for (let text = opened; ; ) {
@@ -94,6 +103,23 @@ export async function readMessage(
       return { kind: "line", text: lines.join("\n") };
     }
     lines.push(text);
+    const next = await source.next(continuation);
+    if (next.kind !== "line") return next.kind === "end" ? next : { kind: "interrupt", typed: "…" };
+    text = next.text;
+  }
+}
+
+async function readContinued(
+  first: string,
+  source: LineSource,
+  continuation: string,
+): Promise<LineEvent> {
+  const lines: string[] = [];
+  for (let text = first; ; ) {
+    if (!source.isTyped || !goesOn.test(text)) {
+      return { kind: "line", text: [...lines, text].join("\n") };
+    }
+    lines.push(text.slice(0, -1));
     const next = await source.next(continuation);
     if (next.kind !== "line") return next.kind === "end" ? next : { kind: "interrupt", typed: "…" };
     text = next.text;

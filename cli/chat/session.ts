@@ -13,7 +13,7 @@ import {
 } from "../../runtime/index.ts";
 import type { AllowedSpecial } from "../arguments.ts";
 
-/** What `:conf` shows and changes. */
+/** What `/config` shows and changes. */
 export type ChatSettings = SamplingOptions & {
   readonly maxNewTokens: number;
   /** Limit in tokens for system text and history of a prompt. */
@@ -61,6 +61,8 @@ export class ChatSession {
   readonly #engine: ChatEngine;
   readonly #initial: ChatSettings;
   readonly #history: ChatTurn[] = [];
+  /** What was asked last, answered or not. */
+  #lastQuery: string | undefined;
 
   constructor(engine: ChatEngine, system: string, settings: ChatSettings) {
     this.#engine = engine;
@@ -75,11 +77,31 @@ export class ChatSession {
 
   /** @returns how many turns were forgotten */
   clearHistory(): number {
+    this.#lastQuery = undefined;
     return this.#history.splice(0).length;
   }
 
   resetSettings(): void {
     this.settings = this.#initial;
+  }
+
+  /** Forgets the last message and its answer, if it has one. @returns the message, if there is one */
+  takeBack(): string | undefined {
+    const query = this.#lastQuery;
+    if (query !== undefined && this.#history.at(-1)?.query === query) this.#history.pop();
+    return query;
+  }
+
+  /** Goes on with another conversation. */
+  restore(saved: {
+    readonly system: string;
+    readonly settings: ChatSettings;
+    readonly history: readonly ChatTurn[];
+  }): void {
+    this.system = saved.system;
+    this.settings = saved.settings;
+    this.#history.splice(0, this.#history.length, ...saved.history);
+    this.#lastQuery = saved.history.at(-1)?.query;
   }
 
   /**
@@ -96,6 +118,7 @@ export class ChatSession {
     const started = performance.now();
     const { ids, turns } = this.#prompt(query);
     const { settings } = this;
+    this.#lastQuery = query;
     const maxNewTokens = Math.min(settings.maxNewTokens, this.#engine.maxLength - ids.length);
     const trimmed = createTrimmer(onText);
     let last: TextDelta = { text: "", tokens: 0, finish: undefined };

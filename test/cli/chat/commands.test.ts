@@ -1,6 +1,9 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { runChatCommand } from "../../../cli/chat/commands.ts";
 import { ChatSession } from "../../../cli/chat/session.ts";
+import { temporaryDirectory } from "../../support/tiny-checkpoint.ts";
 import { fakeEngine, settings } from "./fakes.ts";
 
 let engine: ReturnType<typeof fakeEngine>;
@@ -25,13 +28,74 @@ describe("chat commands", () => {
   });
 
   test(":help names every command", () => {
-    for (const name of ["clear-his", "history", "system", "seed", "conf", "reset-conf"]) {
+    const names = [
+      "system",
+      "reset",
+      "retry",
+      "history",
+      "seed",
+      "config",
+      "save",
+      "load",
+      "clear",
+    ];
+    for (const name of names) expect(say("/help")).toContain(`/${name}`);
+    for (const name of ["clear-his", "conf", "reset-conf"]) {
       expect(say(":help")).toContain(`:${name}`);
     }
   });
 
   test("what is no command is for the model", () => {
-    for (const line of [":unknown", ":)", "no :help", ":"]) expect(say(line)).toBeUndefined();
+    const lines = [":unknown", ":)", "no :help", ":", "/", "/etc/hosts is what?", "/cat says"];
+    for (const line of lines) expect(say(line)).toBeUndefined();
+  });
+
+  test("a slash before a word that is nearly a command is told", () => {
+    expect(say("/histry")).toMatch(/no command \/histry; did you mean \/history\?/);
+    expect(say("/sead 7")).toMatch(/did you mean \/seed\?/);
+    expect(say("/something")).toMatch(/no command \/something; \/help lists all/);
+  });
+
+  test("/retry asks the last message again with the next seed, answered or interrupted", async () => {
+    expect(say("/retry")).toMatch(/no message/);
+    await ask("a");
+    await ask("b");
+    expect(say("/retry")).toEqual({ kind: "ask", message: "b" });
+    expect(session.history).toHaveLength(1);
+    expect(session.settings.seed).toBe(settings.seed + 1);
+    await session.answer("c", AbortSignal.abort(), () => {});
+    expect(say("/retry")).toEqual({ kind: "ask", message: "c" });
+    expect(session.history).toHaveLength(1);
+    say("/reset");
+    expect(say("/retry")).toMatch(/no message/);
+  });
+
+  test("/save and /load keep a conversation, its system text and its settings", async () => {
+    const directory = temporaryDirectory();
+    const file = join(directory.path, "chat.json");
+    await ask("how are you");
+    say("/config temperature=0.25");
+    expect(say(`/save ${file}`)).toBe(`saved 1 turn to ${file}`);
+    const other = new ChatSession(engine, "T", settings);
+    expect(runChatCommand(other, `/load ${file}`)).toMatchObject({
+      text: expect.stringContaining("loaded 1"),
+    });
+    expect([other.system, other.settings, other.history]).toEqual([
+      "S",
+      session.settings,
+      session.history,
+    ]);
+    expect(say(`/save ${file}`)).toContain("saved");
+    writeFileSync(file, '{"version": 1, "system": "S", "settings": {"topP": 9}, "turns": []}');
+    expect(say(`/load ${file}`)).toMatch(/settings: topP must be/);
+    writeFileSync(file, '{"version": 1, "system": "S", "settings": {}, "turns": [{"user": 1}]}');
+    expect(say(`/load ${file}`)).toMatch(/turns\.0\.user/);
+    expect(say(`/save ${file}`)).toMatch(/is no saved conversation; choose another name/);
+    expect(say(`/load ${directory.path}/none`)).toMatch(/none/);
+    expect(say(`/save ${directory.path}/none/x`)).toMatch(/none/);
+    expect(say("/save")).toBe("expected /save FILE");
+    expect(session.settings.temperature).toBe(0.25);
+    directory.remove();
   });
 
   test(":history shows turns, :clear-his forgets them", async () => {

@@ -13,8 +13,15 @@ import {
   type TextDelta,
   type Tokenizer,
 } from "../runtime/index.ts";
-import { type AllowedSpecial, allowedSpecial, type CommonFlags, repeated } from "./arguments.ts";
+import {
+  type AllowedSpecial,
+  allowedSpecial,
+  type CommonFlags,
+  path,
+  repeated,
+} from "./arguments.ts";
 import { arithmeticOf } from "./arithmetic-flags.ts";
+import { answerBatch, type BatchSummary } from "./batch/batch.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
@@ -28,7 +35,10 @@ import { keepPackedWeights, weightCacheOf } from "./weight-cache.ts";
 
 type GenerateFlags = CommonFlags &
   SamplingFlags & {
-    readonly prompt: string;
+    readonly prompt?: string;
+    readonly input?: string;
+    readonly output?: string;
+    readonly overwrite?: boolean;
     readonly chat?: boolean;
     readonly system?: string;
     readonly allowedSpecial?: AllowedSpecial;
@@ -68,17 +78,25 @@ Sampling and length default to the model's generation_config.json. Without
 --chat the prompt is continued as it stands, control tokens such as <|im_start|>
 included; with --chat they are plain text.
 
+--input has a JSON object per line, {"prompt": TEXT} or {"messages": [...]},
+with an "id" if wanted; --output gets an object per line in the same order. The
+same command goes on with a run that was interrupted.
+
 Examples:
   nibble generate qwen-mini --prompt "It was a dark night, and" --greedy
   nibble generate Qwen-1_8B-Chat-Int4 --chat --prompt "What is 12 * 9?"
   nibble generate qwen-mini --prompt "Once" --stop "." --json
+  nibble generate qwen-mini --input prompts.jsonl --output answers.jsonl
 `;
 
 function defineGenerate(command: Command): void {
   command
-    .description("Continue a prompt, or answer it as a chat model.")
+    .description("Continue a prompt, or answer it as a chat model; or many prompts of a file.")
     .argument("<model>", "model directory or model id, float or quantized", modelDirectory)
-    .requiredOption("-p, --prompt <text>", "what to continue or to answer")
+    .option("-p, --prompt <text>", "what to continue or to answer")
+    .option("--input <file>", "prompts to answer together: .jsonl, see below", path)
+    .option("--output <file>", "where their answers go", path)
+    .option("--overwrite", "replace answers that are there")
     .option("--chat", "ask the prompt as a user would")
     .option("--system <text>", `system text of a chat (default: "${defaultSystem}")`);
   addSamplingFlags(command);
@@ -98,7 +116,7 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   if (flags.system !== undefined && flags.chat !== true) {
     throw new UsageError("--system has no effect without --chat");
   }
-  if (flags.prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
+  requireOneSource(flags);
   using device = openComputeDevice(flags);
   const packedCache = weightCacheOf(flags);
   using model = openModel(dir, device, { ...arithmeticOf(flags), packedCache });
@@ -107,6 +125,14 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   const config = readGenerationConfig(dir);
   using tokenizer = openTokenizer(model);
   const sampling = samplingOf(flags, config);
+  if (flags.input !== undefined) {
+    const { input, output: file = "", overwrite = false, maxNewTokens, stop = [] } = flags;
+    const options = { input, output: file, overwrite, sampling, maxNewTokens, stop, signal };
+    const summary = await answerBatch({ model, tokenizer, config }, options, output);
+    output.result(summary, () => describeBatch(summary, file));
+    await keepPackedWeights(model, output, signal);
+    return;
+  }
   const prompt = encodePrompt(flags, config, { dir, tokenizer });
   const { endOfText, imStart, imEnd } = tokenizer.specials;
   const lookup = lookupOf(flags);
@@ -126,6 +152,26 @@ async function runGenerate(command: Command, { output, signal }: CommandContext)
   if (output.isJson) output.result(result, () => result.text);
   else output.note(describeResult(result));
   await keepPackedWeights(model, output, signal);
+}
+
+function requireOneSource({ prompt, input, output, chat, lookup }: GenerateFlags): void {
+  if (prompt === "") throw new UsageError("--prompt is empty; give some text to go on from");
+  if ((prompt === undefined) === (input === undefined)) {
+    throw new UsageError("give either --prompt, or --input with --output");
+  }
+  if ((input === undefined) !== (output === undefined)) {
+    throw new UsageError("--input and --output go together");
+  }
+  if (input !== undefined && (chat === true || lookup !== undefined)) {
+    throw new UsageError(
+      "--chat and --lookup have no effect with --input; its lines may hold messages",
+    );
+  }
+}
+
+function describeBatch({ answers, tokens, seconds }: BatchSummary, file: string): string {
+  const speed = (tokens / Math.max(seconds, 1e-3)).toFixed(1);
+  return `${plural(answers, "answer")} in ${file}: ${plural(tokens, "token")}, ${speed} tokens/s`;
 }
 
 function countsOf({ steps, proposed, accepted }: PromptLookup): LookupCounts {
@@ -169,15 +215,15 @@ function encodePrompt(
   config: GenerationConfig,
   { dir, tokenizer }: { readonly dir: string; readonly tokenizer: Tokenizer },
 ): Int32Array {
-  const { allowedSpecial: allowed } = flags;
+  const { allowedSpecial: allowed, prompt = "" } = flags;
   if (flags.chat !== true) {
-    return tokenizer.encode(flags.prompt, allowed === undefined ? {} : { allowedSpecial: allowed });
+    return tokenizer.encode(prompt, allowed === undefined ? {} : { allowedSpecial: allowed });
   }
   requireChatModel(dir, config, "leave --chat out");
   return chatPrompt(tokenizer, {
     system: flags.system ?? defaultSystem,
     history: [],
-    query: flags.prompt,
+    query: prompt,
     maxWindow: config.maxWindow,
     allowedSpecial: allowed ?? "none",
   });

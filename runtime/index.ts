@@ -116,6 +116,7 @@ export {
   createApp,
   type Listener,
   listen,
+  readMessages,
   type ServedModel,
 } from "./server/index.ts";
 export {

@@ -17,20 +17,23 @@ import { collect, greedy, miniPath } from "../generate-support.ts";
 
 let device: Device;
 let model: Model;
+let coarse: Model;
 let tokenizer: Tokenizer;
 beforeAll(() => {
   device = openDevice({ threads: 2 });
   model = openModel(miniPath, device, { kvCache: "f16" });
+  coarse = openModel(miniPath, device, { kvCache: "int8" });
   tokenizer = openQwenTokenizer(miniPath);
 });
 afterAll(() => {
   tokenizer[Symbol.dispose]();
   model[Symbol.dispose]();
+  coarse[Symbol.dispose]();
   device[Symbol.dispose]();
 });
 
-const openEngine = (options: Partial<EngineOptions> = {}) =>
-  new Engine(model, tokenizer, { cacheTokens: 8192, ...options });
+const openEngine = (options: Partial<EngineOptions> = {}, of = model) =>
+  new Engine(of, tokenizer, { cacheTokens: 8192, ...options });
 const prompt = (length: number, factor = 37) =>
   Int32Array.from({ length }, (_, i) => (i * factor + factor) % 3000);
 const request = (changes: Partial<EngineRequest> = {}): EngineRequest => ({
@@ -41,9 +44,9 @@ const request = (changes: Partial<EngineRequest> = {}): EngineRequest => ({
 });
 const idsOf = async (completion: Completion) =>
   (await collect(completion)).flatMap(({ id }) => id ?? []);
-const alone = (requested: EngineRequest) => {
+const alone = (requested: EngineRequest, of = model) => {
   const { constraint, logprobs, stop, ...rest } = requested;
-  return collect(generate(model, { ...rest, allowed: tokenizer.vocabularySize }));
+  return collect(generate(of, { ...rest, allowed: tokenizer.vocabularySize }));
 };
 
 /** Of all lengths, greedy and drawn, some with the same beginning. */
@@ -66,17 +69,20 @@ describe("an engine", () => {
     ["of three at a time", { maxRunning: 3 }],
     ["whose cache is nearly too small", { cacheTokens: 416 }],
   ])("%s gives each of 16 requests the tokens that it gets alone", async (_, options) => {
-    await using engine = openEngine(options);
-    const requests = sixteen();
-    const together = await Promise.all(requests.map((each) => idsOf(engine.submit(each))));
-    for (const [i, each] of requests.entries()) expect(together[i]).toEqual(await alone(each));
-    // Once more, now that the cache is full of what was.
-    const again = await Promise.all(requests.map((each) => idsOf(engine.submit(each))));
-    expect(again).toEqual(together);
-    const { stats } = engine;
-    expect([stats.running, stats.waiting, stats.cacheBlocks.used]).toEqual([0, 0, 0]);
-    if (options.sharesPrefixes === false) expect(stats.reusedTokens).toBe(0);
-    else expect(stats.reusedTokens).toBeGreaterThan(64);
+    for (const of of [model, coarse]) {
+      await using engine = openEngine(options, of);
+      const requests = sixteen();
+      const together = await Promise.all(requests.map((each) => idsOf(engine.submit(each))));
+      for (const [i, each] of requests.entries())
+        expect(together[i]).toEqual(await alone(each, of));
+      // Once more, now that the cache is full of what was.
+      const again = await Promise.all(requests.map((each) => idsOf(engine.submit(each))));
+      expect(again).toEqual(together);
+      const { stats } = engine;
+      expect([stats.running, stats.waiting, stats.cacheBlocks.used]).toEqual([0, 0, 0]);
+      if (options.sharesPrefixes === false) expect(stats.reusedTokens).toBe(0);
+      else expect(stats.reusedTokens).toBeGreaterThan(64);
+    }
   });
 
   test("computes the part of a prompt that a request before it had only once", async () => {

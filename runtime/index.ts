@@ -38,6 +38,7 @@ export {
   quantizedCheckpointEntries,
   quantizedConfigJson,
   readJsonFile,
+  readQuantizationConfig,
   readSafetensorsHeader,
   readTensorBytes,
   readTorchFile,

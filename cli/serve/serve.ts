@@ -14,6 +14,7 @@ import { bytes, type CommonFlags, decimal, integer, ranges, repeated } from "../
 import { type ArithmeticFlags, addArithmeticFlags, arithmeticOf } from "../arithmetic-flags.ts";
 import type { CommandContext, CommandSpec } from "../command.ts";
 import { openComputeDevice } from "../compute-device.ts";
+import { UsageError } from "../errors.ts";
 import { modelDirectory } from "../model-directory.ts";
 import { describeUnused, openTokenizer } from "../model-files.ts";
 import type { Output } from "../terminal/output.ts";
@@ -21,10 +22,14 @@ import { keepPackedWeights, weightCacheOf } from "../weight-cache.ts";
 import { cacheTokensOf, describeCache } from "./cache-memory.ts";
 import { detailsOf, nameOf } from "./model-details.ts";
 import { credentialsOf, type ServerFlags, warnings } from "./server-flags.ts";
+import { serveWithVllm } from "./vllm.ts";
 
 type ServeFlags = CommonFlags &
   ArithmeticFlags &
   ServerFlags & {
+    readonly engine: "nibble" | "vllm";
+    readonly tensorParallel?: number;
+    readonly ray?: boolean;
     readonly name?: string;
     readonly kvMemory?: number;
     readonly maxRunning: number;
@@ -48,6 +53,11 @@ Examples:
   nibble serve my-Int4
   nibble serve my-Int4 --port 9000 --kv int8 --kv-memory 4GB
   NIBBLE_API_KEY=secret nibble serve my-Int4 --host 0.0.0.0
+  nibble serve my-Int4 --engine vllm --tensor-parallel 2
+
+--engine vllm hands the directory to vLLM with --host, --port, --name and
+--api-key, after a check that this version and recipe go together; the model's
+own Python files have to lie beside the weights.
 `;
 
 function defineServe(command: Command): void {
@@ -76,6 +86,13 @@ function defineServe(command: Command): void {
     .option("--grace <seconds>", "time for requests at the end", decimal(ranges.fromZero), 30);
   addArithmeticFlags(command);
   command
+    .addOption(
+      new Option("--engine <name>", "ours, or an installed vLLM: then only the flags beside apply")
+        .choices(["nibble", "vllm"])
+        .default("nibble"),
+    )
+    .option("--tensor-parallel <n>", "GPUs that share the model, with --engine vllm", integer(1))
+    .option("--ray", "over several machines, with --engine vllm")
     .option("--no-cache", "neither use nor keep repacked weights in ~/.cache/nibble")
     .addHelpText("after", examples);
 }
@@ -85,6 +102,10 @@ async function runServe(command: Command, context: CommandContext): Promise<void
   const flags = command.opts<ServeFlags>();
   const { output } = context;
   const credentials = credentialsOf(flags);
+  if (flags.engine === "vllm") return serveWithVllm(dir, flags, context);
+  if (flags.tensorParallel !== undefined || flags.ray === true) {
+    throw new UsageError("--tensor-parallel and --ray need --engine vllm");
+  }
   const config = readGenerationConfig(dir);
   using device = openComputeDevice(flags);
   const packedCache = weightCacheOf(flags);

@@ -14,6 +14,7 @@ import { type ArithmeticFlags, addArithmeticFlags, arithmeticOf } from "./arithm
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
+import { showKvTables } from "./kv-tables.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatBytes, plural } from "./terminal/format.ts";
@@ -25,6 +26,7 @@ type BenchFlags = CommonFlags &
   Pick<BenchOptions, "rounds" | "context" | "tokens" | "batch" | "prefill"> & {
     readonly quick?: boolean;
     readonly profile?: boolean;
+    readonly kvTables?: boolean;
     readonly generate: number;
     readonly encode: number;
   };
@@ -44,6 +46,10 @@ the bandwidth.
 
 --profile makes the table of Qwen's model cards: seconds, speed and memory of
 generating after a context of one token, and of encoding.
+
+--kv-tables has the memory of weights, keys and values and a step with a cache
+of 16 and of 8 bits, by batch and by length: of a step that is run where its
+cache fits into memory, else computed from a smaller one and marked.
 
 Examples:
   nibble bench Qwen-1_8B-Chat-Int4
@@ -66,6 +72,7 @@ function defineBench(command: Command): void {
     .option("--profile", "the table of Qwen's model cards instead")
     .option("--generate <tokens>", "with --profile: tokens to generate", integer(3), 2048)
     .option("--encode <tokens>", "with --profile: tokens to encode", integer(2), 2048)
+    .option("--kv-tables", "Qwen's two tables of what a cache of 8 bits saves instead")
     .addHelpText("after", examples);
 }
 
@@ -75,6 +82,7 @@ async function runBench(command: Command, context: CommandContext): Promise<void
   const { output, signal } = context;
   using device = openComputeDevice(flags);
   using model = openModel(dir, device, arithmeticOf(flags));
+  if (flags.kvTables) return await showKvTables(model, context);
   const { maxLength } = model.shape;
   const longest = flags.profile
     ? Math.max(flags.generate + 1, flags.encode)

@@ -1,3 +1,4 @@
+export { type KvMemoryRow, kvMemory, kvTableCases } from "./kv-memory.ts";
 export { fullBufferBytes, Machine, type MachineRates } from "./machine.ts";
 export { type Profile, profile } from "./profile.ts";
 export {

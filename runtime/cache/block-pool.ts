@@ -76,13 +76,6 @@ export class BlockPool {
     return new PooledSequence(this.#access(), { prompt, kind, found, reserved: missing });
   }
 
-  /** Forgets what idle blocks hold, as after operations that failed. */
-  forget(): void {
-    for (const { block } of this.#idle.values()) this.#free.push(block);
-    this.#idle.clear();
-    this.#shared.clear();
-  }
-
   #find(prompt: readonly number[], kind: number): SharedBlock[] {
     const found: SharedBlock[] = [];
     const { blockSize } = this;
@@ -102,10 +95,7 @@ export class BlockPool {
 
   #leave(shared: SharedBlock): void {
     shared.users -= 1;
-    if (shared.users > 0) return;
-    // After `forget`, nobody can find it.
-    if (this.#shared.get(shared.key) === shared) this.#idle.set(shared.block, shared);
-    else this.#free.push(shared.block);
+    if (shared.users === 0) this.#idle.set(shared.block, shared);
   }
 
   #access(): PoolAccess {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { KvMemoryRow } from "../../runtime/index.ts";
 import { mini, nibble } from "./support.ts";
 
 const few = ["--rounds", "2", "--tokens", "3", "--batch", "2", "--prefill", "16", "--quick"];
@@ -33,6 +34,21 @@ describe("nibble bench", () => {
     expect(stdout).toMatch(/generate 20 +\d+\.\d\d +\d+/);
     expect(stdout).toMatch(/encode 16 +\d+\.\d\d +\d+/);
     expect(stdout).toContain("peak memory");
+  });
+
+  test("--kv-tables has what a cache of 8 bits saves, run or computed", async () => {
+    const { status, stdout } = await nibble(["bench", mini, "--kv-tables", "--json", "-q"]);
+    expect(status).toBe(0);
+    const { rows } = JSON.parse(stdout) as { rows: Record<"f16" | "int8", KvMemoryRow>[] };
+    expect(rows).toHaveLength(11);
+    const at = (batch: number, length: number) =>
+      rows.find(({ f16 }) => f16.batch === batch && f16.length === length)!;
+    // 8 layers of 4 heads of 64, keys and values; 4 bytes of grid for each.
+    const saved = 100 * 1024 * 8 * 4 * 2 * (64 * 2 - (64 + 4));
+    const { f16, int8 } = at(100, 1024);
+    expect(f16.bytes - int8.bytes).toBeCloseTo(saved, -6);
+    expect([f16.isMeasured, at(1, 8192).int8.isMeasured]).toEqual([true, false]);
+    expect(at(1, 8192).f16.bytes).toBeGreaterThan(at(1, 4096).f16.bytes);
   });
 });
 

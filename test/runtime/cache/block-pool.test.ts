@@ -55,16 +55,6 @@ describe("a pool of cache blocks", () => {
     expect(pool.open([7], 1, 16)).toBeDefined();
   });
 
-  test("forgets contents, also of blocks in use, without losing one", () => {
-    const pool = new BlockPool({ blocks: 6, blockSize: 4 });
-    const { sequence } = opened(pool, count(9), 12);
-    opened(pool, count(5, 30), 5).sequence[Symbol.dispose]();
-    pool.forget();
-    expect(opened(pool, count(9), 9).reused).toBe(0);
-    sequence[Symbol.dispose]();
-    expect(opened(pool, [3], 4).reused).toBe(0);
-  });
-
   test("never hands a block to two that write it, and never holds other tokens than it says", () => {
     const random = createRandom(5);
     const pool = new BlockPool({ blocks: 24, blockSize: 4 });

@@ -213,6 +213,14 @@ describe("the OpenAI client", () => {
     expect(server.errors).toEqual([]);
   });
 
+  test("needs the key where there is one", async () => {
+    await using guarded = await TestServer.start({ credentials: { apiKey: "right" } });
+    await expect(guarded.client("wrong").models.list()).rejects.toThrow(OpenAI.AuthenticationError);
+    expect((await guarded.client("right").models.list()).data).toHaveLength(1);
+    const health = await fetch(`${guarded.listener.url}/health`);
+    expect(await health.json()).toEqual({ status: "ok" });
+  });
+
   test("is told what is wrong in its own terms", async () => {
     const refused = (extra: object) => expect(ask(extra)).rejects;
     await refused({ model: "gpt-4" }).toThrow(OpenAI.NotFoundError);

@@ -6,6 +6,8 @@ const config: ViteUserConfig = defineConfig({
     pool: "forks",
     testTimeout: 600_000,
     hookTimeout: 600_000,
+    // Two files run at a time: what a busy machine does late is no failure.
+    expect: { poll: { timeout: 30_000 } },
     provide: { fuzzCases: 1_000 },
   },
 });

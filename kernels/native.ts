@@ -13,8 +13,8 @@ export type NativeFile = { readonly [brand]: "file" };
 type D = NativeDevice;
 type T = NativeTensor;
 type Optional = NativeTensor | null;
-/** bits, symmetric, keepsPositiveRange, scale dtype */
-export type NativeGrid = readonly [number, boolean, boolean, DType, boolean];
+/** bits, symmetric, keepsPositiveRange, isSigned, scale dtype, minimizesError */
+export type NativeGrid = readonly [number, boolean, boolean, boolean, DType, boolean];
 
 /** words, scales, zeros, the zero without them, bits, inputs per block */
 export type NativePackedWeight = readonly [
@@ -106,6 +106,17 @@ export type Native = {
   accumulateGram(d: D, x: T, gram: T, roundsToBf16: boolean): void;
   finishHessian(d: D, gram: T, scale: number, diagonal: T): void;
   inverseCholesky(d: D, hessian: T, damping: number, factor: T, status: T): void;
+  accumulateCross(d: D, x: T, original: T, cross: T, roundsToBf16: boolean): void;
+  scaleAndShift(d: D, matrix: T, scale: number, shift: number): void;
+  residual(d: D, target: T, w: T, hessian: T, residual: T): void;
+  refineBlock(
+    ...args: [
+      ...[d: D, w: T, residual: T, hessian: T, begin: number, end: number, columnGroup: T],
+      ...[bits: number, scaleDtype: DType, sweeps: number, refinesScales: boolean, refinesCodes: boolean],
+      ...[scales: T, zeros: T, codes: T, change: T],
+    ]
+  ): void;
+  accumulateProduct(d: D, a: T, b: T, subtracts: boolean, c: T): void;
   findGrid(
     ...args: [
       ...[D, w: T, ...NativeGrid, groupSize: number],

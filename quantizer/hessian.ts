@@ -5,18 +5,32 @@ import { QuantizeError } from "./errors.ts";
 /** Sums xxᵀ over calibration tokens. */
 export class HessianSum implements Disposable {
   readonly #gram: F32;
+  readonly #cross: F32 | undefined;
   readonly #dtype: "f32" | "bf16";
+  readonly #gptaq: number;
   #tokens = 0;
 
-  /** @param dtype  what activations are rounded to before they are multiplied; sums are f32 */
-  constructor(device: Device, inFeatures: number, dtype: "f32" | "bf16") {
-    this.#dtype = dtype;
+  /** @param options.dtype  what activations are rounded to before they are multiplied; sums are f32 @param options.gptaq  as in a recipe */
+  constructor(
+    device: Device,
+    inFeatures: number,
+    options: { readonly dtype: "f32" | "bf16"; readonly gptaq: number },
+  ) {
+    this.#dtype = options.dtype;
     this.#gram = device.zeros("f32", [inFeatures, inFeatures]);
+    this.#gptaq = options.gptaq;
+    if (options.gptaq > 0) this.#cross = device.zeros("f32", [inFeatures, inFeatures]);
   }
 
-  /** @param x  [tokens, in] */
-  add(x: F32): void {
+  /**
+   * @param x         [tokens, in]
+   * @param original  [tokens, in]: the same inputs in the float model, unless gptaq is 0
+   */
+  add(x: F32, original?: F32): void {
     ops.accumulateGram(x, this.#gram, this.#dtype);
+    if (this.#cross !== undefined && original !== undefined) {
+      ops.accumulateCross({ x, original }, this.#cross, this.#dtype);
+    }
     this.#tokens += x.size(0);
   }
 
@@ -37,11 +51,16 @@ export class HessianSum implements Disposable {
           "the model overflows on this data or has a broken weight in an earlier layer",
       );
     }
-    return new Hessian(this.#gram, diagonal, values, this.#tokens);
+    if (this.#cross !== undefined) ops.scaleAndShift(this.#cross, this.#gptaq / this.#tokens, 0);
+    return new Hessian({
+      ...{ matrix: this.#gram, cross: this.#cross, tokens: this.#tokens },
+      ...{ diagonal, diagonalValues: values },
+    });
   }
 
   [Symbol.dispose](): void {
     this.#gram[Symbol.dispose]();
+    this.#cross?.[Symbol.dispose]();
   }
 }
 
@@ -52,12 +71,21 @@ export class Hessian implements Disposable {
   readonly diagonal: F32;
   readonly diagonalValues: Float32Array;
   readonly tokens: number;
+  /** [in, in]: gptaq · Σ (x̃ − x)ᵀx / tokens, where the float model has inputs x̃; undefined if gptaq is 0. */
+  readonly cross: F32 | undefined;
 
-  constructor(matrix: F32, diagonal: F32, diagonalValues: Float32Array, tokens: number) {
-    this.matrix = matrix;
-    this.diagonal = diagonal;
-    this.diagonalValues = diagonalValues;
-    this.tokens = tokens;
+  constructor(parts: {
+    readonly matrix: F32;
+    readonly diagonal: F32;
+    readonly diagonalValues: Float32Array;
+    readonly tokens: number;
+    readonly cross?: F32 | undefined;
+  }) {
+    this.matrix = parts.matrix;
+    this.diagonal = parts.diagonal;
+    this.diagonalValues = parts.diagonalValues;
+    this.tokens = parts.tokens;
+    this.cross = parts.cross;
   }
 
   /** Of the matrix: one for inputs that no token reached. */
@@ -75,6 +103,14 @@ export class Hessian implements Disposable {
     const values = this.diagonalValues;
     const order = Int32Array.from(values, (_, i) => i);
     return order.sort((a, b) => (values[b] ?? 0) - (values[a] ?? 0) || a - b);
+  }
+
+  /** With λ on the diagonal, λ a share of its mean; in another order of inputs if one is given. */
+  damped(damping: number, order: I32 | undefined): F32 {
+    const matrix =
+      order === undefined ? ops.copy(this.matrix) : permuteSymmetric(this.matrix, order);
+    ops.scaleAndShift(matrix, 1, damping * this.meanDiagonal);
+    return matrix;
   }
 
   [Symbol.dispose](): void {

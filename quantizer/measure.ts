@@ -26,18 +26,20 @@ export const sampledOutputs = 512;
  * The error is tr(Δ H Δᵀ). Where a method spread errors through H + λI = (UᵀU)⁻¹, Δ = E·U with E the errors divided by U's
  * diagonal, so that it is Σ e² − λ ‖Δ‖²: no product with H is needed.
  *
+ * Where a method had another target than the original, the error is what is left to that.
+ *
  * @param original   [out, in], overwritten in the columns of dead inputs, as is `quantized`
  */
 export async function measure(
   original: F32,
   quantized: F32,
   hessian: Hessian,
-  result: Pick<MethodResult, "spread" | "damping">,
+  result: Pick<MethodResult, "spread" | "damping" | "target">,
 ): Promise<{ loss: number; relativeError: number }> {
   // Inputs that no token reached have no output; their stand-in on the diagonal must not count.
   ops.zeroColumns(original, hessian.diagonal);
   ops.zeroColumns(quantized, hessian.diagonal);
-  const losses = await outputErrors(original, quantized, hessian, result);
+  const losses = await outputErrors(result.target ?? original, quantized, hessian, result);
   const outputs = original.size(0);
   const count = Math.min(outputs, sampledOutputs);
   const sample = Int32Array.from({ length: count }, (_, i) => Math.floor((i * outputs) / count));

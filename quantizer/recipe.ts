@@ -6,7 +6,8 @@ export const groupSizes = [32, 64, 128, -1] as const;
 export const storageDtypes = ["f16", "bf16"] as const;
 export const hessianDtypes = ["bf16", "f32"] as const;
 export const orders = ["in-order", "act-order", "act-order-static"] as const;
-export const grids = ["min-max", "mse"] as const;
+export const grids = ["min-max", "mse", "importance"] as const;
+export const refinements = ["none", "scales", "codes"] as const;
 export const compatModes = ["none", "autogptq"] as const;
 
 /**
@@ -33,8 +34,23 @@ export type Recipe = {
    * permuted columns or ("static") of the stored ones, which needs no group index when the result is used.
    */
   readonly order: (typeof orders)[number];
-  /** Whether a group's scale covers all its weights, or clips some where that rounds the others better. */
+  /**
+   * Whether a group's scale covers all its weights, or clips some where that rounds the others better: all alike ("mse"), or
+   * each by its input's diagonal of the Hessian ("importance").
+   */
   readonly grid: (typeof grids)[number];
+  /**
+   * Whether symmetric scales may be negative: the one code more on the negative side then lies where the largest weight is, and
+   * steps are a sixteenth finer with 4 bits.
+   */
+  readonly signedScales: boolean;
+  /** What coordinate descent improves after rounding: scales with fixed codes, or both. */
+  readonly refine: (typeof refinements)[number];
+  /**
+   * How far to aim at what the float model has in the place of a layer's inputs, rather than at the layer's own output on inputs
+   * that quantized layers gave it: 0 for GPTQ, 1 for the whole way (GPTAQ, arXiv:2504.02692).
+   */
+  readonly gptaq: number;
   /** Fraction of the mean Hessian diagonal added to it. */
   readonly damping: number;
   /** What calibration activations are rounded to before the Hessian is summed, in f32, from their products. */
@@ -58,6 +74,9 @@ export const defaultRecipe: Recipe = {
   // Measured on qwen-mini: 5 to 7 % less KL than in order, at no cost when the result is used.
   order: "act-order-static",
   grid: "min-max",
+  signedScales: false,
+  refine: "none",
+  gptaq: 0,
   damping: 0.01,
   hessianDtype: "bf16",
   dtype: "f16",
@@ -83,11 +102,15 @@ export function parseRecipe(options: Partial<Recipe>): Recipe {
   oneOf("group size", recipe.groupSize, groupSizes);
   oneOf("order", recipe.order, orders);
   oneOf("grid", recipe.grid, grids);
+  oneOf("refine", recipe.refine, refinements);
   oneOf("hessian dtype", recipe.hessianDtype, hessianDtypes);
   oneOf("dtype", recipe.dtype, storageDtypes);
   oneOf("compat", recipe.compat, compatModes);
   if (!(recipe.damping > 0 && recipe.damping <= 1)) {
     throw optionError("damping", recipe.damping, "a fraction above 0 and at most 1");
+  }
+  if (!(recipe.gptaq >= 0 && recipe.gptaq <= 1)) {
+    throw optionError("gptaq", recipe.gptaq, "a fraction from 0 to 1");
   }
   const shard = recipe.maxShardBytes;
   if (!Number.isSafeInteger(shard) || shard < 1) {

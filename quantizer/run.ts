@@ -69,16 +69,26 @@ export class Run {
   async #quantizeBlocks(): Promise<readonly LinearReport[]> {
     const { segments, masks } = this.#options;
     const { layers } = this.#model.shape;
-    await using calibrated = await this.#phases.time("forward", () =>
-      CalibratedBlocks.open(this.#model, {
-        ...{ segments, masks, budgetBytes: this.#budgetBytes, directory: this.#output.dir },
-      }),
-    );
+    const hasOriginals = this.#options.recipe.gptaq > 0;
+    const budgetBytes =
+      this.#budgetBytes === undefined ? undefined : this.#budgetBytes / (hasOriginals ? 2 : 1);
+    const openBlocks = () =>
+      this.#phases.time("forward", () =>
+        CalibratedBlocks.open(this.#model, {
+          ...{ segments, masks, budgetBytes, directory: this.#output.dir },
+        }),
+      );
+    await using calibrated = await openBlocks();
+    await using originals = hasOriginals ? await openBlocks() : undefined;
     // The embedding's pages: no block needs them.
     this.#model.evict("");
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
-      await this.#forward(() => calibrated.begin(block));
+      using original = originals && this.#model.loadBlock(i);
+      await this.#forward(async () => {
+        await calibrated.begin(block);
+        if (original) await originals?.begin(original);
+      });
       const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
       const before = this.#reports.length;
       for (const [stage, { linears }] of block.stages.entries()) {
@@ -87,15 +97,18 @@ export class Run {
           (i + stage / block.stages.length) / layers,
         );
         if (recalled) this.#restoreStage(block, linears);
-        else await this.#quantizeStage(block, linears, calibrated);
-        await this.#forward(() => calibrated.advance(block, stage));
+        else await this.#quantizeStage(block, linears, { calibrated, originals });
+        await this.#forward(async () => {
+          await calibrated.advance(block, stage);
+          if (original) await originals?.advance(original, stage);
+        });
       }
       if (recalled) this.#reports.push(...recalled.linears);
       else this.#output.commit(block.name, this.#reports.slice(before));
       this.#model.evict(`${block.name}.`);
       await this.#model.device.sync();
     }
-    this.spilledBytes = calibrated.spilledBytes;
+    this.spilledBytes = calibrated.spilledBytes + (originals?.spilledBytes ?? 0);
     return this.#reports;
   }
 
@@ -124,7 +137,7 @@ export class Run {
   async #quantizeStage(
     block: Block,
     all: readonly string[],
-    calibrated: CalibratedBlocks,
+    { calibrated, originals }: Streams,
   ): Promise<void> {
     const { device } = this.#model;
     const { recipe } = this.#options;
@@ -137,15 +150,20 @@ export class Run {
     if (first === undefined) return;
     const { inFeatures } = block.linear(first);
     const started = performance.now();
-    using sum = new HessianSum(device, inFeatures, recipe.hessianDtype);
+    const { hessianDtype: dtype, gptaq } = recipe;
+    using sum = new HessianSum(device, inFeatures, { dtype, gptaq });
     const layer = `${block.name} ${linears.join(", ")}`;
     using hessian = await this.#phases.time("hessian", async () => {
       let seen = false;
+      const originalInputs = originals?.inputs();
       for await (const x of calibrated.inputs()) {
         this.#options.signal?.throwIfAborted();
-        sum.add(x);
+        const original = await originalInputs?.next();
+        sum.add(x, original?.done === false ? original.value : undefined);
         seen = true;
       }
+      // So that the last batch is given back.
+      await originalInputs?.next();
       return seen ? await sum.finish(layer) : undefined;
     });
     using solver = await this.#phases.time("solve", () =>
@@ -201,6 +219,7 @@ export class Run {
     using quantized = ops.dequantize(weight);
     const errors = hessian && (await measure(original, quantized, hessian, result));
     result.spread?.[Symbol.dispose]();
+    result.target?.[Symbol.dispose]();
     block.replace(name, packed);
     this.#reports.push({
       name: fullName,
@@ -269,6 +288,12 @@ export class Run {
     this.#options.onProgress?.({ label, fraction });
   }
 }
+
+/** Calibration tokens in the model as it has become, and in the float model if a recipe looks at that. */
+type Streams = {
+  readonly calibrated: CalibratedBlocks;
+  readonly originals: CalibratedBlocks | undefined;
+};
 
 /** Whether a tensor is part of one of a block's linears. */
 function belongsTo(tensor: string, block: Block): boolean {

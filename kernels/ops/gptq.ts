@@ -8,6 +8,8 @@ export type GridOptions = {
   readonly symmetric: boolean;
   /** AutoGPTQ's range of a symmetric group without negative weights: [0, max] instead of [−max, max] */
   readonly keepsPositiveRange: boolean;
+  /** Of a symmetric grid: the long side of its codes is that of the largest weight, so scales may be negative and are finer */
+  readonly isSigned: boolean;
   /** What scales are stored as: they are rounded to it before they are used */
   readonly scaleDtype: "f32" | "f16" | "bf16";
   /** Whether a group's range is shrunk to what gives the least squared rounding error */
@@ -31,8 +33,8 @@ export type RoundedWeight = {
 };
 
 function positional(grid: GridOptions): NativeGrid {
-  const { bits, symmetric, keepsPositiveRange, scaleDtype, minimizesError } = grid;
-  return [bits, symmetric, keepsPositiveRange, scaleDtype, minimizesError];
+  const { bits, symmetric, keepsPositiveRange, isSigned, scaleDtype, minimizesError } = grid;
+  return [bits, symmetric, keepsPositiveRange, isSigned, scaleDtype, minimizesError];
 }
 
 /**

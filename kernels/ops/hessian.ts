@@ -25,6 +25,34 @@ export function finishHessian(gram: F32, scale: number): F32 {
 }
 
 /**
+ * cross += (original − x)ᵀx: how inputs differ from what they were meant to be, by how they are.
+ *
+ * @param x, original  [rows, n]
+ * @param cross        [n, n]
+ * @param dtype        see accumulateGram
+ */
+export function accumulateCross(
+  { x, original }: { readonly x: F32; readonly original: F32 },
+  cross: F32,
+  dtype: "f32" | "bf16" = "f32",
+): void {
+  call((addon) =>
+    addon.accumulateCross(
+      x.device.handle,
+      x.handle,
+      original.handle,
+      cross.handle,
+      dtype === "bf16",
+    ),
+  );
+}
+
+/** matrix · scale + shift · I, in place. @param matrix  [n, n] */
+export function scaleAndShift(matrix: F32, scale: number, shift: number): void {
+  call((addon) => addon.scaleAndShift(matrix.device.handle, matrix.handle, scale, shift));
+}
+
+/**
  * The upper factor U of the inverse of a damped Hessian: (H + d·I)⁻¹ = UᵀU, d = damping · mean(diag H).
  *
  * @param hessian  [n, n]

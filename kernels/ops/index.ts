@@ -19,7 +19,13 @@ export {
 } from "./gptq.ts";
 export type { HeadScreen } from "./head-screen.ts";
 export { packRows, screenedArgmax } from "./head-screen.ts";
-export { accumulateGram, finishHessian, inverseCholesky } from "./hessian.ts";
+export {
+  accumulateCross,
+  accumulateGram,
+  finishHessian,
+  inverseCholesky,
+  scaleAndShift,
+} from "./hessian.ts";
 export type { GptqWeight } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
@@ -38,6 +44,7 @@ export {
   unpackZeros,
 } from "./packing.ts";
 export { arithmeticPeak, type PeakKind, peakKinds, readAll } from "./peak.ts";
+export { accumulateProduct, refineBlock, residual } from "./refine.ts";
 export { rope, ropeTable } from "./rope.ts";
 export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";
 export type { CacheTensor, F32, FloatTensor, I32, U8 } from "./types.ts";

@@ -1,10 +1,20 @@
 // GPTQ (Frantar et al., arXiv:2210.17323). The loop over blocks of columns is here; loops over elements are kernels.
-import { type F32, type I32, ops, type RangeSource } from "../../kernels/index.ts";
+import {
+  type F32,
+  type I32,
+  ops,
+  type RangeSource,
+  type RoundedWeight,
+  type Tensor,
+  type U8,
+} from "../../kernels/index.ts";
 import { type DampedFactor, factorHessian } from "../hessian.ts";
 import type { Recipe } from "../recipe.ts";
 import { gridOf } from "./grid.ts";
 import { consecutiveGroups } from "./groups.ts";
 import type { Method, MethodResult, Solver } from "./method.ts";
+import { refine } from "./refine.ts";
+import { type ColumnOrder, retarget } from "./retarget.ts";
 import { roundToNearest } from "./rtn.ts";
 
 /** Columns whose errors are spread one by one; later columns follow in one product per block. */
@@ -15,14 +25,24 @@ export const gptq: Method = {
   needsHessian: true,
   prepare: async (hessian, recipe) => {
     if (hessian === undefined) throw new RangeError("gptq needs a Hessian");
+    const { device } = hessian.matrix;
     const order = recipe.order === "in-order" ? undefined : hessian.descendingOrder();
-    const orderTensor = order && hessian.matrix.device.from("i32", order);
-    const damped = await factorHessian(hessian, recipe.damping, orderTensor);
-    if (damped === undefined) {
+    const orderTensor = order && device.from("i32", order);
+    const factored = await factorHessian(hessian, recipe.damping, orderTensor);
+    if (factored === undefined) {
       orderTensor?.[Symbol.dispose]();
       return roundingSolver(recipe);
     }
-    return new GptqSolver(recipe, damped, { order, orderTensor, diagonal: hessian.diagonal });
+    const columnOrder = order &&
+      orderTensor && { order: orderTensor, inverse: device.from("i32", inverseOf(order)) };
+    // Where groups are those of the permuted columns, so is everything that is refined.
+    const groupOrder = recipe.order === "act-order" ? orderTensor : undefined;
+    const damped =
+      recipe.refine === "none" ? undefined : hessian.damped(factored.damping, groupOrder);
+    return new GptqSolver(recipe, factored, {
+      ...{ order, columnOrder, damped },
+      ...{ diagonal: hessian.diagonal, cross: hessian.cross },
+    });
   },
 };
 
@@ -39,59 +59,105 @@ function roundingSolver(recipe: Recipe): Solver {
 type StageFacts = {
   /** Order of processing; undefined for the stored one. */
   readonly order: Int32Array<ArrayBuffer> | undefined;
-  readonly orderTensor: I32 | undefined;
+  readonly columnOrder: ColumnOrder | undefined;
+  /** [in, in], the damped Hessian in the order of groups, if weights are refined. */
+  readonly damped: F32 | undefined;
   /** [in], of the Hessian in stored order; outlives the solver. */
   readonly diagonal: F32;
+  /** See Hessian; outlives the solver. */
+  readonly cross: F32 | undefined;
 };
 
 class GptqSolver implements Solver {
   readonly #recipe: Recipe;
-  readonly #damped: DampedFactor;
-  readonly #order: Int32Array<ArrayBuffer> | undefined;
-  readonly #orderTensor: I32 | undefined;
-  readonly #diagonal: F32;
+  readonly #factored: DampedFactor;
+  readonly #stage: StageFacts;
 
-  constructor(recipe: Recipe, damped: DampedFactor, stage: StageFacts) {
+  constructor(recipe: Recipe, factored: DampedFactor, stage: StageFacts) {
     this.#recipe = recipe;
-    this.#damped = damped;
-    this.#order = stage.order;
-    this.#orderTensor = stage.orderTensor;
-    this.#diagonal = stage.diagonal;
+    this.#factored = factored;
+    this.#stage = stage;
   }
 
   quantize(weight: F32, scheme: Parameters<Solver["quantize"]>[1] = {}): MethodResult {
     const recipe = { ...this.#recipe, ...scheme };
+    const { order, columnOrder } = this.#stage;
     const inFeatures = weight.size(1);
     const groups = consecutiveGroups(inFeatures, recipe.groupSize);
     // With static groups, and with one group a row, the grid comes from the stored weights in their stored order.
     const given = recipe.groupSize === -1 || recipe.order === "act-order-static";
-    const grid = given ? this.#givenGrid(weight, recipe) : emptyGrid(weight, recipe.groupSize);
-    using w = this.#orderTensor ? permuted(weight, this.#orderTensor) : weight;
-    const order = this.#order;
+    const target = this.#target(weight);
+    const grid = given ? this.#givenGrid(target, recipe) : emptyGrid(target, recipe.groupSize);
+    const w = columnOrder ? ops.gatherColumns(target, columnOrder.order) : ops.copy(target);
     const ownGroups = order && given ? order.map((column) => groups[column] ?? 0) : groups;
     using columnGroup = w.device.from("i32", ownGroups);
     const codes = w.device.empty("u8", w.shape);
     const spread = this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
-    const result = {
+    const rounded = this.#refined({ w, codes, ...grid }, target, recipe, { given, groups });
+    if (rounded.isRefined) spread[Symbol.dispose]();
+    const { damping } = this.#factored;
+    return {
       ...grid,
-      spread,
+      codes: rounded.codes,
+      groupIndex:
+        order === undefined || given
+          ? groups
+          : inverseOf(order).map((position) => groups[position] ?? 0),
       method: "gptq",
-      damping: this.#damped.damping,
+      damping,
+      spread: rounded.isRefined ? undefined : spread,
+      target: this.#ownTarget(target),
       fallback:
-        this.#damped.damping === recipe.damping
+        damping === recipe.damping
           ? undefined
           : `damping ${recipe.damping} was too little to factor the Hessian`,
     };
-    if (order === undefined) return { ...result, codes, groupIndex: groups };
-    const inverse = new Int32Array(inFeatures);
-    for (const [i, column] of order.entries()) inverse[column] = i;
-    using inverseTensor = w.device.from("i32", inverse);
-    using permutedCodes = codes;
-    return {
-      ...result,
-      codes: ops.gatherColumns(permutedCodes, inverseTensor),
-      groupIndex: given ? groups : inverse.map((position) => groups[position] ?? 0),
+  }
+
+  /** A target for the result, if it is not the weight itself. */
+  #ownTarget(target: F32): F32 | undefined {
+    if (this.#stage.cross !== undefined) return target;
+    target[Symbol.dispose]();
+    return undefined;
+  }
+
+  /** What is to be approximated; consumes the weight. */
+  #target(weight: F32): F32 {
+    const { cross, columnOrder } = this.#stage;
+    if (cross === undefined) return weight;
+    using given = weight;
+    return retarget(given, cross, this.#factored.factor, columnOrder);
+  }
+
+  /** Codes in stored order, refined if the recipe asks for it; consumes `w` and `codes`. */
+  #refined(
+    rounded: Omit<RoundedWeight, "columnGroup">,
+    target: F32,
+    recipe: Recipe,
+    groups: { readonly given: boolean; readonly groups: Int32Array<ArrayBuffer> },
+  ): { readonly codes: U8; readonly isRefined: boolean } {
+    const { columnOrder, damped } = this.#stage;
+    const isStored = columnOrder === undefined;
+    const restore = <T extends "f32" | "u8">(tensor: Tensor<T>): Tensor<T> => {
+      if (isStored) return tensor;
+      using source = tensor;
+      return ops.gatherColumns(source, columnOrder.inverse);
     };
+    if (damped === undefined) {
+      rounded.w[Symbol.dispose]();
+      return { codes: restore(rounded.codes), isRefined: false };
+    }
+    using columnGroup = target.device.from("i32", groups.groups);
+    if (isStored || groups.given) {
+      using w = restore(rounded.w);
+      const codes = restore(rounded.codes);
+      refine({ ...rounded, w, codes, columnGroup }, target, damped, recipe);
+      return { codes, isRefined: true };
+    }
+    using w = rounded.w;
+    using permutedTarget = ops.gatherColumns(target, columnOrder.order);
+    refine({ ...rounded, w, columnGroup }, permutedTarget, damped, recipe);
+    return { codes: restore(rounded.codes), isRefined: true };
   }
 
   #givenGrid(weight: F32, recipe: Recipe): { scales: F32; zeros: I32 } {
@@ -100,19 +166,20 @@ class GptqSolver implements Solver {
       weight,
       gridOf(recipe),
       groupSize === -1 ? weight.size(1) : groupSize,
-      this.#diagonal,
+      recipe.grid === "mse" ? undefined : this.#stage.diagonal,
     );
   }
 
   #solve(weight: Parameters<typeof ops.gptqBlock>[0], recipe: Recipe, given: boolean): F32 {
     const dynamic: RangeSource = recipe.compat === "autogptq" ? "stale" : "updated";
-    using importance = this.#orderTensor && permutedVector(this.#diagonal, this.#orderTensor);
+    const { columnOrder, diagonal } = this.#stage;
+    using permuted = columnOrder && permutedVector(diagonal, columnOrder.order);
     const options = {
       grid: gridOf(recipe),
       range: given ? ("given" as const) : dynamic,
-      importance: importance ?? this.#diagonal,
+      importance: recipe.grid === "mse" ? undefined : (permuted ?? diagonal),
     };
-    const { factor } = this.#damped;
+    const { factor } = this.#factored;
     const columns = weight.w.size(1);
     const spread = weight.w.device.zeros("f32", [weight.w.size(0)]);
     for (let begin = 0; begin < columns; begin += blockColumns) {
@@ -125,8 +192,11 @@ class GptqSolver implements Solver {
   }
 
   [Symbol.dispose](): void {
-    this.#damped.factor[Symbol.dispose]();
-    this.#orderTensor?.[Symbol.dispose]();
+    const { columnOrder, damped } = this.#stage;
+    this.#factored.factor[Symbol.dispose]();
+    columnOrder?.order[Symbol.dispose]();
+    columnOrder?.inverse[Symbol.dispose]();
+    damped?.[Symbol.dispose]();
   }
 }
 
@@ -141,7 +211,8 @@ function permutedVector(vector: F32, order: I32): F32 {
   return gathered.reshape([vector.size(0)]);
 }
 
-function permuted(weight: F32, order: I32): F32 {
-  using source = weight;
-  return ops.gatherColumns(source, order);
+function inverseOf(order: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const inverse = new Int32Array(order.length);
+  for (const [i, column] of order.entries()) inverse[column] = i;
+  return inverse;
 }

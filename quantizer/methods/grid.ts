@@ -8,7 +8,8 @@ export function gridOf(recipe: Recipe): GridOptions {
     bits: recipe.bits,
     symmetric: recipe.symmetric,
     keepsPositiveRange: compatible,
-    minimizesError: recipe.grid === "mse",
+    isSigned: recipe.signedScales && recipe.symmetric,
+    minimizesError: recipe.grid !== "min-max",
     scaleDtype: compatible ? "f32" : recipe.dtype,
   };
 }

@@ -18,6 +18,8 @@ export type MethodResult = {
    * Hessian; undefined where errors were not spread.
    */
   readonly spread: F32 | undefined;
+  /** [out, in]: the weight that was to be approximated, if another than the given one. */
+  readonly target: F32 | undefined;
   readonly fallback: string | undefined;
 };
 

@@ -36,6 +36,7 @@ export function roundToNearest(
     method: "rtn",
     damping: 0,
     spread: undefined,
+    target: undefined,
     fallback,
   };
 }

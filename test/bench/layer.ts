@@ -23,12 +23,13 @@ const batches = Array.from({ length: sequences }, (_, s) => {
   );
   return device.from("f32", x, [length, inputs]);
 });
-using warm = new HessianSum(device, inputs, recipe.hessianDtype);
+const sums = { dtype: recipe.hessianDtype, gptaq: recipe.gptaq };
+using warm = new HessianSum(device, inputs, sums);
 for (const batch of batches.slice(0, 1)) warm.add(batch);
 await device.sync();
 
 const started = performance.now();
-using sum = new HessianSum(device, inputs, recipe.hessianDtype);
+using sum = new HessianSum(device, inputs, sums);
 for (const batch of batches) sum.add(batch);
 using hessian = await sum.finish("layer");
 const summed = performance.now();

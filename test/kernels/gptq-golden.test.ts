@@ -36,6 +36,7 @@ function optionsOf(scheme: string, columns: number): LayerOptions {
       bits,
       symmetric: !scheme.endsWith("-asym"),
       keepsPositiveRange: true,
+      isSigned: false,
       scaleDtype: "f32",
       minimizesError: false,
     },

@@ -16,6 +16,7 @@ const plain: GridOptions = {
   bits: 4,
   symmetric: true,
   keepsPositiveRange: false,
+  isSigned: false,
   scaleDtype: "f32",
   minimizesError: false,
 };

@@ -40,7 +40,7 @@ async function quantize(device: Device, layer: string, recipe: Recipe): Promise<
   const matrix = device.from("f32", values, [columns, columns]);
   const diagonalValues = Float32Array.from({ length: columns }, (_, i) => values[i * columns + i]!);
   const diagonal = device.from("f32", diagonalValues);
-  using hessian = new Hessian(matrix, diagonal, diagonalValues, 1);
+  using hessian = new Hessian({ matrix, diagonal, diagonalValues, tokens: 1 });
   const original = device.from("f32", file.f32(name("weight")), [out, columns]);
   using solver = await methods.gptq.prepare(hessian, recipe);
   const result = solver.quantize(ops.copy(original));

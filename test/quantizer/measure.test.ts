@@ -27,7 +27,7 @@ describe("the loss that follows from the spread errors", () => {
       x[t * n + 40] = 0;
       x[t * n + 99]! *= 30;
     }
-    using hessianSum = new HessianSum(device, n, "f32");
+    using hessianSum = new HessianSum(device, n, { dtype: "f32", gptaq: 0 });
     hessianSum.add(device.from("f32", x, [tokens, n]));
     using hessian = await hessianSum.finish("test");
     const recipe = parseRecipe(options);

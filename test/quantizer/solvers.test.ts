@@ -134,7 +134,10 @@ function duplicated(device: Device, n: number): Hessian {
 function hessianOf(device: Device, values: Float32Array<ArrayBuffer>, n: number): Hessian {
   const diagonal = Float32Array.from({ length: n }, (_, i) => values[i * (n + 1)]!);
   const matrix: F32 = device.from("f32", values, [n, n]);
-  return new Hessian(matrix, device.from("f32", diagonal), diagonal, n);
+  return new Hessian({
+    ...{ matrix, tokens: n },
+    ...{ diagonal: device.from("f32", diagonal), diagonalValues: diagonal },
+  });
 }
 
 describe("a Hessian that cannot be factored", () => {

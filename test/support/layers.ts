@@ -13,6 +13,7 @@ export const symmetricGrid: GridOptions = {
   bits: 4,
   symmetric: true,
   keepsPositiveRange: false,
+  isSigned: false,
   scaleDtype: "f32",
   minimizesError: false,
 };

@@ -10,6 +10,7 @@
 #include "ops/linear/linear.h"
 #include "ops/linear_gptq/linear_gptq.h"
 #include "ops/packing/packing.h"
+#include "ops/refine/refine.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 #include "ops/softmax/softmax.h"
@@ -23,6 +24,7 @@ GridOptions ReadGrid(Arguments& in) {
   grid.bits = static_cast<int>(in.Integer(2, 8));
   grid.symmetric = in.Boolean();
   grid.keeps_positive_range = in.Boolean();
+  grid.is_signed = in.Boolean();
   grid.scale_dtype = in.Dtype();
   grid.minimizes_error = in.Boolean();
   return grid;
@@ -186,6 +188,62 @@ Napi::Value FinishHessianJs(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value AccumulateCrossJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckAccumulateCross, AccumulateCross>(
+      info, "accumulateCross", +[](Arguments& in) {
+        return AccumulateCrossArgs{.x = in.Tensor(),
+                                   .original = in.Tensor(),
+                                   .cross = in.Output(),
+                                   .rounds_to_bf16 = in.Boolean()};
+      });
+}
+
+Napi::Value ScaleAndShiftJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckScaleAndShift, ScaleAndShift>(
+      info, "scaleAndShift", +[](Arguments& in) {
+        return ScaleAndShiftArgs{.matrix = in.Output(), .scale = in.Float(), .shift = in.Float()};
+      });
+}
+
+Napi::Value ResidualJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckResidual, Residual>(
+      info, "residual", +[](Arguments& in) {
+        return ResidualArgs{.target = in.Tensor(),
+                            .w = in.Tensor(),
+                            .hessian = in.Tensor(),
+                            .residual = in.Output()};
+      });
+}
+
+Napi::Value RefineBlockJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckRefineBlock, RefineBlock>(
+      info, "refineBlock", +[](Arguments& in) {
+        return RefineBlockArgs{.w = in.Output(),
+                               .residual = in.Tensor(),
+                               .hessian = in.Tensor(),
+                               .begin = in.Integer(),
+                               .end = in.Integer(),
+                               .column_group = in.Tensor(),
+                               .bits = static_cast<int>(in.Integer(2, 8)),
+                               .scale_dtype = in.Dtype(),
+                               .sweeps = static_cast<int>(in.Integer(0, 1000)),
+                               .refines_scales = in.Boolean(),
+                               .refines_codes = in.Boolean(),
+                               .scales = in.Output(),
+                               .zeros = in.Tensor(),
+                               .codes = in.Output(),
+                               .change = in.Output()};
+      });
+}
+
+Napi::Value AccumulateProductJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckAccumulateProduct, AccumulateProduct>(
+      info, "accumulateProduct", +[](Arguments& in) {
+        return AccumulateProductArgs{
+            .a = in.Tensor(), .b = in.Tensor(), .subtracts = in.Boolean(), .c = in.Output()};
+      });
+}
+
 Napi::Value InverseCholeskyJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckInverseCholesky, InverseCholesky>(
       info, "inverseCholesky", +[](Arguments& in) {
@@ -338,6 +396,8 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("zeroColumns", ZeroColumnsJs);
   add("accumulateGram", AccumulateGramJs);
   add("finishHessian", FinishHessianJs);
+  add("accumulateCross", AccumulateCrossJs);
+  add("scaleAndShift", ScaleAndShiftJs);
   add("inverseCholesky", InverseCholeskyJs);
   add("findGrid", FindGridJs);
   add("roundToGrid", RoundToGridJs);
@@ -345,6 +405,9 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("trailingUpdate", TrailingUpdateJs);
   add("quadraticForm", QuadraticFormJs);
   add("accumulateSquares", AccumulateSquaresJs);
+  add("residual", ResidualJs);
+  add("refineBlock", RefineBlockJs);
+  add("accumulateProduct", AccumulateProductJs);
   add("packWeight", PackWeightJs);
   add("unpackWeight", UnpackWeightJs);
   add("packZeros", PackZerosJs);

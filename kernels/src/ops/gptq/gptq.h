@@ -16,6 +16,10 @@ struct GridOptions {
   // AutoGPTQ's symmetric range of a group without negative weights is [0, m], with the same zero:
   // half of the grid is unused. Only for bit-compatibility.
   bool keeps_positive_range;
+  // The symmetric grid runs from -2^(bits-1) to 2^(bits-1) - 1 steps: with this, the weight largest
+  // in magnitude lies on its long side, scale = -extreme / 2^(bits-1), which may be negative, and a
+  // step is 1/2^bits finer. (auto-round calls it full-range symmetric; llama.cpp's Q4_0 has it.)
+  bool is_signed;
   // The scale is rounded to this dtype before it is used, so that what is stored is what was
   // optimized. A scale that would become zero is raised to the smallest positive number of the
   // dtype.

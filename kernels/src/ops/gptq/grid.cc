@@ -7,8 +7,23 @@ namespace kernels {
 
 namespace {
 
-// `scale` as it will be stored, raised to the smallest positive number where it would vanish.
-float Stored(float scale, DType dtype) {
+float ZeroOfRange(float low, float scale, float max_code) {
+  const float zero = std::nearbyintf(-low / scale);
+  // A scale that storing made smaller can put the zero past the last code. Not a number (an
+  // infinite range) becomes 0: a zero is always a code.
+  if (!(zero > 0.0f)) return 0.0f;
+  return zero < max_code ? zero : max_code;
+}
+
+// The extreme takes the code at the long end of the grid.
+float SignedStep(float low, float high, float middle) {
+  const float extreme = -low > high ? low : high;
+  return extreme == 0.0f ? 1.0f / middle : -extreme / middle;
+}
+
+}  // namespace
+
+float StoredScale(float scale, DType dtype) {
   float stored = scale;
   float smallest = std::numeric_limits<float>::denorm_min();
   if (dtype == DType::kF16) {
@@ -18,21 +33,15 @@ float Stored(float scale, DType dtype) {
     stored = ToFloat(ToBF16(scale));
     smallest = ToFloat(BF16{1});
   }
-  return stored == 0.0f ? smallest : stored;
+  return stored == 0.0f ? std::copysign(smallest, scale) : stored;
 }
-
-float ZeroOfRange(float low, float scale, float max_code) {
-  const float zero = std::nearbyintf(-low / scale);
-  // A scale that storing made smaller can put the zero past the last code. Not a number (an
-  // infinite range) becomes 0: a zero is always a code.
-  if (!(zero > 0.0f)) return 0.0f;
-  return zero < max_code ? zero : max_code;
-}
-
-}  // namespace
 
 Grid GridOfRange(float low, float high, const GridOptions& options) {
   const float max_code = static_cast<float>((1 << options.bits) - 1);
+  const float middle = static_cast<float>(1 << (options.bits - 1));
+  if (options.symmetric && options.is_signed) {
+    return {StoredScale(SignedStep(low, high, middle), options.scale_dtype), middle};
+  }
   if (options.symmetric) {
     const bool only_positive = options.keeps_positive_range && low == 0.0f;
     const float largest = -low > high ? -low : high;
@@ -43,9 +52,8 @@ Grid GridOfRange(float low, float high, const GridOptions& options) {
     low = -1.0f;
     high = 1.0f;
   }
-  const float scale = Stored((high - low) / max_code, options.scale_dtype);
-  const float zero =
-      options.symmetric ? (max_code + 1.0f) / 2.0f : ZeroOfRange(low, scale, max_code);
+  const float scale = StoredScale((high - low) / max_code, options.scale_dtype);
+  const float zero = options.symmetric ? middle : ZeroOfRange(low, scale, max_code);
   return {scale, zero};
 }
 

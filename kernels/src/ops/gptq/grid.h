@@ -13,6 +13,9 @@ struct Grid {
 // takes it from here, so they agree to the bit.
 Grid GridOfRange(float low, float high, const GridOptions& options);
 
+// `scale` as it is stored in a dtype; a scale that would vanish becomes the smallest of its sign.
+float StoredScale(float scale, DType dtype);
+
 // Shares of a range that are tried, the whole of it first.
 constexpr int kShares = 80;
 inline float Share(int index) {
@@ -29,18 +32,24 @@ inline float TotalError(float (&sums)[kErrorSums]) {
   return sums[0];
 }
 
-// The grid of the share of [low, high] with the least error. `error_of` takes a Grid. An error that
-// is not a number is never the least.
+// The grid of the share of [low, high] with the least error, on a signed grid with either sign of
+// its scale. `error_of` takes a Grid. An error that is not a number is never the least.
 template <class ErrorOf>
 Grid LeastError(float low, float high, const GridOptions& options, ErrorOf error_of) {
   Grid best = GridOfRange(low, high, options);
   float least = error_of(best);
-  for (int i = 1; i < kShares; ++i) {
-    const Grid grid = GridOfRange(Share(i) * low, Share(i) * high, options);
+  const auto consider = [&](Grid grid) {
     const float error = error_of(grid);
-    if (!(error < least)) continue;
+    if (!(error < least)) return;
     least = error;
     best = grid;
+  };
+  const bool has_signs = options.symmetric && options.is_signed;
+  for (int i = 0; i < kShares; ++i) {
+    Grid grid = GridOfRange(Share(i) * low, Share(i) * high, options);
+    if (i > 0) consider(grid);
+    grid.scale = -grid.scale;
+    if (has_signs) consider(grid);
   }
   return best;
 }

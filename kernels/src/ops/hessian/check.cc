@@ -18,4 +18,19 @@ void CheckFinishHessian(const FinishHessianArgs& args) {
   RequireTensor(op, "diagonal", args.diagonal, DType::kF32, {n});
 }
 
+void CheckAccumulateCross(const AccumulateCrossArgs& args) {
+  const char* op = "accumulateCross";
+  RequireTensor(op, "x", args.x, DType::kF32, {kAny, kAny});
+  const int64_t n = args.x.shape[1];
+  RequireTensor(op, "original", args.original, DType::kF32, {args.x.shape[0], n});
+  RequireDense(op, "cross", args.cross, DType::kF32, {n, n});
+}
+
+void CheckScaleAndShift(const ScaleAndShiftArgs& args) {
+  const char* op = "scaleAndShift";
+  RequireDense(op, "matrix", args.matrix, DType::kF32, {kAny, kAny});
+  const int64_t n = args.matrix.shape[0];
+  RequireDense(op, "matrix", args.matrix, DType::kF32, {n, n});
+}
+
 }  // namespace kernels

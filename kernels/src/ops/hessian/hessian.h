@@ -27,4 +27,23 @@ struct FinishHessianArgs {
 void CheckFinishHessian(const FinishHessianArgs& args);
 void FinishHessian(const Context& context, const FinishHessianArgs& args);
 
+// cross += (original - x)^T x: how inputs differ from what they were meant to be, by how they are.
+struct AccumulateCrossArgs {
+  Tensor x;         // [rows, n] f32
+  Tensor original;  // [rows, n] f32
+  Tensor cross;     // [n, n] f32, dense, inout
+  bool rounds_to_bf16;
+};
+void CheckAccumulateCross(const AccumulateCrossArgs& args);
+void AccumulateCross(const Context& context, const AccumulateCrossArgs& args);
+
+// matrix *= scale, and then shift added to its diagonal.
+struct ScaleAndShiftArgs {
+  Tensor matrix;  // [n, n] f32, dense, inout
+  float scale;
+  float shift;
+};
+void CheckScaleAndShift(const ScaleAndShiftArgs& args);
+void ScaleAndShift(const Context& context, const ScaleAndShiftArgs& args);
+
 }  // namespace kernels

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <vector>
 
+#include "core/rows.h"
 #include "ops/gemm/gemm.h"
 #include "ops/hessian/hessian.h"
 
@@ -34,42 +36,74 @@ void FinishDiagonal(const FinishHessianArgs& args, int64_t i) {
   if (value == 0.0f) value = 1.0f;
 }
 
-// Rows [row, row + count) in pairs, [(count + 1) / 2, n]: an odd last row is paired with zeros.
-void PackPairs(const Context& context, const Tensor& x, int64_t row, int64_t count,
+// Rows [row, row + count) of x in pairs, [(count + 1) / 2, n]: an odd last row is paired with
+// zeros. With an original, of its difference from x.
+struct PairSource {
+  const Tensor& x;
+  const Tensor* original;
+
+  float At(int64_t row, int64_t column) const {
+    const float value = x.Row<const float>(row)[column];
+    return original == nullptr ? value : original->Row<const float>(row)[column] - value;
+  }
+};
+
+void PackPairs(const Context& context, PairSource source, int64_t row, int64_t count,
                uint32_t* pairs) {
-  const int64_t n = x.shape[1];
+  const int64_t n = source.x.shape[1];
   context.pool.ParallelFor((count + 1) / 2, [&](int64_t pair, int) {
-    const float* low = x.Row<const float>(row + 2 * pair);
-    const float* high = 2 * pair + 1 < count ? x.Row<const float>(row + 2 * pair + 1) : nullptr;
+    const int64_t low = row + 2 * pair;
+    const bool has_high = 2 * pair + 1 < count;
     uint32_t* to = pairs + pair * n;
     for (int64_t i = 0; i < n; ++i) {
-      const uint32_t upper = high == nullptr ? 0 : ToBF16(high[i]).bits;
-      to[i] = ToBF16(low[i]).bits | upper << 16;
+      const uint32_t upper = has_high ? ToBF16(source.At(low + 1, i)).bits : 0;
+      to[i] = ToBF16(source.At(low, i)).bits | upper << 16;
     }
   });
+}
+
+GemmArgs PairsProduct(int64_t n, int64_t pairs, const uint32_t* a, const uint32_t* b, float* c) {
+  return {.m = n,
+          .n = n,
+          .k = pairs,
+          .a = reinterpret_cast<const float*>(a),
+          .a_row = 1,
+          .a_column = n,
+          .b = reinterpret_cast<const float*>(b),
+          .b_row = n,
+          .c = c,
+          .c_row = n,
+          .alpha = 1.0f,
+          .upper_only = a == b};
+}
+
+size_t PairBytes(int64_t rows, int64_t n) {
+  return std::max<size_t>(1, (std::min(kRows, rows) + 1) / 2 * n * sizeof(uint32_t));
 }
 
 void AccumulateBf16(const Context& context, const AccumulateGramArgs& args) {
   const int64_t rows = args.x.shape[0];
   const int64_t n = args.x.shape[1];
-  auto* pairs = reinterpret_cast<uint32_t*>(
-      context.pool.Shared(std::max<size_t>(1, std::min(kRows, rows) * n * sizeof(uint32_t))));
+  auto* pairs = reinterpret_cast<uint32_t*>(context.pool.Shared(PairBytes(rows, n)));
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
-    PackPairs(context, args.x, row, count, pairs);
-    const auto* both = reinterpret_cast<const float*>(pairs);
-    GemmBf16Pairs(context, {.m = n,
-                            .n = n,
-                            .k = (count + 1) / 2,
-                            .a = both,
-                            .a_row = 1,
-                            .a_column = n,
-                            .b = both,
-                            .b_row = n,
-                            .c = args.gram.As<float>(),
-                            .c_row = n,
-                            .alpha = 1.0f,
-                            .upper_only = true});
+    PackPairs(context, {args.x, nullptr}, row, count, pairs);
+    GemmBf16Pairs(context, PairsProduct(n, (count + 1) / 2, pairs, pairs, args.gram.As<float>()));
+  }
+}
+
+void CrossBf16(const Context& context, const AccumulateCrossArgs& args) {
+  const int64_t rows = args.x.shape[0];
+  const int64_t n = args.x.shape[1];
+  const size_t bytes = PairBytes(rows, n);
+  auto* pairs = reinterpret_cast<uint32_t*>(context.pool.Shared(2 * bytes));
+  uint32_t* differences = pairs + bytes / sizeof(uint32_t);
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = std::min(kRows, rows - row);
+    PackPairs(context, {args.x, nullptr}, row, count, pairs);
+    PackPairs(context, {args.x, &args.original}, row, count, differences);
+    GemmBf16Pairs(context,
+                  PairsProduct(n, (count + 1) / 2, differences, pairs, args.cross.As<float>()));
   }
 }
 
@@ -95,6 +129,44 @@ void AccumulateGram(const Context& context, const AccumulateGramArgs& args) {
                    .alpha = 1.0f,
                    .upper_only = true});
   }
+}
+
+void AccumulateCross(const Context& context, const AccumulateCrossArgs& args) {
+  if (args.rounds_to_bf16) return CrossBf16(context, args);
+  const int64_t rows = args.x.shape[0];
+  const int64_t n = args.x.shape[1];
+  std::vector<float> differences(std::min(kRows, rows) * n);
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = std::min(kRows, rows - row);
+    context.pool.ParallelFor(count, [&](int64_t i, int) {
+      const float* x = args.x.Row<const float>(row + i);
+      const float* original = args.original.Row<const float>(row + i);
+      for (int64_t j = 0; j < n; ++j) differences[i * n + j] = original[j] - x[j];
+    });
+    Gemm(context, {.m = n,
+                   .n = n,
+                   .k = count,
+                   .a = differences.data(),
+                   .a_row = 1,
+                   .a_column = n,
+                   .b = args.x.Row<const float>(row),
+                   .b_row = args.x.stride[0],
+                   .c = args.cross.As<float>(),
+                   .c_row = n,
+                   .alpha = 1.0f,
+                   .upper_only = false});
+  }
+}
+
+void ScaleAndShift(const Context& context, const ScaleAndShiftArgs& args) {
+  const int64_t n = args.matrix.shape[0];
+  ForRows(context.pool, n, n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* row = args.matrix.Row<float>(i);
+      for (int64_t j = 0; j < n; ++j) row[j] *= args.scale;
+      row[i] += args.shift;
+    }
+  });
 }
 
 void FinishHessian(const Context& context, const FinishHessianArgs& args) {

@@ -1,0 +1,56 @@
+// What is left to gain after rounding, without leaving the format: better scales for the codes, better codes for the scales.
+import { type F32, ops, type RoundedWeight } from "../../kernels/index.ts";
+import type { Recipe } from "../recipe.ts";
+
+/** Columns refined together; the residuals of the others follow in one product. */
+const blockColumns = 128;
+/** Over a block while it is at hand, and over the whole weight. */
+const innerSweeps = 2;
+const outerSweeps = 3;
+
+/**
+ * Lowers tr((target − w) H (target − w)ᵀ) by coordinate descent, in place.
+ *
+ * @param weight   groups are runs of columns; in one order with the target and the Hessian
+ * @param target   [out, in]
+ * @param hessian  [in, in], damped
+ */
+export function refine(
+  weight: RoundedWeight,
+  target: F32,
+  hessian: F32,
+  recipe: Pick<Recipe, "bits" | "groupSize" | "refine" | "dtype">,
+): void {
+  const columns = weight.w.size(1);
+  const groupSize = recipe.groupSize === -1 ? columns : recipe.groupSize;
+  const options = {
+    bits: recipe.bits,
+    scaleDtype: recipe.dtype,
+    sweeps: innerSweeps,
+    refinesCodes: recipe.refine === "codes",
+  };
+  using residual = ops.residual(target, weight.w, hessian);
+  const step = (begin: number, end: number, refinesScales: boolean, refinesCodes: boolean) => {
+    using change = ops.refineBlock(
+      weight,
+      { residual, hessian },
+      { begin, end },
+      { ...options, refinesScales, refinesCodes },
+    );
+    using rows = hessian.narrow(0, begin, end - begin);
+    ops.accumulateProduct({ a: change, b: rows }, residual, "-");
+  };
+  const isWhole = groupSize > blockColumns;
+  for (let sweep = 0; sweep < outerSweeps; sweep++) {
+    if (isWhole) {
+      for (let begin = 0; begin < columns; begin += groupSize) {
+        step(begin, Math.min(begin + groupSize, columns), true, false);
+      }
+      if (recipe.refine === "scales") continue;
+    }
+    for (let begin = 0; begin < columns; begin += blockColumns) {
+      const end = Math.min(begin + blockColumns, columns);
+      step(begin, end, !isWhole, recipe.refine === "codes");
+    }
+  }
+}

@@ -1,6 +1,7 @@
 // Flags that say how a model is quantized and on what it is calibrated, for every command that takes a recipe.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { weightBits } from "../kernels/index.ts";
 import {
   compatModes,
   defaultRecipe,
@@ -62,7 +63,7 @@ export function addRunFlags(command: Command): void {
 function addRecipeFlags(command: Command): void {
   const recipe = defaultRecipe;
   command
-    .addOption(choice("--bits <n>", "bits per weight", ["4", "8"], `${recipe.bits}`))
+    .addOption(choice("--bits <n>", "bits per weight", weightBits.map(String), `${recipe.bits}`))
     .addOption(
       choice(
         "--group-size <n>",
@@ -140,7 +141,7 @@ function overrides(
   const [, pattern, settings] = /^(.+):([^:]*)$/.exec(text) ?? [];
   if (pattern === undefined || settings === undefined) throw malformedOverride();
   const values = new Map(settings.split(",").map(parseSetting));
-  const bits = ([4, 8] as const).find((known) => known === values.get("bits"));
+  const bits = weightBits.find((known) => known === values.get("bits"));
   const groupSize = groupSizes.find((known) => known === values.get("group-size"));
   const rule: RecipeRule = {
     pattern,
@@ -151,7 +152,7 @@ function overrides(
 }
 
 const overridable: ReadonlyMap<string, readonly number[]> = new Map<string, readonly number[]>([
-  ["bits", [4, 8]],
+  ["bits", weightBits],
   ["group-size", groupSizes],
 ]);
 

@@ -32,6 +32,8 @@ export type {
   RangeSource,
   RoundedWeight,
   U8,
+  WeightBits,
 } from "./ops/index.ts";
+export { weightBits } from "./ops/linear.ts";
 export { Tensor } from "./tensor.ts";
 export { ops };

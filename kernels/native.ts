@@ -60,7 +60,7 @@ export type Native = {
   packLinear(
     ...args: [
       ...[d: D, qweight: T, qzeros: T, scales: T, order: Optional, blockGroup: T],
-      ...[zeroOffset: number, ...NativePackedWeight],
+      ...[storedBits: number, zeroOffset: number, ...NativePackedWeight],
     ]
   ): void;
   quantizedLinear(
@@ -112,7 +112,13 @@ export type Native = {
   refineBlock(
     ...args: [
       ...[d: D, w: T, residual: T, hessian: T, begin: number, end: number, columnGroup: T],
-      ...[bits: number, scaleDtype: DType, sweeps: number, refinesScales: boolean, refinesCodes: boolean],
+      ...[
+        bits: number,
+        scaleDtype: DType,
+        sweeps: number,
+        refinesScales: boolean,
+        refinesCodes: boolean,
+      ],
       ...[scales: T, zeros: T, codes: T, change: T],
     ]
   ): void;

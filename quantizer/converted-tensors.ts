@@ -1,5 +1,5 @@
 // The tensors of a converted checkpoint, each with where its bytes come from; they are made when they are asked for.
-import { type FloatTensor, type GptqWeight, ops } from "../kernels/index.ts";
+import { type FloatTensor, type GptqWeight, ops, type WeightBits } from "../kernels/index.ts";
 import {
   type Linear,
   type Model,
@@ -148,7 +148,7 @@ async function* convertedZeros(
   {
     bits,
     format,
-  }: { readonly bits: 4 | 8; readonly format: QuantizationConfig["checkpointFormat"] },
+  }: { readonly bits: WeightBits; readonly format: QuantizationConfig["checkpointFormat"] },
 ): AsyncGenerator<Uint8Array> {
   const words = new Int32Array(readTensorBytes(entry).slice().buffer);
   using stored = model.device.from("i32", words, entry.shape);

@@ -1,3 +1,4 @@
+import { type WeightBits, weightBits } from "../kernels/index.ts";
 import type { QuantizationConfig } from "../runtime/index.ts";
 import { RecipeError } from "./errors.ts";
 import { type MethodName, methodNames } from "./methods/index.ts";
@@ -25,7 +26,7 @@ export type RecipeRule =
 /** How a model is quantized; every field has been checked. */
 export type Recipe = {
   readonly method: MethodName;
-  readonly bits: 4 | 8;
+  readonly bits: WeightBits;
   /** Inputs that share a scale; −1 for all inputs of an output channel. */
   readonly groupSize: (typeof groupSizes)[number];
   readonly symmetric: boolean;
@@ -98,7 +99,7 @@ export function parseRecipe(options: Partial<Recipe>): Recipe {
   const hessianDtype = options.compat === "autogptq" ? "f32" : defaultRecipe.hessianDtype;
   const recipe: Recipe = { ...defaultRecipe, order, hessianDtype, ...options };
   oneOf("method", recipe.method, methodNames);
-  oneOf("bits", recipe.bits, [4, 8]);
+  oneOf("bits", recipe.bits, weightBits);
   oneOf("group size", recipe.groupSize, groupSizes);
   oneOf("order", recipe.order, orders);
   oneOf("grid", recipe.grid, grids);
@@ -140,7 +141,7 @@ function checkRule(rule: RecipeRule): void {
     );
   }
   if ("skip" in rule) return;
-  if (rule.bits !== undefined) oneOf(`bits of "${pattern}"`, rule.bits, [4, 8]);
+  if (rule.bits !== undefined) oneOf(`bits of "${pattern}"`, rule.bits, weightBits);
   if (rule.groupSize !== undefined) {
     oneOf(`group size of "${pattern}"`, rule.groupSize, groupSizes);
   }

@@ -26,7 +26,7 @@ export {
   inverseCholesky,
   scaleAndShift,
 } from "./hessian.ts";
-export type { GptqWeight } from "./linear.ts";
+export type { GptqWeight, WeightBits } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
 export { rmsNorm } from "./norm.ts";
 export type { ActivationDtype, PackedLayout, PackedWeight } from "./packed-linear.ts";

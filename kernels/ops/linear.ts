@@ -1,6 +1,10 @@
 import { call } from "../native.ts";
 import type { F32, FloatTensor, I32 } from "./types.ts";
 
+/** Bits of a code in a GPTQ checkpoint. */
+export const weightBits = [2, 3, 4, 8] as const;
+export type WeightBits = (typeof weightBits)[number];
+
 /** A weight [out, in] as GPTQ checkpoints store it: scale · (code − zero) per group of inputs. */
 export type GptqWeight = {
   /** [in · bits / 32, out], codes of consecutive inputs from the lowest bits up */
@@ -11,7 +15,7 @@ export type GptqWeight = {
   readonly scales: FloatTensor;
   /** [in], the group of each input; undefined where that is floor(input / groupSize) */
   readonly groupIndex: I32 | undefined;
-  readonly bits: 4 | 8;
+  readonly bits: WeightBits;
   /** 1 in the v1 layout, 0 in gptq_v2 */
   readonly zeroOffset: 0 | 1;
   /** Inputs per group */

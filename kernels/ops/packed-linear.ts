@@ -2,7 +2,7 @@ import type { Device } from "../device.ts";
 import { KernelError } from "../errors.ts";
 import { call, type NativePackedWeight } from "../native.ts";
 import type { Tensor } from "../tensor.ts";
-import type { GptqWeight } from "./linear.ts";
+import type { GptqWeight, WeightBits } from "./linear.ts";
 import { planLayout } from "./packed-layout.ts";
 import type { F32, FloatTensor, I32, U8 } from "./types.ts";
 
@@ -43,16 +43,21 @@ export type PackOptions = {
   readonly zero?: number | undefined;
 };
 
+/** Codes of 2 and 3 bits take up 4 in memory: products know no narrower ones. */
+function packedBits(bits: WeightBits): 4 | 8 {
+  return bits === 8 ? 8 : 4;
+}
+
 /** @param groupIndex  [in], as the weight's own, which the host must know; undefined where that has none */
 function packedLayout(
   device: Device,
-  shape: { readonly inFeatures: number; readonly bits: 4 | 8; readonly groupSize: number },
+  shape: { readonly inFeatures: number; readonly bits: WeightBits; readonly groupSize: number },
   groupIndex?: Int32Array,
 ): { readonly layout: PackedLayout; readonly blockGroups: I32 } {
   const { inFeatures, bits, groupSize } = shape;
   const { blockSize, order, blockGroups } = planLayout(inFeatures, groupSize, groupIndex);
   const layout = {
-    ...{ inFeatures, bits, blockSize, blocks: blockGroups.length },
+    ...{ inFeatures, bits: packedBits(bits), blockSize, blocks: blockGroups.length },
     order: order && device.from("i32", order),
   };
   return { layout, blockGroups: device.from("i32", blockGroups) };
@@ -62,14 +67,15 @@ function packedLayout(
  * Brings a weight of the GPTQ layout into the order in which `quantizedLinear` reads it: once, at load.
  */
 export function packLinear(weight: GptqWeight, options: PackOptions = {}): PackedWeight {
-  const { qweight, qzeros, scales, zeroOffset } = weight;
+  const { qweight, qzeros, scales, bits, zeroOffset } = weight;
   const { device } = qweight;
   const { packed, blockGroups } = unfilled(weight, options);
   const { layout } = packed;
   call((addon) =>
     addon.packLinear(
       ...([device.handle, qweight.handle, qzeros.handle, scales.handle] as const),
-      ...([layout.order?.handle ?? null, blockGroups.handle, zeroOffset] as const),
+      ...([layout.order?.handle ?? null, blockGroups.handle] as const),
+      ...([bits, zeroOffset] as const),
       ...nativeWeight(packed),
     ),
   );

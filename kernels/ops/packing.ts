@@ -1,7 +1,7 @@
 import { KernelError } from "../errors.ts";
 import { call } from "../native.ts";
 import type { Tensor } from "../tensor.ts";
-import type { GptqWeight } from "./linear.ts";
+import type { GptqWeight, WeightBits } from "./linear.ts";
 import type { F32, FloatTensor, I32, U8 } from "./types.ts";
 
 function perWord(bits: number, extent: number): number {
@@ -16,28 +16,28 @@ function perWord(bits: number, extent: number): number {
 }
 
 /** Codes [out, in] to qweight [in · bits / 32, out]. */
-export function packWeight(codes: U8, bits: 4 | 8): I32 {
+export function packWeight(codes: U8, bits: WeightBits): I32 {
   const y = codes.device.empty("i32", [perWord(bits, codes.size(1)), codes.size(0)]);
   call((addon) => addon.packWeight(y.device.handle, codes.handle, bits, y.handle));
   return y;
 }
 
 /** The inverse of packWeight. */
-export function unpackWeight(qweight: I32, bits: 4 | 8): U8 {
+export function unpackWeight(qweight: I32, bits: WeightBits): U8 {
   const y = qweight.device.empty("u8", [qweight.size(1), (qweight.size(0) * 32) / bits]);
   call((addon) => addon.unpackWeight(y.device.handle, qweight.handle, bits, y.handle));
   return y;
 }
 
 /** Zeros [out, groups] to qzeros [groups, out · bits / 32], stored minus `zeroOffset`. */
-export function packZeros(zeros: I32, bits: 4 | 8, zeroOffset: 0 | 1): I32 {
+export function packZeros(zeros: I32, bits: WeightBits, zeroOffset: 0 | 1): I32 {
   const y = zeros.device.empty("i32", [zeros.size(1), perWord(bits, zeros.size(0))]);
   call((addon) => addon.packZeros(y.device.handle, zeros.handle, bits, zeroOffset, y.handle));
   return y;
 }
 
 /** The inverse of packZeros. */
-export function unpackZeros(qzeros: I32, bits: 4 | 8, zeroOffset: 0 | 1): I32 {
+export function unpackZeros(qzeros: I32, bits: WeightBits, zeroOffset: 0 | 1): I32 {
   const y = qzeros.device.empty("i32", [(qzeros.size(1) * 32) / bits, qzeros.size(0)]);
   call((addon) => addon.unpackZeros(y.device.handle, qzeros.handle, bits, zeroOffset, y.handle));
   return y;

@@ -2,13 +2,14 @@
 // vLLM reads too: "+:EXPRESSION" with settings, "-:EXPRESSION" for modules that stay float.
 
 import { z } from "zod";
+import { type WeightBits, weightBits } from "../../kernels/index.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue } from "./json.ts";
 import { isSafePattern } from "./module-patterns.ts";
 
 /** What a rule may change of a module; what it leaves out is as everywhere. */
 export type ModuleOverrides = {
-  readonly bits?: 4 | 8;
+  readonly bits?: WeightBits;
   readonly groupSize?: number;
   readonly sym?: boolean;
   readonly descAct?: boolean;
@@ -141,14 +142,15 @@ function parseOverrides(value: JsonValue, where: string): ModuleOverrides {
     );
   }
   const { bits, group_size: groupSize, sym, desc_act: descAct } = result.data;
-  if (bits !== undefined && bits !== 4 && bits !== 8) {
+  const width = weightBits.find((known) => known === bits);
+  if (bits !== undefined && width === undefined) {
     throw new CheckpointError(
       "CHECKPOINT_UNSUPPORTED",
-      `${where}: bits ${bits} is not supported; expected 4 or 8`,
+      `${where}: bits ${bits} is not supported; expected ${weightBits.join(", ")}`,
     );
   }
   return {
-    ...(bits === undefined ? {} : { bits }),
+    ...(width === undefined ? {} : { bits: width }),
     ...(groupSize === undefined ? {} : { groupSize }),
     ...(sym === undefined ? {} : { sym }),
     ...(descAct === undefined ? {} : { descAct }),

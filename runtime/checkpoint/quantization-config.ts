@@ -3,13 +3,14 @@
 
 import { join } from "node:path";
 import { z } from "zod";
+import { type WeightBits, weightBits } from "../../kernels/index.ts";
 import { CheckpointError, shown } from "./errors.ts";
 import { statPath } from "./file-access.ts";
 import { isJsonObject, type JsonObject, type JsonValue, readJsonFile } from "./json.ts";
 import { type ModuleRules, parseModuleRules } from "./module-rules.ts";
 
 export type QuantizationConfig = {
-  readonly bits: 4 | 8;
+  readonly bits: WeightBits;
   /** Inputs that share a scale and zero; -1 for one group over all inputs of a linear. */
   readonly groupSize: number;
   readonly sym: boolean;
@@ -193,15 +194,15 @@ function fieldError(error: z.ZodError, merged: JsonObject, file: string): Checkp
 
 function toConfig(fields: z.infer<typeof schema>, file: string): QuantizationConfig {
   const { bits, checkpoint_format: format, modules_in_block_to_quantize: modules } = fields;
-  if (bits !== 4 && bits !== 8) {
-    const isKnown = bits === 2 || bits === 3;
+  const width = weightBits.find((known) => known === bits);
+  if (width === undefined) {
     throw new CheckpointError(
-      isKnown ? "CHECKPOINT_UNSUPPORTED" : "CHECKPOINT_CONFIG",
-      `${file}: bits ${bits} is not ${isKnown ? "supported yet" : "a GPTQ width"}; expected 4 or 8`,
+      "CHECKPOINT_CONFIG",
+      `${file}: bits ${bits} is not a GPTQ width; expected ${weightBits.join(", ")}`,
     );
   }
   return {
-    bits,
+    bits: width,
     groupSize: fields.group_size,
     sym: fields.sym,
     descAct: fields.desc_act,

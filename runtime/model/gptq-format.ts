@@ -8,6 +8,7 @@ import {
   ops,
   type Tensor,
   type U8,
+  type WeightBits,
 } from "../../kernels/index.ts";
 import {
   CheckpointError,
@@ -58,12 +59,11 @@ export function decodeLinear(
   const { inFeatures, outFeatures } = shape;
   const groupSize = config.groupSize === -1 ? inFeatures : config.groupSize;
   const groups = Math.ceil(inFeatures / groupSize);
-  const perWord = 32 / config.bits;
   const zero = config.sym ? commonZero(weights, `${name}.qzeros`, config) : undefined;
   const groupIndex = readGroupIndex(weights, `${name}.g_idx`, { inFeatures, groupSize, groups });
   const weight: GptqWeight = {
-    qweight: weights.int32(`${name}.qweight`, [inFeatures / perWord, outFeatures]),
-    qzeros: weights.int32(`${name}.qzeros`, [groups, outFeatures / perWord]),
+    qweight: weights.int32(`${name}.qweight`, [(inFeatures * config.bits) / 32, outFeatures]),
+    qzeros: weights.int32(`${name}.qzeros`, [groups, (outFeatures * config.bits) / 32]),
     scales: weights.float(`${name}.scales`, [groups, outFeatures]),
     groupIndex: groupIndex && weights.device.from("i32", groupIndex),
     bits: config.bits,
@@ -93,7 +93,7 @@ export function encodeLinear(
   quantized: QuantizedWeight,
   bias: FloatTensor | undefined,
   options: {
-    readonly bits: 4 | 8;
+    readonly bits: WeightBits;
     readonly checkpointFormat: QuantizationConfig["checkpointFormat"];
     readonly dtype: "f16" | "bf16";
     /** Inputs per group */
@@ -142,11 +142,11 @@ function commonZero(
   const entry = requireTensor(weights.checkpoint, name, { dtypes: ["I32"] });
   const words = new Uint32Array(readTensorBytes(entry).slice().buffer);
   const middle = 2 ** (config.bits - 1);
-  const ones = config.bits === 4 ? 0x11111111 : 0x01010101;
-  const other = config.checkpointFormat === "gptq" ? middle : middle - 1;
-  const mistaken = Math.imul(other, ones) >>> 0;
-  const expected = Math.imul(config.checkpointFormat === "gptq" ? middle - 1 : middle, ones) >>> 0;
-  if (words.length > 0 && words.every((word) => word === mistaken)) {
+  const [v1, v2] = [repeatedCode(middle - 1, config.bits), repeatedCode(middle, config.bits)];
+  const [expected, mistaken] = config.checkpointFormat === "gptq" ? [v1, v2] : [v2, v1];
+  const isAll = (pattern: Uint32Array) =>
+    words.every((word, i) => word === pattern[i % pattern.length]);
+  if (words.length > 0 && isAll(mistaken)) {
     const declared = config.checkpointFormat;
     throw new CheckpointError(
       "CHECKPOINT_CONFIG",
@@ -154,7 +154,17 @@ function commonZero(
         `but checkpoint_format says "${declared}"; correct checkpoint_format in quantize_config.json and config.json`,
     );
   }
-  return words.every((word) => word === expected) ? middle : undefined;
+  return isAll(expected) ? middle : undefined;
+}
+
+/** The words of a stream of the same code, as many as it takes until they repeat. */
+function repeatedCode(code: number, bits: WeightBits): Uint32Array {
+  const words = new Uint32Array(bits === 3 ? 3 : 1);
+  for (let bit = 0; bit < 32 * words.length; bit++) {
+    const isSet = (code >> (bit % bits)) & 1;
+    words[bit >> 5] = (words[bit >> 5] ?? 0) | (isSet << (bit & 31));
+  }
+  return words;
 }
 
 // undefined where groups are consecutive, which kernels run without an index. All zeros with several groups is how

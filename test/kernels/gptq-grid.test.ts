@@ -36,12 +36,15 @@ function gridOf(weights: Floats, options: GridOptions, importance?: Floats): Tes
   const whole = gridOfRange(range, options);
   if (!options.minimizesError) return whole;
   let best = { grid: whole, error: squaredError(weights, whole, options.bits, importance) };
-  for (let percent = 99; percent > 20; percent--) {
+  for (let percent = 100; percent > 20; percent--) {
     const share = Math.fround(1 - Math.fround((100 - percent) / 100));
     const shrunk: Range = [Math.fround(share * range[0]), Math.fround(share * range[1])];
     const grid = gridOfRange(shrunk, options);
-    const error = squaredError(weights, grid, options.bits, importance);
-    if (error < best.error) best = { grid, error };
+    const mirrored = { ...grid, scale: -grid.scale };
+    for (const each of options.isSigned ? [grid, mirrored] : [grid]) {
+      const error = squaredError(weights, each, options.bits, importance);
+      if (error < best.error) best = { grid: each, error };
+    }
   }
   return best.grid;
 }
@@ -72,6 +75,13 @@ type Range = readonly [low: number, high: number];
 function gridOfRange(range: Range, options: GridOptions): TestGrid {
   const maxCode = 2 ** options.bits - 1;
   let [low, high] = range;
+  if (options.isSigned) {
+    const extreme = -low > high ? low : high;
+    const middle = (maxCode + 1) / 2;
+    const scale = Math.fround((extreme === 0 ? 1 : -extreme) / middle);
+    const size = stored[options.scaleDtype](Math.abs(scale));
+    return { scale: Math.sign(scale) * size, zero: middle };
+  }
   if (options.symmetric) {
     const largest = Math.max(-low, high);
     low = options.keepsPositiveRange && low === 0 ? 0 : -largest;
@@ -101,6 +111,7 @@ const variants: readonly GridOptions[] = [2, 3, 4, 8].flatMap((bits) =>
   (["f32", "f16", "bf16"] as const).flatMap((scaleDtype) => [
     { ...plain, bits, scaleDtype },
     { ...plain, bits, scaleDtype, keepsPositiveRange: true },
+    { ...plain, bits, scaleDtype, isSigned: true },
     { ...asymmetric, bits, scaleDtype },
   ]),
 );
@@ -158,6 +169,16 @@ describe("findGrid", () => {
       { ...plain, keepsPositiveRange: true },
       [-1, -3],
       6 / 15,
+      8,
+    ],
+    ["puts the largest weight at the long end", { ...plain, isSigned: true }, [1, -4], 4 / 8, 8],
+    ["mirrors the grid where it is positive", { ...plain, isSigned: true }, [-1, 4], -4 / 8, 8],
+    ["takes one side for a group of zeros", { ...plain, isSigned: true }, [0, 0], 1 / 8, 8],
+    [
+      "keeps the sign of a scale that would vanish",
+      { ...plain, isSigned: true, scaleDtype: "f16" },
+      [2 ** -40, 0],
+      -(2 ** -24),
       8,
     ],
     ["starts an asymmetric range of positive weights at 0", asymmetric, [1, 3], 3 / 15, 0],
@@ -218,6 +239,8 @@ describe("findGrid that minimizes the error", () => {
     for (const options of [
       { ...search, bits: 3 },
       { ...search, scaleDtype: "f16" },
+      { ...search, scaleDtype: "f16", isSigned: true },
+      { ...search, bits: 2, isSigned: true },
       { ...search, bits: 8, symmetric: false, scaleDtype: "bf16" },
     ] as const) {
       const expected = Array.from({ length: 2 * groups }, (_, i) => {

@@ -108,6 +108,8 @@ describe("gptqBlock", () => {
     { ...symmetricGrid, bits: 3, symmetric: false },
     { ...symmetricGrid, bits: 2, keepsPositiveRange: true, scaleDtype: "bf16" },
     { ...symmetricGrid, bits: 3, scaleDtype: "f16", minimizesError: true },
+    { ...symmetricGrid, isSigned: true, scaleDtype: "f16" },
+    { ...symmetricGrid, isSigned: true, scaleDtype: "bf16", minimizesError: true },
     { ...symmetricGrid, symmetric: false, minimizesError: true },
   ];
 

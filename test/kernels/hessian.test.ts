@@ -143,3 +143,56 @@ describe("finishHessian", () => {
     },
   );
 });
+
+describe("accumulateCross", () => {
+  test.each(cases)("adds differences by inputs: $rows × $n of $dtype on $isa", async (at) => {
+    const { rows, n, dtype } = at;
+    const round = (x: Floats) => (dtype === "bf16" ? fromBf16(toBf16(x)) : x);
+    const random = seeded(rows + n);
+    const x = normal(rows * n, random);
+    const original = x.map((value) => Math.fround(value + 0.1 * random()));
+    const start = normal(n * n, random);
+    const actual = await withDevice({ isa: at.isa }, async (device) => {
+      const cross = device.from("f32", start, [n, n]);
+      const sides = {
+        x: stridedInput(device, x, rows, n),
+        original: stridedInput(device, original, rows, n),
+      };
+      ops.accumulateCross(sides, cross, dtype);
+      return await cross.read();
+    });
+    const inputs = round(x);
+    const differences = round(x.map((value, i) => (original[i] ?? 0) - value));
+    const columns = (m: Floats) => Array.from({ length: n }, (_, j) => column(m, n, j));
+    const [left, right] = [columns(differences), columns(inputs)];
+    const expected = start.map((value, i) => {
+      const [a, b] = [left[Math.floor(i / n)], right[i % n]];
+      return (a ?? []).reduce((sum, value2, row) => sum + value2 * (b?.[row] ?? 0), value);
+    });
+    const bound = (i: number) => {
+      const [a, b] = [left[Math.floor(i / n)] ?? [], right[i % n] ?? []];
+      return dotTolerance(rows, norm(a), norm(b)) + 2 * eps * Math.abs(start[i] ?? 0);
+    };
+    expectClose(actual, expected, bound);
+  });
+
+  test("checks shapes", async () => {
+    await withDevice({}, (device) => {
+      const of = (...shape: number[]) => device.zeros("f32", shape);
+      const sides = { x: of(3, 4), original: of(2, 4) };
+      expect(() => ops.accumulateCross(sides, of(4, 4))).toThrow(/original/);
+      expect(() => ops.accumulateCross({ ...sides, original: of(3, 4) }, of(4, 5))).toThrow(
+        /cross/,
+      );
+    });
+  });
+});
+
+test("scaleAndShift scales a matrix and adds to its diagonal", async () => {
+  await withDevice({}, async (device) => {
+    const matrix = device.from("f32", Float32Array.of(1, 2, 3, 4), [2, 2]);
+    ops.scaleAndShift(matrix, 0.5, 10);
+    expect(await matrix.read()).toEqual(Float32Array.of(10.5, 1, 1.5, 12));
+    expect(() => ops.scaleAndShift(device.zeros("f32", [2, 3]), 1, 0)).toThrow(/matrix/);
+  });
+});

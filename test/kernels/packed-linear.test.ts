@@ -28,6 +28,11 @@ const cases: readonly GptqCase[] = [
   { rows: 1, in: 384, out: 136, groupSize: 128 },
   { rows: 6, bits: 8, in: 36, out: 20, groupSize: 6, scattered: true },
   { rows: 25, in: 512, out: 88, groupSize: 256 },
+  { rows: 3, bits: 2, in: 272, out: 48, groupSize: 32 },
+  { rows: 9, bits: 2, in: 144, out: 80, groupSize: 20, scattered: true, scaleDtype: "bf16" },
+  { rows: 1, bits: 3, in: 352, out: 96, groupSize: 128 },
+  { rows: 7, bits: 3, in: 96, out: 32, groupSize: 96, zeroOffset: 0, scaleDtype: "f32" },
+  { rows: 30, bits: 3, in: 160, out: 64, groupSize: 36, scattered: true },
 ];
 
 async function pack(

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ops } from "../../kernels/index.ts";
+import { ops, weightBits } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
 import { packRows, randomGptqWeight } from "../support/gptq-weight.ts";
 import { numberToF16, toBf16, withDevice } from "../support/kernels.ts";
@@ -22,10 +22,13 @@ const sizes: readonly (readonly [out: number, inputs: number])[] = [
   [130, 24],
 ];
 
-describe.each([4, 8] as const)("packing of %i bits", (bits) => {
+describe.each(weightBits)("packing of %i bits", (bits) => {
+  const unit = bits === 3 ? 32 : 32 / bits;
+  const whole = (extent: number) => Math.ceil(extent / unit) * unit;
   test.each(sizes)(
     "packs codes [%i, %i] along the inputs and unpacks them again",
-    async (out, inputs) => {
+    async (out, width) => {
+      const inputs = whole(width);
       await withDevice({ isa }, async (device) => {
         const codes = integers(out * inputs, 2 ** bits, seeded(out + inputs));
         const packed = ops.packWeight(
@@ -46,7 +49,8 @@ describe.each([4, 8] as const)("packing of %i bits", (bits) => {
     [16, 130, 0],
   ] as const)(
     "packs zeros [%i, %i] stored minus %i and unpacks them again",
-    async (out, groups, offset) => {
+    async (some, groups, offset) => {
+      const out = whole(some);
       await withDevice({ isa }, async (device) => {
         const zeros = integers(out * groups, 2 ** bits, seeded(out));
         const packed = ops.packZeros(device.from("i32", zeros, [out, groups]), bits, offset);
@@ -61,14 +65,15 @@ describe.each([4, 8] as const)("packing of %i bits", (bits) => {
 
   test("reads and writes views, and nothing beside them", async () => {
     await withDevice({ isa }, async (device) => {
-      const codes = Uint8Array.from(integers(5 * 48, 2 ** bits, seeded(1)));
-      const view = device.from("u8", codes, [5, 48]).narrow(1, 8, 16).narrow(0, 1, 3);
-      const canvas = device.from("i32", new Int32Array(6 * 7).fill(-777), [6, 7]);
-      const words = (16 * bits) / 32;
+      const inputs = 2 * unit;
+      const codes = Uint8Array.from(integers(5 * 80, 2 ** bits, seeded(1)));
+      const view = device.from("u8", codes, [5, 80]).narrow(1, 8, inputs).narrow(0, 1, 3);
+      const canvas = device.from("i32", new Int32Array(8 * 7).fill(-777), [8, 7]);
+      const words = (inputs * bits) / 32;
       const qweight = canvas.narrow(0, 1, words).narrow(1, 2, 3);
       call((addon) => addon.packWeight(device.handle, view.handle, bits, qweight.handle));
       const dense = await ops.packWeight(ops.copy(view), bits).read();
-      const expected = new Int32Array(6 * 7).fill(-777);
+      const expected = new Int32Array(8 * 7).fill(-777);
       for (let r = 0; r < words; r++)
         expected.set(dense.subarray(r * 3, r * 3 + 3), (r + 1) * 7 + 2);
       expect(await canvas.read()).toEqual(expected);
@@ -84,8 +89,8 @@ describe.each([4, 8] as const)("packing of %i bits", (bits) => {
       ] as const) {
         await withDevice({ isa }, async (device) => {
           const shape = {
-            in: inputs,
-            out,
+            in: whole(inputs),
+            out: whole(out),
             bits,
             zeroOffset: 1,
             groupSize,
@@ -102,26 +107,29 @@ describe.each([4, 8] as const)("packing of %i bits", (bits) => {
   test("refuses sizes that do not fill words and a group outside the table", async () => {
     const shape = expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" });
     const run = withDevice({ isa }, async (device) => {
-      expect(() => ops.packWeight(device.zeros("u8", [3, 10]), bits)).toThrow(shape);
+      expect(() => ops.packWeight(device.zeros("u8", [3, unit + 1]), bits)).toThrow(shape);
       const wrong = device.zeros("i32", [2, 4]);
       const codes = device.zeros("u8", [3, 64]);
       expect(() =>
         call((addon) => addon.packWeight(device.handle, codes.handle, bits, wrong.handle)),
       ).toThrow(shape);
       const layout = {
-        in: 8,
-        out: 8,
+        in: unit,
+        out: unit,
         bits,
         zeroOffset: 0,
-        groupSize: 8,
+        groupSize: unit,
         scaleDtype: "f16",
       } as const;
       const { weight } = randomGptqWeight(device, { ...layout, scattered: false }, seeded(1));
-      const groupIndex = device.from("i32", Int32Array.of(0, 0, 0, 0, 0, 1, 0, 0));
+      const groupIndex = device.from(
+        "i32",
+        Int32Array.from({ length: unit }, (_, i) => (i === 3 ? 1 : 0)),
+      );
       await ops.dequantize({ ...weight, groupIndex }).read();
     });
     await expect(run).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_VALUE" });
-    await expect(run).rejects.toThrow("input 5");
+    await expect(run).rejects.toThrow("input 3");
   });
 });
 

@@ -1,11 +1,11 @@
-import type { Device, F32, GptqWeight } from "../../kernels/index.ts";
+import type { Device, F32, GptqWeight, WeightBits } from "../../kernels/index.ts";
 import { integers, normal } from "./random.ts";
 import { type StoredDType, stored } from "./stored.ts";
 
 export type GptqShape = {
   readonly in: number;
   readonly out: number;
-  readonly bits: 4 | 8;
+  readonly bits: WeightBits;
   readonly zeroOffset: 0 | 1;
   readonly groupSize: number;
   readonly scaleDtype: StoredDType;
@@ -63,14 +63,16 @@ export function randomActivations(
 export function packRows(
   values: ArrayLike<number>,
   columns: number,
-  bits: 4 | 8,
+  bits: WeightBits,
 ): Int32Array<ArrayBuffer> {
-  const perWord = 32 / bits;
-  const words = new Int32Array(values.length / perWord);
+  const words = new Int32Array((values.length * bits) / 32);
   for (let i = 0; i < values.length; i++) {
-    const row = Math.floor(i / columns);
-    const at = Math.floor(row / perWord) * columns + (i % columns);
-    words[at] = words[at]! | (values[i]! << ((row % perWord) * bits));
+    const first = Math.floor(i / columns) * bits;
+    for (let k = 0; k < bits; k++) {
+      const bit = first + k;
+      const at = Math.floor(bit / 32) * columns + (i % columns);
+      words[at] = words[at]! | (((values[i]! >> k) & 1) << (bit % 32));
+    }
   }
   return words;
 }

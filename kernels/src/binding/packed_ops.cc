@@ -28,6 +28,7 @@ Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
             .scales = in.Tensor(),
             .order = in.OptionalTensor(),
             .block_group = in.Tensor(),
+            .stored_bits = static_cast<int>(in.Integer(2, 8)),
             .zero_offset = static_cast<int>(in.Integer(0, 1)),
             .packed = ReadPacked(in, &Arguments::Output, &Arguments::OptionalOutput)};
       });

@@ -65,7 +65,14 @@ async function quantize(variant: Variant, seed: number): Promise<Omit<Measured, 
     segments: segments.ids,
   });
   const { bitsPerWeight, tensorBytes, seconds } = report;
-  return { variant: variant.name, seed, bits: recipe.bits, bitsPerWeight, bytes: tensorBytes, seconds };
+  return {
+    variant: variant.name,
+    seed,
+    bits: recipe.bits,
+    bitsPerWeight,
+    bytes: tensorBytes,
+    seconds,
+  };
 }
 
 function directoryOf({ name }: Variant, seed: number): string {
@@ -127,7 +134,8 @@ console.log(`| --- | --- | --- | --- |${texts.map(() => " --- | --- | --- |").jo
 for (const { name } of variants) {
   const own = measured.filter(({ variant }) => variant === name);
   const cells = texts.map((_, t) => {
-    const of = (key: "rise" | "kl" | "top1") => own.map((each) => each.scores[t]?.[key] ?? Number.NaN);
+    const of = (key: "rise" | "kl" | "top1") =>
+      own.map((each) => each.scores[t]?.[key] ?? Number.NaN);
     const rise = `+${meanOf(of("rise")).toFixed(3)} ± ${spreadOf(of("rise")).toFixed(3)}`;
     const kl = `${(1e3 * meanOf(of("kl"))).toFixed(3)} ± ${(1e3 * spreadOf(of("kl"))).toFixed(3)}`;
     return ` ${rise} | ${kl} | ${(100 * meanOf(of("top1"))).toFixed(2)} |`;

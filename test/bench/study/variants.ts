@@ -27,7 +27,10 @@ export const sets: Readonly<Record<string, readonly Variant[]>> = {
   ],
   tune: [
     { name: "AutoGPTQ (compat)", recipe: { compat: "autogptq" } },
-    ...[0, 0.25, 0.5, 0.75, 1].map((gptaq) => ({ name: `all, gptaq ${gptaq}`, recipe: { ...all, gptaq } })),
+    ...[0, 0.25, 0.5, 0.75, 1].map((gptaq) => ({
+      name: `all, gptaq ${gptaq}`,
+      recipe: { ...all, gptaq },
+    })),
     ...[0.003, 0.03, 0.1].map((damping) => ({
       name: `all, gptaq 0.5, damping ${damping}`,
       recipe: { ...all, gptaq: 0.5, damping },

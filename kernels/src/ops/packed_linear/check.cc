@@ -16,7 +16,7 @@ void CheckBlockSize(const char* op, int64_t block_size) {
 }
 
 void CheckPacked(const char* op, const PackedWeight& weight) {
-  CheckBits(op, weight.bits);
+  CheckProductBits(op, weight.bits);
   CheckBlockSize(op, weight.block_size);
   Require(weight.zero >= 0 && weight.zero < 1 << weight.bits, Code::kValue, op,
           "zero is " + std::to_string(weight.zero) + "; expected a code of " +
@@ -47,15 +47,19 @@ void CheckPackLinear(const PackLinearArgs& args) {
   CheckPacked(kOp, packed);
   CheckZeroOffset(kOp, args.zero_offset);
   RequireTensor(kOp, "qweight", args.qweight, DType::kI32, {kAny, kAny});
-  const int64_t per_word = 32 / packed.bits;
-  const int64_t in = args.qweight.shape[0] * per_word;
+  CheckBits(kOp, args.stored_bits);
+  const int bits = args.stored_bits < 4 ? 4 : args.stored_bits;
+  Require(packed.bits == bits, Code::kValue, kOp,
+          std::to_string(args.stored_bits) + " bits are packed as " + std::to_string(bits) +
+              "; bits is " + std::to_string(packed.bits));
+  const int64_t in = args.qweight.shape[0] * 32 / args.stored_bits;
   const int64_t out = args.qweight.shape[1];
   Require(packed.OutputBlocks() == (out + kPackedOutputs - 1) / kPackedOutputs, Code::kShape, kOp,
           "words is " + Describe(packed.words) + "; it does not hold " + std::to_string(out) +
               " outputs");
   RequireTensor(kOp, "scales", args.scales, packed.scales.dtype, {kAny, out});
   RequireTensor(kOp, "qzeros", args.qzeros, DType::kI32,
-                {args.scales.shape[0], out * packed.bits / 32});
+                {args.scales.shape[0], out * args.stored_bits / 32});
   RequireTensor(kOp, "block_group", args.block_group, DType::kI32, {packed.Blocks()});
   CheckOrder(kOp, args.order, in, packed.Blocks() * packed.block_size);
 }

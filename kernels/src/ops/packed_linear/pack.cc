@@ -21,7 +21,7 @@ void RequireIndices(const char* name, const Tensor& index, int64_t lowest, int64
 
 GptqWeight Stored(const PackLinearArgs& args) {
   return {args.qweight,     args.qzeros,      args.scales,           {},
-          args.packed.bits, args.zero_offset, args.packed.block_size};
+          args.stored_bits, args.zero_offset, args.packed.block_size};
 }
 
 // The words of one block of outputs where places are inputs in order: a copy.
@@ -34,20 +34,23 @@ void CopyWords(const PackLinearArgs& args, int64_t first, int64_t count, int32_t
   }
 }
 
+// The same where places are inputs in any order, or codes become wider.
 void GatherWords(const PackLinearArgs& args, int64_t first, int64_t count, int32_t* to) {
   const int bits = args.packed.bits;
   const int per_word = 32 / bits;
-  const uint32_t mask = (1u << bits) - 1;
-  const int32_t* order = args.order.As<const int32_t>();
+  const int64_t in = args.qweight.shape[0] * 32 / args.stored_bits;
+  const int64_t stride = args.qweight.stride[0];
+  const int32_t* stored = args.qweight.As<const int32_t>() + first;
+  const int32_t* order = args.order.empty() ? nullptr : args.order.As<const int32_t>();
   const int64_t words = args.packed.words.shape[1];
-  for (int64_t w = 0; w < words; ++w, to += kPackedOutputs, order += per_word) {
+  for (int64_t w = 0; w < words; ++w, to += kPackedOutputs) {
     uint32_t gathered[kPackedOutputs] = {};
     for (int j = 0; j < per_word; ++j) {
-      if (order[j] < 0) continue;
-      const int32_t* from = args.qweight.Row<const int32_t>(order[j] / per_word) + first;
-      const int shift = order[j] % per_word * bits;
+      const int64_t place = w * per_word + j;
+      const int64_t input = order == nullptr ? place : order[place];
+      if (input < 0 || input >= in) continue;
       for (int64_t n = 0; n < count; ++n) {
-        gathered[n] |= (static_cast<uint32_t>(from[n]) >> shift & mask) << (j * bits);
+        gathered[n] |= CodeAt(stored + n, stride, args.stored_bits, input) << (j * bits);
       }
     }
     for (int64_t n = 0; n < kPackedOutputs; ++n) to[n] = static_cast<int32_t>(gathered[n]);
@@ -86,14 +89,14 @@ void FillZeros(const PackLinearArgs& args, int64_t output_block) {
 void PackLinear(const Context& context, const PackLinearArgs& args) {
   RequireIndices("block_group", args.block_group, 0, args.scales.shape[0]);
   if (!args.order.empty()) {
-    RequireIndices("order", args.order, -1, args.qweight.shape[0] * 32 / args.packed.bits);
+    RequireIndices("order", args.order, -1, args.qweight.shape[0] * 32 / args.stored_bits);
   }
   const PackedWeight& packed = args.packed;
   context.pool.ParallelFor(packed.OutputBlocks(), [&](int64_t output_block, int) {
     const int64_t first = output_block * kPackedOutputs;
     const int64_t count = std::min(kPackedOutputs, args.qweight.shape[1] - first);
     int32_t* words = packed.words.As<int32_t>() + output_block * packed.words.stride[0];
-    if (args.order.empty()) {
+    if (args.order.empty() && args.stored_bits == packed.bits) {
       CopyWords(args, first, count, words);
     } else {
       GatherWords(args, first, count, words);

@@ -30,11 +30,12 @@ struct PackedWeight {
 // Fills a PackedWeight from tensors of the GPTQ layout (fields as in LinearGptqArgs). Outputs and
 // places beyond the weight's get codes, scales and zeros of 0.
 struct PackLinearArgs {
-  Tensor qweight;       // [in * bits / 32, out] i32
-  Tensor qzeros;        // [groups, out * bits / 32] i32
+  Tensor qweight;       // [in * stored_bits / 32, out] i32
+  Tensor qzeros;        // [groups, out * stored_bits / 32] i32
   Tensor scales;        // [groups, out] f16 | bf16 | f32
   Tensor order;         // [places] i32: the input at each place or -1; empty: place i holds input i
   Tensor block_group;   // [blocks] i32: the group of each block
+  int stored_bits;      // 2, 3, 4 or 8; 2 and 3 are packed as 4
   int zero_offset;      // 1 for the v1 layout, 0 for gptq_v2
   PackedWeight packed;  // out
 };

@@ -8,10 +8,10 @@ namespace {
 
 // Throws unless `extent` values of `bits` bits fill whole words.
 void RequireWholeWords(const char* op, const char* name, int64_t extent, int bits) {
-  const int64_t per_word = 32 / bits;
-  Require(extent % per_word == 0, Code::kShape, op,
+  const int64_t unit = UnitCodes(bits);
+  Require(extent % unit == 0, Code::kShape, op,
           std::string(name) + " is " + std::to_string(extent) + "; expected a multiple of " +
-              std::to_string(per_word) + ", the codes in a word");
+              std::to_string(unit) + ", the codes that fill whole words");
 }
 
 void CheckWeight(const char* op, const Tensor& codes, const Tensor& qweight, int bits) {

@@ -7,6 +7,11 @@
 namespace kernels {
 
 void CheckBits(const char* op, int bits) {
+  Require(bits == 2 || bits == 3 || bits == 4 || bits == 8, Code::kValue, op,
+          "bits is " + std::to_string(bits) + "; expected 2, 3, 4 or 8");
+}
+
+void CheckProductBits(const char* op, int bits) {
   Require(bits == 4 || bits == 8, Code::kValue, op,
           "bits is " + std::to_string(bits) + "; expected 4 or 8");
 }
@@ -19,13 +24,15 @@ void CheckZeroOffset(const char* op, int zero_offset) {
 void CheckGptqWeight(const char* op, const GptqWeight& weight, int64_t in, int64_t out) {
   CheckBits(op, weight.bits);
   CheckZeroOffset(op, weight.zero_offset);
-  const int64_t per_word = weight.CodesPerWord();
-  Require(in % per_word == 0 && out % per_word == 0, Code::kShape, op,
+  const int64_t unit = UnitCodes(weight.bits);
+  Require(in % unit == 0 && out % unit == 0, Code::kShape, op,
           "in is " + std::to_string(in) + " and out is " + std::to_string(out) +
-              "; both must be multiples of " + std::to_string(per_word) + ", the codes in a word");
-  RequireTensor(op, "qweight", weight.qweight, DType::kI32, {in / per_word, out});
+              "; both must be multiples of " + std::to_string(unit) +
+              ", the codes that fill whole words");
+  RequireTensor(op, "qweight", weight.qweight, DType::kI32, {in * weight.bits / 32, out});
   RequireFloatTensor(op, "scales", weight.scales, {kAny, out});
-  RequireTensor(op, "qzeros", weight.qzeros, DType::kI32, {weight.Groups(), out / per_word});
+  RequireTensor(op, "qzeros", weight.qzeros, DType::kI32,
+                {weight.Groups(), out * weight.bits / 32});
   if (!weight.group_index.empty()) {
     RequireTensor(op, "group_index", weight.group_index, DType::kI32, {in});
     return;

@@ -6,6 +6,27 @@
 
 namespace kernels {
 
+// Codes are a stream of bits in 32-bit words, from the lowest bits up: with 3 bits, 32 codes take
+// three words, and two of them lie across words (AutoGPTQ's layout).
+//
+// Code `index` of a stream whose words are `stride` apart.
+inline uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t index) {
+  const int64_t bit = index * bits;
+  const int32_t* at = words + bit / 32 * stride;
+  const int shift = static_cast<int>(bit % 32);
+  const uint32_t low = static_cast<uint32_t>(*at) >> shift;
+  const uint32_t high = shift + bits > 32 ? static_cast<uint32_t>(at[stride]) << (32 - shift) : 0;
+  return (low | high) & ((1u << bits) - 1);
+}
+
+// The fewest codes that fill whole words, and those words.
+inline int UnitCodes(int bits) {
+  return bits == 3 ? 32 : 32 / bits;
+}
+inline int UnitWords(int bits) {
+  return bits == 3 ? 3 : 1;
+}
+
 // The tensors of a weight in the GPTQ layout (see LinearGptqArgs), with what every reader of the
 // layout must agree on.
 struct GptqWeight {
@@ -17,16 +38,12 @@ struct GptqWeight {
   int zero_offset;
   int64_t group_size;
 
+  // Where bits divide 32.
   int CodesPerWord() const { return 32 / bits; }
   uint32_t MaxCode() const { return (1u << bits) - 1; }
   int64_t Groups() const { return scales.shape[0]; }
-  // Code `index` of a run of packed words.
-  uint32_t Code(const int32_t* words, int64_t index) const {
-    const uint32_t word = static_cast<uint32_t>(words[index / CodesPerWord()]);
-    return (word >> (index % CodesPerWord() * bits)) & MaxCode();
-  }
   int32_t Zero(int64_t group, int64_t column) const {
-    const uint32_t stored = Code(qzeros.Row<const int32_t>(group), column);
+    const uint32_t stored = CodeAt(qzeros.Row<const int32_t>(group), 1, bits, column);
     return static_cast<int32_t>((stored + static_cast<uint32_t>(zero_offset)) & MaxCode());
   }
 };
@@ -42,7 +59,10 @@ GptqWeight GptqWeightOf(const Args& args) {
           args.bits,    args.zero_offset, args.group_size};
 }
 
+// 2, 3, 4 or 8.
 void CheckBits(const char* op, int bits);
+// 4 or 8: what products are computed with.
+void CheckProductBits(const char* op, int bits);
 void CheckZeroOffset(const char* op, int zero_offset);
 
 // Guards everything but the content of group_index.

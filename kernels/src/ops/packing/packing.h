@@ -5,7 +5,7 @@
 
 namespace kernels {
 
-// The GPTQ layout: 32 / bits codes to a 32-bit word, lowest bits first; bits is 4 or 8. Weights are
+// The GPTQ layout: codes of 2, 3, 4 or 8 bits in 32-bit words, lowest bits first. Weights are
 // packed along the inputs, zeros along the outputs. The first layout stores zero - 1, gptq_v2
 // stores zero.
 

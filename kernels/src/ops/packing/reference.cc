@@ -33,6 +33,19 @@ void ForEachTile(const Context& context, int64_t rows, int64_t columns, const Bo
   context.pool.ParallelFor(down * across, [&](int64_t index, int) { run(index); });
 }
 
+// The words of one unit (see gptq_weight.h) from its codes, whose upper bits do not count.
+template <class CodeOf>
+void PackUnit(int bits, uint32_t (&words)[3], const CodeOf& code_of) {
+  const uint32_t mask = (1u << bits) - 1;
+  std::fill_n(words, 3, 0u);
+  for (int j = 0; j < UnitCodes(bits); ++j) {
+    const uint32_t code = code_of(j) & mask;
+    const int shift = j * bits % 32;
+    words[j * bits / 32] |= code << shift;
+    if (shift + bits > 32) words[j * bits / 32 + 1] |= code >> (32 - shift);
+  }
+}
+
 void StoreFloat(float value, float* to) {
   *to = value;
 }
@@ -71,66 +84,69 @@ void TransposeFrom(const Context& context, const TransposeArgs& args) {
 }  // namespace
 
 void PackWeight(const Context& context, const PackWeightArgs& args) {
-  const int per_word = 32 / args.bits;
-  const uint32_t mask = (1u << args.bits) - 1;
-  ForEachTile(context, args.qweight.shape[0], args.qweight.shape[1], [&](const Tile& tile) {
-    for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
-      int32_t* words = args.qweight.Row<int32_t>(r);
+  const int bits = args.bits;
+  const int codes_per_unit = UnitCodes(bits);
+  const int words_per_unit = UnitWords(bits);
+  const int64_t units = args.qweight.shape[0] / words_per_unit;
+  ForEachTile(context, units, args.qweight.shape[1], [&](const Tile& tile) {
+    for (int64_t u = tile.row_begin; u < tile.row_end; ++u) {
       for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
-        const uint8_t* codes = args.codes.Row<const uint8_t>(o) + r * per_word;
-        uint32_t word = 0;
-        for (int j = 0; j < per_word; ++j) word |= (codes[j] & mask) << (j * args.bits);
-        words[o] = static_cast<int32_t>(word);
+        uint32_t words[3];
+        PackUnit(bits, words, [&](int j) {
+          return uint32_t{args.codes.Row<const uint8_t>(o)[u * codes_per_unit + j]};
+        });
+        for (int w = 0; w < words_per_unit; ++w) {
+          args.qweight.Row<int32_t>(u * words_per_unit + w)[o] = static_cast<int32_t>(words[w]);
+        }
       }
     }
   });
 }
 
 void UnpackWeight(const Context& context, const UnpackWeightArgs& args) {
-  const int per_word = 32 / args.bits;
-  const uint32_t mask = (1u << args.bits) - 1;
-  ForEachTile(context, args.qweight.shape[0], args.qweight.shape[1], [&](const Tile& tile) {
-    for (int64_t r = tile.row_begin; r < tile.row_end; ++r) {
-      const int32_t* words = args.qweight.Row<const int32_t>(r);
+  const int bits = args.bits;
+  const int64_t unit = UnitCodes(bits);
+  const int64_t stride = args.qweight.stride[0];
+  ForEachTile(context, args.codes.shape[1] / unit, args.codes.shape[0], [&](const Tile& tile) {
+    for (int64_t i = tile.row_begin * unit; i < tile.row_end * unit; ++i) {
       for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
-        uint8_t* codes = args.codes.Row<uint8_t>(o) + r * per_word;
-        const uint32_t word = static_cast<uint32_t>(words[o]);
-        for (int j = 0; j < per_word; ++j) codes[j] = (word >> (j * args.bits)) & mask;
+        const uint32_t code = CodeAt(args.qweight.As<const int32_t>() + o, stride, bits, i);
+        args.codes.Row<uint8_t>(o)[i] = static_cast<uint8_t>(code);
       }
     }
   });
 }
 
 void PackZeros(const Context& context, const PackZerosArgs& args) {
-  const int per_word = 32 / args.bits;
-  const uint32_t mask = (1u << args.bits) - 1;
+  const int bits = args.bits;
+  const int codes_per_unit = UnitCodes(bits);
+  const int words_per_unit = UnitWords(bits);
   const uint32_t offset = static_cast<uint32_t>(args.zero_offset);
-  ForEachTile(context, args.qzeros.shape[0], args.qzeros.shape[1], [&](const Tile& tile) {
+  const int64_t units = args.qzeros.shape[1] / words_per_unit;
+  ForEachTile(context, args.qzeros.shape[0], units, [&](const Tile& tile) {
     for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
-      for (int64_t w = tile.column_begin; w < tile.column_end; ++w) {
-        uint32_t word = 0;
-        for (int j = 0; j < per_word; ++j) {
-          const int32_t zero = args.zeros.Row<const int32_t>(w * per_word + j)[g];
-          word |= ((static_cast<uint32_t>(zero) - offset) & mask) << (j * args.bits);
+      for (int64_t u = tile.column_begin; u < tile.column_end; ++u) {
+        uint32_t words[3];
+        PackUnit(bits, words, [&](int j) {
+          const int32_t zero = args.zeros.Row<const int32_t>(u * codes_per_unit + j)[g];
+          return static_cast<uint32_t>(zero) - offset;
+        });
+        for (int w = 0; w < words_per_unit; ++w) {
+          args.qzeros.Row<int32_t>(g)[u * words_per_unit + w] = static_cast<int32_t>(words[w]);
         }
-        args.qzeros.Row<int32_t>(g)[w] = static_cast<int32_t>(word);
       }
     }
   });
 }
 
 void UnpackZeros(const Context& context, const UnpackZerosArgs& args) {
-  const int per_word = 32 / args.bits;
   const uint32_t mask = (1u << args.bits) - 1;
   const uint32_t offset = static_cast<uint32_t>(args.zero_offset);
-  ForEachTile(context, args.qzeros.shape[0], args.qzeros.shape[1], [&](const Tile& tile) {
+  ForEachTile(context, args.qzeros.shape[0], args.zeros.shape[0], [&](const Tile& tile) {
     for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
-      for (int64_t w = tile.column_begin; w < tile.column_end; ++w) {
-        const uint32_t word = static_cast<uint32_t>(args.qzeros.Row<const int32_t>(g)[w]);
-        for (int j = 0; j < per_word; ++j) {
-          const uint32_t zero = ((word >> (j * args.bits)) + offset) & mask;
-          args.zeros.Row<int32_t>(w * per_word + j)[g] = static_cast<int32_t>(zero);
-        }
+      for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
+        const uint32_t stored = CodeAt(args.qzeros.Row<const int32_t>(g), 1, args.bits, o);
+        args.zeros.Row<int32_t>(o)[g] = static_cast<int32_t>((stored + offset) & mask);
       }
     }
   });
@@ -150,12 +166,13 @@ void Transpose(const Context& context, const TransposeArgs& args) {
 void Dequantize(const Context& context, const DequantizeArgs& args) {
   const GptqWeight weight = GptqWeightOf(args);
   const std::vector<int32_t> groups = GroupOfInputs("dequantize", weight, args.y.shape[1]);
-  const int per_word = weight.CodesPerWord();
-  ForEachTile(context, weight.qweight.shape[0], weight.qweight.shape[1], [&](const Tile& tile) {
+  const int unit = UnitCodes(weight.bits);
+  const int64_t stride = weight.qweight.stride[0];
+  ForEachTile(context, args.y.shape[1] / unit, weight.qweight.shape[1], [&](const Tile& tile) {
     float scales[kTile];
     int32_t zeros[kTile];
     int32_t loaded = -1;
-    for (int64_t i = tile.row_begin * per_word; i < tile.row_end * per_word; ++i) {
+    for (int64_t i = tile.row_begin * unit; i < tile.row_end * unit; ++i) {
       const int32_t group = groups[i];
       const int64_t first = tile.column_begin;
       const int64_t count = tile.column_end - first;
@@ -164,10 +181,9 @@ void Dequantize(const Context& context, const DequantizeArgs& args) {
         for (int64_t c = 0; c < count; ++c) zeros[c] = weight.Zero(group, first + c);
         loaded = group;
       }
-      const uint32_t* words = weight.qweight.Row<const uint32_t>(i / per_word) + first;
-      const int shift = static_cast<int>(i % per_word) * weight.bits;
+      const int32_t* words = weight.qweight.As<const int32_t>() + first;
       for (int64_t c = 0; c < count; ++c) {
-        const int32_t code = static_cast<int32_t>((words[c] >> shift) & weight.MaxCode());
+        const int32_t code = static_cast<int32_t>(CodeAt(words + c, stride, weight.bits, i));
         args.y.Row<float>(first + c)[i] = Dequantized(scales[c], code, zeros[c]);
       }
     }

@@ -1,0 +1,286 @@
+import { describe, expect, test } from "vitest";
+import { type Device, ops, type RoundedWeight } from "../../kernels/index.ts";
+import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { normal, seeded } from "../support/random.ts";
+import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
+
+type Floats = Float32Array<ArrayBuffer>;
+type Problem = {
+  readonly out: number;
+  readonly n: number;
+  readonly groupSize: number;
+  readonly bits: number;
+  readonly target: Floats;
+  readonly hessian: Floats;
+};
+
+/** A weight whose inputs depend on each other, as a model's do. */
+function problem(out: number, n: number, groupSize: number, bits = 4): Problem {
+  const random = seeded(out * 1000 + n);
+  const inputs = normal(3 * n * n, random);
+  const common = normal(3 * n, random);
+  const x = inputs.map((value, i) => value + 0.7 * (common[Math.floor(i / n)] ?? 0));
+  const hessian = new Float32Array(n * n);
+  for (let row = 0; row < 3 * n; row++) {
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) {
+        const at = i * n + j;
+        hessian[at] = (hessian[at] ?? 0) + (x[row * n + i]! * x[row * n + j]!) / (3 * n);
+      }
+    }
+  }
+  const target = normal(out * n, random, { scale: 0.02, heavy: true });
+  return { out, n, groupSize, bits, target, hessian };
+}
+
+/** Rounded to nearest, on signed grids. */
+function rounded(device: Device, { out, n, groupSize, bits, target }: Problem): RoundedWeight {
+  const w = device.from("f32", target, [out, n]);
+  const grid = {
+    ...{ bits, symmetric: true, keepsPositiveRange: false, isSigned: true },
+    ...{ scaleDtype: "f16", minimizesError: false },
+  } as const;
+  const { scales, zeros } = ops.findGrid(w, grid, groupSize);
+  const groups = Int32Array.from({ length: n }, (_, i) => Math.floor(i / groupSize));
+  const weight = {
+    ...{ w, scales, zeros, columnGroup: device.from("i32", groups) },
+    codes: device.empty("u8", [out, n]),
+  };
+  ops.roundToGrid(weight, bits);
+  return weight;
+}
+
+/** tr((target − w) H (target − w)ᵀ) by row, in f64. */
+function lossesOf({ out, n, target, hessian }: Problem, w: Floats): readonly number[] {
+  return Array.from({ length: out }, (_, row) => {
+    const d = Float64Array.from({ length: n }, (_, j) => target[row * n + j]! - w[row * n + j]!);
+    let sum = 0;
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < n; j++) sum += d[i]! * hessian[i * n + j]! * d[j]!;
+    return sum;
+  });
+}
+
+type Steps = {
+  readonly sweeps: number;
+  readonly refinesScales: boolean;
+  readonly refinesCodes: boolean;
+};
+
+async function refineWhole(
+  device: Device,
+  p: Problem,
+  weight: RoundedWeight,
+  steps: Steps,
+  width = p.n,
+) {
+  const target = device.from("f32", p.target, [p.out, p.n]);
+  const hessian = device.from("f32", p.hessian, [p.n, p.n]);
+  const residual = ops.residual(target, weight.w, hessian);
+  for (let begin = 0; begin < p.n; begin += width) {
+    const end = Math.min(p.n, begin + width);
+    const options = { bits: p.bits, scaleDtype: "f16", ...steps } as const;
+    const change = ops.refineBlock(weight, { residual, hessian }, { begin, end }, options);
+    ops.accumulateProduct({ a: change, b: hessian.narrow(0, begin, end - begin) }, residual, "-");
+  }
+  return {
+    w: await weight.w.read(),
+    scales: await weight.scales.read(),
+    codes: await weight.codes.read(),
+    residual: await residual.read(),
+  };
+}
+
+const shapes = [
+  [1, 1, 1],
+  [3, 5, 2],
+  [17, 33, 8],
+  [9, 64, 64],
+  [16, 96, 32],
+  [33, 130, 128],
+] as const;
+const cases = runnableIsas.flatMap((isa) =>
+  shapes.map(([out, n, groupSize]) => ({ isa, out, n, groupSize })),
+);
+const both: Steps = { sweeps: 2, refinesScales: true, refinesCodes: true };
+
+describe("refineBlock", () => {
+  test.each(cases)("never raises the loss: $out × $n by $groupSize on $isa", async (at) => {
+    const p = problem(at.out, at.n, at.groupSize);
+    await withDevice({ isa: at.isa }, async (device) => {
+      for (const steps of [
+        { sweeps: 1, refinesScales: true, refinesCodes: false },
+        { sweeps: 1, refinesScales: false, refinesCodes: true },
+        both,
+      ]) {
+        const weight = rounded(device, p);
+        const before = lossesOf(p, await weight.w.read());
+        const after = lossesOf(p, (await refineWhole(device, p, weight, steps)).w);
+        for (const [row, loss] of after.entries()) {
+          // The residual is right to f32's rounding of a row's products.
+          expect(loss, JSON.stringify(steps)).toBeLessThanOrEqual((before[row] ?? 0) * (1 + 1e-4));
+        }
+        if (at.n > 32) expect(sum(after)).toBeLessThan(0.97 * sum(before));
+      }
+    });
+  });
+
+  test.each(cases)(
+    "gives the same bits as one row after another: $out × $n on $isa",
+    async (at) => {
+      const p = problem(at.out, at.n, at.groupSize, 3);
+      const run = (isa: (typeof cases)[number]["isa"]) =>
+        withDevice({ isa }, (device) => refineWhole(device, p, rounded(device, p), both));
+      const [expected, actual] = [await run("scalar"), await run(at.isa)];
+      expectSameBits(actual.w, expected.w);
+      expectSameBits(actual.scales, expected.scales);
+      expect(actual.codes).toEqual(expected.codes);
+    },
+  );
+
+  test.each(runnableIsas)("leaves weights that are scale · (code − zero) on %s", async (isa) => {
+    const p = problem(5, 96, 32);
+    await withDevice({ isa }, async (device) => {
+      const { w, scales, codes } = await refineWhole(device, p, rounded(device, p), both, 32);
+      const expected = Float32Array.from(codes, (code, i) => {
+        const row = Math.floor(i / 96);
+        return scales[row * 3 + Math.floor((i % 96) / 32)]! * (code - 8);
+      });
+      expectClose(w, expected, 0);
+    });
+  });
+
+  test.each(runnableIsas)("reports changes that keep the residual right on %s", async (isa) => {
+    const p = problem(6, 128, 32);
+    await withDevice({ isa }, async (device) => {
+      const weight = rounded(device, p);
+      const { w, residual } = await refineWhole(device, p, weight, both, 32);
+      const target = device.from("f32", p.target, [6, 128]);
+      const anew = ops.residual(
+        target,
+        device.from("f32", w, [6, 128]),
+        device.from("f32", p.hessian, [128, 128]),
+      );
+      // Both are sums of the same terms, of which earlier weights were larger at most by a step.
+      const tolerance = 40 * dotTolerance(128, norm(p.target) / 4, norm(p.hessian) / 10);
+      expectClose(residual, await anew.read(), tolerance);
+    });
+  });
+
+  test.each(runnableIsas)("finds the best scale of one group in closed form on %s", async (isa) => {
+    const p = problem(4, 24, 24);
+    await withDevice({ isa }, async (device) => {
+      const weight = rounded(device, p);
+      const codes = await weight.codes.read();
+      const steps = { sweeps: 1, refinesScales: true, refinesCodes: false };
+      const { scales } = await refineWhole(device, p, weight, steps);
+      for (let row = 0; row < 4; row++) {
+        let [top, bottom] = [0, 0];
+        for (let i = 0; i < 24; i++) {
+          for (let j = 0; j < 24; j++) {
+            const [h, q] = [p.hessian[i * 24 + j]!, codes[row * 24 + i]! - 8];
+            top += q * h * p.target[row * 24 + j]!;
+            bottom += q * h * (codes[row * 24 + j]! - 8);
+          }
+        }
+        // f16 keeps eleven bits.
+        expect(Math.abs(scales[row]! / (top / bottom) - 1)).toBeLessThan(2 ** -11 + 1e-4);
+      }
+    });
+  });
+
+  test.each(runnableIsas)("keeps a scale where the group has only zeros on %s", async (isa) => {
+    const p = { ...problem(2, 8, 8), target: new Float32Array(16) };
+    await withDevice({ isa }, async (device) => {
+      const weight = rounded(device, p);
+      const before = await weight.scales.read();
+      const after = await refineWhole(device, p, weight, both);
+      expectSameBits(after.scales, before);
+      expect(after.codes).toEqual(new Uint8Array(16).fill(8));
+    });
+  });
+
+  test.each(runnableIsas)("lets what is not finite be seen on %s", async (isa) => {
+    const p = problem(2, 8, 8);
+    await withDevice({ isa }, async (device) => {
+      const weight = rounded(device, p);
+      const broken = { ...p, target: p.target.map((x, i) => (i === 3 ? Number.NaN : x)) };
+      const { w } = await refineWhole(device, broken, weight, both);
+      expect(w.subarray(0, 8).some(Number.isNaN)).toBe(true);
+      expect(w.subarray(8).some(Number.isNaN)).toBe(false);
+    });
+  });
+
+  test("refuses to move the scale of a group that is cut in two", async () => {
+    const p = problem(2, 16, 8);
+    const run = withDevice({}, (device) => refineWhole(device, p, rounded(device, p), both, 4));
+    await expect(run).rejects.toThrow(
+      "refineBlock: columns 0 to 4 cut a group in two, whose scale is to change",
+    );
+    await withDevice({}, async (device) => {
+      const codes = { ...both, refinesScales: false };
+      await refineWhole(device, p, rounded(device, p), codes, 4);
+    });
+  });
+
+  test("checks its arguments", async () => {
+    const p = problem(2, 16, 8);
+    const refine = (device: Device, end: number, options: object = {}, other: object = {}) =>
+      ops.refineBlock(
+        { ...rounded(device, p), ...other },
+        { residual: device.zeros("f32", [2, 16]), hessian: device.zeros("f32", [16, 16]) },
+        { begin: 0, end },
+        { bits: 4, scaleDtype: "f16", ...both, ...options },
+      );
+    await withDevice({}, (device) => {
+      expect(() => refine(device, 17)).toThrow(/columns 0 to 17 do not lie within/);
+      expect(() => refine(device, 16, { sweeps: -1 })).toThrow(/refineBlock/);
+      const codes = device.empty("u8", [2, 8]);
+      expect(() => refine(device, 16, {}, { codes })).toThrow(/codes/);
+    });
+    const run = withDevice({}, (device) =>
+      refine(device, 16, {}, { columnGroup: device.from("i32", new Int32Array(16).fill(2)) }),
+    );
+    await expect(run).rejects.toThrow(/column 0 belongs to group 2 of 2/);
+  });
+});
+
+describe("residual and accumulateProduct", () => {
+  test.each(runnableIsas)("multiply on %s", async (isa) => {
+    const p = problem(7, 45, 45);
+    const w = normal(7 * 45, seeded(5), { scale: 0.02 });
+    await withDevice({ isa }, async (device) => {
+      const target = device.from("f32", p.target, [7, 45]);
+      const given = device.from("f32", w, [7, 45]);
+      const hessian = device.from("f32", p.hessian, [45, 45]);
+      const y = ops.residual(target, given, hessian);
+      const product = (i: number) => {
+        let sum = 0;
+        for (let k = 0; k < 45; k++) {
+          const at = Math.floor(i / 45) * 45 + k;
+          sum += (p.target[at]! - w[at]!) * p.hessian[k * 45 + (i % 45)]!;
+        }
+        return sum;
+      };
+      const expected = Float32Array.from({ length: 7 * 45 }, (_, i) => product(i));
+      const tolerance = dotTolerance(45, norm(p.target) + norm(w), norm(p.hessian));
+      expectClose(await y.read(), expected, tolerance);
+      const c = ops.copy(y);
+      ops.accumulateProduct({ a: target, b: hessian }, c, "-");
+      ops.accumulateProduct({ a: given, b: hessian }, c, "+");
+      expectClose(await c.read(), new Float32Array(7 * 45), 3 * tolerance + eps);
+    });
+  });
+
+  test("check shapes", async () => {
+    await withDevice({}, (device) => {
+      const of = (...shape: number[]) => device.zeros("f32", shape);
+      expect(() => ops.residual(of(2, 3), of(2, 4), of(3, 3))).toThrow(/residual/);
+      expect(() => ops.accumulateProduct({ a: of(2, 3), b: of(2, 3) }, of(2, 3))).toThrow(/b/);
+    });
+  });
+});
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
+}

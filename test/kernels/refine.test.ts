@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Device, ops, type RoundedWeight } from "../../kernels/index.ts";
+import { type Device, type GridOptions, ops, type RoundedWeight } from "../../kernels/index.ts";
 import { runnableIsas, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
@@ -36,10 +36,10 @@ function problem(out: number, n: number, groupSize: number, bits = 4): Problem {
 /** Rounded to nearest, on signed grids. */
 function rounded(device: Device, { out, n, groupSize, bits, target }: Problem): RoundedWeight {
   const w = device.from("f32", target, [out, n]);
-  const grid = {
+  const grid: GridOptions = {
     ...{ bits, symmetric: true, keepsPositiveRange: false, isSigned: true },
     ...{ scaleDtype: "f16", minimizesError: false },
-  } as const;
+  };
   const { scales, zeros } = ops.findGrid(w, grid, groupSize);
   const groups = Int32Array.from({ length: n }, (_, i) => Math.floor(i / groupSize));
   const weight = {
@@ -213,11 +213,13 @@ describe("refineBlock", () => {
 
   test("refuses to move the scale of a group that is cut in two", async () => {
     const p = problem(2, 16, 8);
-    const run = withDevice({}, (device) => refineWhole(device, p, rounded(device, p), both, 4));
+    const run = withDevice({ isa: "scalar" }, async (device) =>
+      refineWhole(device, p, rounded(device, p), both, 4),
+    );
     await expect(run).rejects.toThrow(
       "refineBlock: columns 0 to 4 cut a group in two, whose scale is to change",
     );
-    await withDevice({}, async (device) => {
+    await withDevice({ isa: "scalar" }, async (device) => {
       const codes = { ...both, refinesScales: false };
       await refineWhole(device, p, rounded(device, p), codes, 4);
     });
@@ -232,13 +234,13 @@ describe("refineBlock", () => {
         { begin: 0, end },
         { bits: 4, scaleDtype: "f16", ...both, ...options },
       );
-    await withDevice({}, (device) => {
+    await withDevice({ isa: "scalar" }, async (device) => {
       expect(() => refine(device, 17)).toThrow(/columns 0 to 17 do not lie within/);
       expect(() => refine(device, 16, { sweeps: -1 })).toThrow(/refineBlock/);
       const codes = device.empty("u8", [2, 8]);
       expect(() => refine(device, 16, {}, { codes })).toThrow(/codes/);
     });
-    const run = withDevice({}, (device) =>
+    const run = withDevice({ isa: "scalar" }, async (device) =>
       refine(device, 16, {}, { columnGroup: device.from("i32", new Int32Array(16).fill(2)) }),
     );
     await expect(run).rejects.toThrow(/column 0 belongs to group 2 of 2/);
@@ -273,7 +275,7 @@ describe("residual and accumulateProduct", () => {
   });
 
   test("check shapes", async () => {
-    await withDevice({}, (device) => {
+    await withDevice({ isa: "scalar" }, async (device) => {
       const of = (...shape: number[]) => device.zeros("f32", shape);
       expect(() => ops.residual(of(2, 3), of(2, 4), of(3, 3))).toThrow(/residual/);
       expect(() => ops.accumulateProduct({ a: of(2, 3), b: of(2, 3) }, of(2, 3))).toThrow(/b/);

@@ -9,8 +9,10 @@ import {
   groupSizes,
   hessianDtypes,
   parseRecipe,
+  presetNames,
   type Recipe,
   type RecipeRule,
+  refinements,
   storageDtypes,
 } from "../quantizer/index.ts";
 import { bytes, type CommonFlags, decimal, path, ranges, repeated } from "./arguments.ts";
@@ -25,11 +27,15 @@ type RecipeFlags = {
   readonly method: Recipe["method"];
   readonly asym?: boolean;
   readonly actOrder?: "static" | "dynamic" | false;
-  readonly grid: Recipe["grid"];
-  readonly damping: number;
+  readonly grid?: Recipe["grid"];
+  readonly signedScales?: boolean;
+  readonly refine?: Recipe["refine"];
+  readonly gptaq?: number;
+  readonly damping?: number;
   readonly hessianDtype: Recipe["hessianDtype"] | undefined;
   readonly dtype: Recipe["dtype"];
-  readonly compat: Recipe["compat"];
+  readonly compat?: Recipe["compat"];
+  readonly recipe?: string;
   readonly zeroBias: boolean;
   readonly maxShardSize: number;
   readonly override?: readonly RecipeRule[];
@@ -57,7 +63,12 @@ export function addRunFlags(command: Command): void {
         "(default: four fifths of what is free)",
       bytes,
     )
-    .option("--recipe <file>", "flags from a JSON or YAML file", path);
+    .option(
+      "--recipe <name|file>",
+      "best: the least error (default); fast: what takes no more time than plain GPTQ; compat: AutoGPTQ's results; " +
+        "or a JSON or YAML file of flags",
+      recipeName,
+    );
 }
 
 function addRecipeFlags(command: Command): void {
@@ -77,27 +88,15 @@ function addRecipeFlags(command: Command): void {
     .addOption(
       new Option(
         "--act-order [groups]",
-        "round columns with large inputs first, with static groups (the layout stays the usual one; the default for " +
-          "gptq) or dynamic ones (AutoGPTQ's desc_act)",
+        "round columns with large inputs first, with static groups (the layout stays the usual one; the default) or " +
+          "dynamic ones (AutoGPTQ's desc_act)",
       )
         .choices(["static", "dynamic"])
         .preset("static"),
     )
-    .option("--no-act-order", "round columns as they stand")
-    .addOption(
-      choice(
-        "--grid <fit>",
-        "scales that cover every weight (min-max), or that clip the largest where it lowers the error (mse)",
-        grids,
-        recipe.grid,
-      ),
-    )
-    .option(
-      "--damping <x>",
-      "share of the mean Hessian diagonal added to it",
-      decimal(ranges.damping),
-      recipe.damping,
-    )
+    .option("--no-act-order", "round columns as they stand");
+  addAccuracyFlags(command);
+  command
     .addOption(
       new Option(
         "--hessian-dtype <name>",
@@ -108,13 +107,51 @@ function addRecipeFlags(command: Command): void {
       choice("--dtype <name>", "of scales and unquantized tensors", storageDtypes, recipe.dtype),
     )
     .addOption(
-      choice("--compat <mode>", "reproduce AutoGPTQ's results", compatModes, recipe.compat),
+      new Option(
+        "--compat <mode>",
+        "autogptq is the same as --recipe compat (default: none)",
+      ).choices(compatModes),
     )
     .option("--no-zero-bias", "no biases of zeros for linears without one (some loaders need them)")
     .addOption(
       new Option("--max-shard-size <size>", "largest weight file")
         .argParser(bytes)
         .default(recipe.maxShardBytes, "2GB"),
+    );
+}
+
+/** What a preset decides unless a flag does. */
+function addAccuracyFlags(command: Command): void {
+  const recipe = defaultRecipe;
+  command
+    .addOption(
+      new Option(
+        "--grid <fit>",
+        "scales that cover every weight (min-max), or that clip the largest where it lowers the error, of all alike (mse) or " +
+          "by what their inputs are worth (importance, the default)",
+      ).choices(grids),
+    )
+    .option(
+      "--signed-scales",
+      "symmetric scales may be negative, which makes steps finer (the default)",
+    )
+    .option("--no-signed-scales", "only positive scales")
+    .addOption(
+      new Option(
+        "--refine <what>",
+        "improve scales, or codes too (the default), after rounding, by coordinate descent",
+      ).choices(refinements),
+    )
+    .option(
+      "--gptaq <share>",
+      "how far to make up for the errors of earlier layers, from 0 (plain GPTQ) to 1 (GPTAQ); more than 0 runs the float " +
+        `model beside the quantized one (default: ${recipe.gptaq})`,
+      decimal(ranges.share),
+    )
+    .option(
+      "--damping <x>",
+      `share of the mean Hessian diagonal added to it (default: ${recipe.damping}; 0.01 with fast and compat)`,
+      decimal(ranges.damping),
     );
 }
 
@@ -180,34 +217,45 @@ function choice(
   return new Option(flags, description).choices(choices).default(initial);
 }
 
+const isPreset = (text: string) => presetNames.some((name) => name === text);
+
+function recipeName(text: string): string {
+  return isPreset(text) ? text : path(text);
+}
+
 /** A command's flags, those of `--recipe FILE` included. */
 export function optionsOf<Flags>(command: Command): Flags {
   const { recipe } = command.opts<{ readonly recipe?: string }>();
-  if (recipe !== undefined) applyRecipeFile(command, recipe);
+  if (recipe !== undefined && !isPreset(recipe)) applyRecipeFile(command, recipe);
   return command.opts() as Flags;
 }
 
 /** @throws RecipeError RECIPE_OPTION */
 export function recipeOf(flags: RecipeFlags): Recipe {
   const order = orderOf(flags);
-  return parseRecipe({
+  const { signedScales, refine, gptaq, grid, damping, hessianDtype, compat } = flags;
+  const chosen = { order, signedScales, refine, gptaq, grid, damping, hessianDtype, compat };
+  const preset = presetNames.find((name) => name === flags.recipe);
+  const options = {
     method: flags.method,
     bits: Number(flags.bits) as Recipe["bits"],
     groupSize: Number(flags.groupSize) as Recipe["groupSize"],
     symmetric: !(flags.asym ?? false),
-    ...(order === undefined ? {} : { order }),
-    grid: flags.grid,
-    damping: flags.damping,
-    ...(flags.hessianDtype === undefined ? {} : { hessianDtype: flags.hessianDtype }),
     dtype: flags.dtype,
-    compat: flags.compat,
     zeroBias: flags.zeroBias,
     maxShardBytes: flags.maxShardSize,
     rules: [
       ...(flags.skip ?? []).map((pattern) => ({ pattern, skip: true }) as const),
       ...(flags.override ?? []),
     ],
-  });
+  };
+  return parseRecipe({ ...options, ...given(chosen) }, preset);
+}
+
+/** What flags were given for. */
+function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 /** Undefined where the recipe's default for the method counts. */

@@ -106,7 +106,9 @@ export type Native = {
   accumulateGram(d: D, x: T, gram: T, roundsToBf16: boolean): void;
   finishHessian(d: D, gram: T, scale: number, diagonal: T): void;
   inverseCholesky(d: D, hessian: T, damping: number, factor: T, status: T): void;
-  accumulateCross(d: D, x: T, original: T, cross: T, roundsToBf16: boolean): void;
+  accumulateCross(
+    ...args: [d: D, x: T, original: T, inputs: T, cross: T, roundsToBf16: boolean]
+  ): void;
   scaleAndShift(d: D, matrix: T, scale: number, shift: number): void;
   residual(d: D, target: T, w: T, hessian: T, residual: T): void;
   refineBlock(

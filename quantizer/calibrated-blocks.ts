@@ -16,6 +16,14 @@ const cacheBlock = 64;
 
 type State = ReturnType<Block["begin"]>;
 
+/** Some tokens before a stage. */
+export type StageRows = {
+  /** [rows, in], of the stage's linears */
+  readonly input: F32;
+  /** [rows, width], the residual stream */
+  readonly hidden: F32;
+};
+
 type Batch = {
   readonly parts: readonly StepPart[];
   /** Rows that a Hessian is made of; undefined for all. */
@@ -77,17 +85,20 @@ export class CalibratedBlocks implements AsyncDisposable {
     }
   }
 
-  /** What the linears of the coming stage see of the tokens that count, batch by batch: [rows, in], the store's. */
-  async *inputs(): AsyncGenerator<F32> {
+  /** What the coming stage sees of the tokens that count, batch by batch; the tensors stay the store's. */
+  async *inputs(): AsyncGenerator<StageRows> {
     for (const [i, { counted }] of this.#batches.entries()) {
+      const hidden = await this.#store.take(hiddenOf(i));
       const input = await this.#store.take(inputOf(i));
-      if (counted === undefined) yield input;
+      if (counted === undefined) yield { input, hidden };
       else if (counted.length > 0) {
         using index = input.device.from("i32", counted);
-        using rows = ops.gatherRows(input, index);
-        yield rows;
+        using inputRows = ops.gatherRows(input, index);
+        using hiddenRows = ops.gatherRows(hidden, index);
+        yield { input: inputRows, hidden: hiddenRows };
       }
       this.#store.restore(inputOf(i), input);
+      this.#store.restore(hiddenOf(i), hidden);
     }
   }
 

@@ -1,11 +1,13 @@
 // Statistics of a stage's inputs and what a solver needs of them.
 import { type Device, type F32, type I32, ops } from "../kernels/index.ts";
+import type { StageRows } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
 
 /** Sums xxᵀ over calibration tokens. */
 export class HessianSum implements Disposable {
   readonly #gram: F32;
   readonly #cross: F32 | undefined;
+  readonly #residual: F32 | undefined;
   readonly #dtype: "f32" | "bf16";
   readonly #gptaq: number;
   #tokens = 0;
@@ -14,24 +16,31 @@ export class HessianSum implements Disposable {
   constructor(
     device: Device,
     inFeatures: number,
-    options: { readonly dtype: "f32" | "bf16"; readonly gptaq: number },
+    options: {
+      readonly dtype: "f32" | "bf16";
+      readonly gptaq: number;
+      readonly residualWidth?: number | undefined;
+    },
   ) {
     this.#dtype = options.dtype;
     this.#gram = device.zeros("f32", [inFeatures, inFeatures]);
     this.#gptaq = options.gptaq;
-    if (options.gptaq > 0) this.#cross = device.zeros("f32", [inFeatures, inFeatures]);
+    if (options.gptaq === 0) return;
+    this.#cross = device.zeros("f32", [inFeatures, inFeatures]);
+    const width = options.residualWidth;
+    if (width !== undefined) this.#residual = device.zeros("f32", [width, inFeatures]);
   }
 
-  /**
-   * @param x         [tokens, in]
-   * @param original  [tokens, in]: the same inputs in the float model, unless gptaq is 0
-   */
-  add(x: F32, original?: F32): void {
-    ops.accumulateGram(x, this.#gram, this.#dtype);
-    if (this.#cross !== undefined && original !== undefined) {
-      ops.accumulateCross({ x, original }, this.#cross, this.#dtype);
-    }
-    this.#tokens += x.size(0);
+  /** @param original  the same tokens in the float model, unless gptaq is 0 */
+  add({ input, hidden }: StageRows, original?: StageRows): void {
+    ops.accumulateGram(input, this.#gram, this.#dtype);
+    this.#tokens += input.size(0);
+    if (original === undefined) return;
+    const accumulate = (values: { x: F32; original: F32; inputs: F32 }, sum: F32 | undefined) => {
+      if (sum !== undefined) ops.accumulateCross(values, sum, this.#dtype);
+    };
+    accumulate({ x: input, original: original.input, inputs: input }, this.#cross);
+    accumulate({ x: hidden, original: original.hidden, inputs: input }, this.#residual);
   }
 
   /**
@@ -51,9 +60,12 @@ export class HessianSum implements Disposable {
           "the model overflows on this data or has a broken weight in an earlier layer",
       );
     }
-    if (this.#cross !== undefined) ops.scaleAndShift(this.#cross, this.#gptaq / this.#tokens, 0);
+    for (const sum of [this.#cross, this.#residual]) {
+      if (sum !== undefined) ops.scaleAndShift(sum, this.#gptaq / this.#tokens, 0);
+    }
     return new Hessian({
-      ...{ matrix: this.#gram, cross: this.#cross, tokens: this.#tokens },
+      ...{ matrix: this.#gram, tokens: this.#tokens },
+      ...{ cross: this.#cross, residualCross: this.#residual },
       ...{ diagonal, diagonalValues: values },
     });
   }
@@ -61,6 +73,7 @@ export class HessianSum implements Disposable {
   [Symbol.dispose](): void {
     this.#gram[Symbol.dispose]();
     this.#cross?.[Symbol.dispose]();
+    this.#residual?.[Symbol.dispose]();
   }
 }
 
@@ -73,6 +86,8 @@ export class Hessian implements Disposable {
   readonly tokens: number;
   /** [in, in]: gptaq · Σ (x̃ − x)ᵀx / tokens, where the float model has inputs x̃; undefined if gptaq is 0. */
   readonly cross: F32 | undefined;
+  /** [width, in]: the same with the residual stream in the place of inputs, where a stage's output is added to it. */
+  readonly residualCross: F32 | undefined;
 
   constructor(parts: {
     readonly matrix: F32;
@@ -80,12 +95,14 @@ export class Hessian implements Disposable {
     readonly diagonalValues: Float32Array;
     readonly tokens: number;
     readonly cross?: F32 | undefined;
+    readonly residualCross?: F32 | undefined;
   }) {
     this.matrix = parts.matrix;
     this.diagonal = parts.diagonal;
     this.diagonalValues = parts.diagonalValues;
     this.tokens = parts.tokens;
     this.cross = parts.cross;
+    this.residualCross = parts.residualCross;
   }
 
   /** Of the matrix: one for inputs that no token reached. */

@@ -27,9 +27,12 @@ export {
   groupSizes,
   hessianDtypes,
   orders,
+  type PresetName,
   parseRecipe,
+  presetNames,
   type Recipe,
   type RecipeRule,
+  refinements,
   storageDtypes,
 } from "./recipe.ts";
 export { loaderLimits, type Rehearsal, rehearse } from "./rehearsal.ts";

@@ -91,13 +91,13 @@ export class Run {
       });
       const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
       const before = this.#reports.length;
-      for (const [stage, { linears }] of block.stages.entries()) {
+      for (const [stage, { linears, addsToResidual }] of block.stages.entries()) {
         this.#progress(
           `${block.name} ${linears.join(", ")}`,
           (i + stage / block.stages.length) / layers,
         );
         if (recalled) this.#restoreStage(block, linears);
-        else await this.#quantizeStage(block, linears, { calibrated, originals });
+        else await this.#quantizeStage(block, linears, { calibrated, originals, addsToResidual });
         await this.#forward(async () => {
           await calibrated.advance(block, stage);
           if (original) await originals?.advance(original, stage);
@@ -137,7 +137,7 @@ export class Run {
   async #quantizeStage(
     block: Block,
     all: readonly string[],
-    { calibrated, originals }: Streams,
+    { calibrated, originals, addsToResidual }: Streams,
   ): Promise<void> {
     const { device } = this.#model;
     const { recipe } = this.#options;
@@ -151,15 +151,16 @@ export class Run {
     const { inFeatures } = block.linear(first);
     const started = performance.now();
     const { hessianDtype: dtype, gptaq } = recipe;
-    using sum = new HessianSum(device, inFeatures, { dtype, gptaq });
+    const residualWidth = addsToResidual ? this.#model.shape.width : undefined;
+    using sum = new HessianSum(device, inFeatures, { dtype, gptaq, residualWidth });
     const layer = `${block.name} ${linears.join(", ")}`;
     using hessian = await this.#phases.time("hessian", async () => {
       let seen = false;
       const originalInputs = originals?.inputs();
-      for await (const x of calibrated.inputs()) {
+      for await (const rows of calibrated.inputs()) {
         this.#options.signal?.throwIfAborted();
         const original = await originalInputs?.next();
-        sum.add(x, original?.done === false ? original.value : undefined);
+        sum.add(rows, original?.done === false ? original.value : undefined);
         seen = true;
       }
       // So that the last batch is given back.
@@ -293,6 +294,7 @@ export class Run {
 type Streams = {
   readonly calibrated: CalibratedBlocks;
   readonly originals: CalibratedBlocks | undefined;
+  readonly addsToResidual: boolean;
 };
 
 /** Whether a tensor is part of one of a block's linears. */

@@ -25,29 +25,28 @@ export function finishHessian(gram: F32, scale: number): F32 {
 }
 
 /**
- * cross += (original − x)ᵀx: how inputs differ from what they were meant to be, by how they are.
+ * cross += (original − x)ᵀ·inputs: how far values are from what they were meant to be, by the inputs that could make up for it.
  *
- * @param x, original  [rows, n]
- * @param cross        [n, n]
- * @param dtype        see accumulateGram
+ * @param values.x, values.original  [rows, m]
+ * @param values.inputs              [rows, n], x by default
+ * @param cross                      [m, n]
+ * @param dtype                      see accumulateGram
  */
 export function accumulateCross(
-  { x, original }: { readonly x: F32; readonly original: F32 },
+  values: { readonly x: F32; readonly original: F32; readonly inputs?: F32 },
   cross: F32,
   dtype: "f32" | "bf16" = "f32",
 ): void {
+  const { x, original, inputs = x } = values;
   call((addon) =>
     addon.accumulateCross(
-      x.device.handle,
-      x.handle,
-      original.handle,
-      cross.handle,
+      ...([x.device.handle, x.handle, original.handle, inputs.handle, cross.handle] as const),
       dtype === "bf16",
     ),
   );
 }
 
-/** matrix · scale + shift · I, in place. @param matrix  [n, n] */
+/** matrix · scale + shift · I, in place; a shift requires it to be square. @param matrix  [m, n] */
 export function scaleAndShift(matrix: F32, scale: number, shift: number): void {
   call((addon) => addon.scaleAndShift(matrix.device.handle, matrix.handle, scale, shift));
 }

@@ -14,7 +14,7 @@ import { gridOf } from "./grid.ts";
 import { consecutiveGroups } from "./groups.ts";
 import type { Method, MethodResult, Solver } from "./method.ts";
 import { refine } from "./refine.ts";
-import { type ColumnOrder, retarget } from "./retarget.ts";
+import { type ColumnOrder, type Crosses, retarget } from "./retarget.ts";
 import { roundToNearest } from "./rtn.ts";
 
 /** Columns whose errors are spread one by one; later columns follow in one product per block. */
@@ -41,7 +41,8 @@ export const gptq: Method = {
       recipe.refine === "none" ? undefined : hessian.damped(factored.damping, groupOrder);
     return new GptqSolver(recipe, factored, {
       ...{ order, columnOrder, damped },
-      ...{ diagonal: hessian.diagonal, cross: hessian.cross },
+      diagonal: hessian.diagonal,
+      crosses: hessian.cross && { cross: hessian.cross, residualCross: hessian.residualCross },
     });
   },
 };
@@ -65,7 +66,7 @@ type StageFacts = {
   /** [in], of the Hessian in stored order; outlives the solver. */
   readonly diagonal: F32;
   /** See Hessian; outlives the solver. */
-  readonly cross: F32 | undefined;
+  readonly crosses: Crosses | undefined;
 };
 
 class GptqSolver implements Solver {
@@ -116,17 +117,17 @@ class GptqSolver implements Solver {
 
   /** A target for the result, if it is not the weight itself. */
   #ownTarget(target: F32): F32 | undefined {
-    if (this.#stage.cross !== undefined) return target;
+    if (this.#stage.crosses !== undefined) return target;
     target[Symbol.dispose]();
     return undefined;
   }
 
   /** What is to be approximated; consumes the weight. */
   #target(weight: F32): F32 {
-    const { cross, columnOrder } = this.#stage;
-    if (cross === undefined) return weight;
+    const { crosses, columnOrder } = this.#stage;
+    if (crosses === undefined) return weight;
     using given = weight;
-    return retarget(given, cross, this.#factored.factor, columnOrder);
+    return retarget(given, crosses, this.#factored.factor, columnOrder);
   }
 
   /** Codes in stored order, refined if the recipe asks for it; consumes `w` and `codes`. */

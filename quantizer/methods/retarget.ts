@@ -4,6 +4,9 @@ import { type F32, type I32, ops } from "../../kernels/index.ts";
 /** The order in which a factor was made, and the way back. */
 export type ColumnOrder = { readonly order: I32; readonly inverse: I32 };
 
+/** See Hessian. */
+export type Crosses = { readonly cross: F32; readonly residualCross: F32 | undefined };
+
 /**
  * W + W·E·(H + λI)⁻¹ with E = α Σ (x̃ − x)ᵀx: for α = 1 the weight that brings W·x̃ as near as can be from inputs x. Rounding it
  * by GPTQ minimizes ‖W·X̃ − Ŵ·X‖², the objective of GPTAQ (arXiv:2504.02692), because what differs is a constant:
@@ -16,12 +19,12 @@ export type ColumnOrder = { readonly order: I32; readonly inverse: I32 };
  */
 export function retarget(
   weight: F32,
-  cross: F32,
+  { cross, residualCross }: Crosses,
   factor: F32,
   columnOrder: ColumnOrder | undefined,
 ): F32 {
   const { device, shape } = weight;
-  let missing = device.zeros("f32", shape);
+  let missing = residualCross ? ops.copy(residualCross) : device.zeros("f32", shape);
   ops.accumulateProduct({ a: weight, b: cross }, missing);
   if (columnOrder !== undefined) missing = reordered(missing, columnOrder.order);
   const half = device.zeros("f32", shape);

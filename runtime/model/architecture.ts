@@ -32,6 +32,8 @@ export type StageContext = { readonly step: Step; readonly cache: CacheLayer };
 export type Stage = {
   /** Names within the block, such as "attn.c_attn". */
   readonly linears: readonly string[];
+  /** Whether the output of its only linear is added to the residual stream. */
+  readonly addsToResidual: boolean;
   /** Consumes the state before the stage and returns the one after it. */
   run(state: BlockState, context: StageContext): BlockState;
 };

@@ -25,12 +25,12 @@ const batches = Array.from({ length: sequences }, (_, s) => {
 });
 const sums = { dtype: recipe.hessianDtype, gptaq: recipe.gptaq };
 using warm = new HessianSum(device, inputs, sums);
-for (const batch of batches.slice(0, 1)) warm.add(batch);
+for (const batch of batches.slice(0, 1)) warm.add({ input: batch, hidden: batch });
 await device.sync();
 
 const started = performance.now();
 using sum = new HessianSum(device, inputs, sums);
-for (const batch of batches) sum.add(batch);
+for (const batch of batches) sum.add({ input: batch, hidden: batch });
 using hessian = await sum.finish("layer");
 const summed = performance.now();
 using solver = await methods.gptq.prepare(hessian, recipe);

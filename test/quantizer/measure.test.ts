@@ -28,7 +28,8 @@ describe("the loss that follows from the spread errors", () => {
       x[t * n + 99]! *= 30;
     }
     using hessianSum = new HessianSum(device, n, { dtype: "f32", gptaq: 0 });
-    hessianSum.add(device.from("f32", x, [tokens, n]));
+    const input = device.from("f32", x, [tokens, n]);
+    hessianSum.add({ input, hidden: input });
     using hessian = await hessianSum.finish("test");
     const recipe = parseRecipe(options);
     using solver = await methods.gptq.prepare(hessian, recipe);

@@ -193,6 +193,7 @@ Napi::Value AccumulateCrossJs(const Napi::CallbackInfo& info) {
       info, "accumulateCross", +[](Arguments& in) {
         return AccumulateCrossArgs{.x = in.Tensor(),
                                    .original = in.Tensor(),
+                                   .inputs = in.Tensor(),
                                    .cross = in.Output(),
                                    .rounds_to_bf16 = in.Boolean()};
       });

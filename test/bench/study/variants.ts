@@ -39,4 +39,9 @@ export const sets: Readonly<Record<string, readonly Variant[]>> = {
     { name: "all, gptaq 0.5, in order", recipe: { ...all, gptaq: 0.5, order: "in-order" } },
     { name: "all, gptaq 0.5, f32", recipe: { ...all, gptaq: 0.5, hessianDtype: "f32" } },
   ],
+  tune2: [
+    { name: "gptaq 0.5, damping 0.05", recipe: { ...all, gptaq: 0.5, damping: 0.05 } },
+    { name: "gptaq 0.75, damping 0.1", recipe: { ...all, gptaq: 0.75, damping: 0.1 } },
+    { name: "gptaq 1, damping 0.1", recipe: { ...all, gptaq: 1, damping: 0.1 } },
+  ],
 };

@@ -27,19 +27,21 @@ struct FinishHessianArgs {
 void CheckFinishHessian(const FinishHessianArgs& args);
 void FinishHessian(const Context& context, const FinishHessianArgs& args);
 
-// cross += (original - x)^T x: how inputs differ from what they were meant to be, by how they are.
+// cross += (original - x)^T inputs: how far values are from what they were meant to be, by the
+// inputs that could make up for it.
 struct AccumulateCrossArgs {
-  Tensor x;         // [rows, n] f32
-  Tensor original;  // [rows, n] f32
-  Tensor cross;     // [n, n] f32, dense, inout
+  Tensor x;         // [rows, m] f32
+  Tensor original;  // [rows, m] f32
+  Tensor inputs;    // [rows, n] f32; may be x
+  Tensor cross;     // [m, n] f32, dense, inout
   bool rounds_to_bf16;
 };
 void CheckAccumulateCross(const AccumulateCrossArgs& args);
 void AccumulateCross(const Context& context, const AccumulateCrossArgs& args);
 
-// matrix *= scale, and then shift added to its diagonal.
+// matrix *= scale, and then shift, unless it is zero, added to the diagonal of a square matrix.
 struct ScaleAndShiftArgs {
-  Tensor matrix;  // [n, n] f32, dense, inout
+  Tensor matrix;  // [m, n] f32, dense, inout
   float scale;
   float shift;
 };

@@ -62,48 +62,55 @@ void PackPairs(const Context& context, PairSource source, int64_t row, int64_t c
   });
 }
 
-GemmArgs PairsProduct(int64_t n, int64_t pairs, const uint32_t* a, const uint32_t* b, float* c) {
-  return {.m = n,
-          .n = n,
-          .k = pairs,
-          .a = reinterpret_cast<const float*>(a),
-          .a_row = 1,
-          .a_column = n,
-          .b = reinterpret_cast<const float*>(b),
-          .b_row = n,
-          .c = c,
-          .c_row = n,
-          .alpha = 1.0f,
-          .upper_only = a == b};
+struct Pairs {
+  const uint32_t* data;
+  int64_t width;
+};
+
+// c += a^T b.
+void MultiplyPairs(const Context& context, Pairs a, Pairs b, int64_t pairs, float* c) {
+  GemmBf16Pairs(context, {.m = a.width,
+                          .n = b.width,
+                          .k = pairs,
+                          .a = reinterpret_cast<const float*>(a.data),
+                          .a_row = 1,
+                          .a_column = a.width,
+                          .b = reinterpret_cast<const float*>(b.data),
+                          .b_row = b.width,
+                          .c = c,
+                          .c_row = b.width,
+                          .alpha = 1.0f,
+                          .upper_only = a.data == b.data});
 }
 
-size_t PairBytes(int64_t rows, int64_t n) {
-  return std::max<size_t>(1, (std::min(kRows, rows) + 1) / 2 * n * sizeof(uint32_t));
+int64_t PairedElements(int64_t rows, int64_t n) {
+  return std::max<int64_t>(1, (std::min(kRows, rows) + 1) / 2 * n);
 }
 
 void AccumulateBf16(const Context& context, const AccumulateGramArgs& args) {
   const int64_t rows = args.x.shape[0];
   const int64_t n = args.x.shape[1];
-  auto* pairs = reinterpret_cast<uint32_t*>(context.pool.Shared(PairBytes(rows, n)));
+  auto* pairs =
+      reinterpret_cast<uint32_t*>(context.pool.Shared(PairedElements(rows, n) * sizeof(uint32_t)));
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
     PackPairs(context, {args.x, nullptr}, row, count, pairs);
-    GemmBf16Pairs(context, PairsProduct(n, (count + 1) / 2, pairs, pairs, args.gram.As<float>()));
+    MultiplyPairs(context, {pairs, n}, {pairs, n}, (count + 1) / 2, args.gram.As<float>());
   }
 }
 
 void CrossBf16(const Context& context, const AccumulateCrossArgs& args) {
   const int64_t rows = args.x.shape[0];
-  const int64_t n = args.x.shape[1];
-  const size_t bytes = PairBytes(rows, n);
-  auto* pairs = reinterpret_cast<uint32_t*>(context.pool.Shared(2 * bytes));
-  uint32_t* differences = pairs + bytes / sizeof(uint32_t);
+  const int64_t m = args.x.shape[1];
+  const int64_t n = args.inputs.shape[1];
+  const int64_t elements = PairedElements(rows, m) + PairedElements(rows, n);
+  auto* differences = reinterpret_cast<uint32_t*>(context.pool.Shared(elements * sizeof(uint32_t)));
+  uint32_t* inputs = differences + PairedElements(rows, m);
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
-    PackPairs(context, {args.x, nullptr}, row, count, pairs);
     PackPairs(context, {args.x, &args.original}, row, count, differences);
-    GemmBf16Pairs(context,
-                  PairsProduct(n, (count + 1) / 2, differences, pairs, args.cross.As<float>()));
+    PackPairs(context, {args.inputs, nullptr}, row, count, inputs);
+    MultiplyPairs(context, {differences, m}, {inputs, n}, (count + 1) / 2, args.cross.As<float>());
   }
 }
 
@@ -134,23 +141,24 @@ void AccumulateGram(const Context& context, const AccumulateGramArgs& args) {
 void AccumulateCross(const Context& context, const AccumulateCrossArgs& args) {
   if (args.rounds_to_bf16) return CrossBf16(context, args);
   const int64_t rows = args.x.shape[0];
-  const int64_t n = args.x.shape[1];
-  std::vector<float> differences(std::min(kRows, rows) * n);
+  const int64_t m = args.x.shape[1];
+  const int64_t n = args.inputs.shape[1];
+  std::vector<float> differences(std::min(kRows, rows) * m);
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = std::min(kRows, rows - row);
     context.pool.ParallelFor(count, [&](int64_t i, int) {
       const float* x = args.x.Row<const float>(row + i);
       const float* original = args.original.Row<const float>(row + i);
-      for (int64_t j = 0; j < n; ++j) differences[i * n + j] = original[j] - x[j];
+      for (int64_t j = 0; j < m; ++j) differences[i * m + j] = original[j] - x[j];
     });
-    Gemm(context, {.m = n,
+    Gemm(context, {.m = m,
                    .n = n,
                    .k = count,
                    .a = differences.data(),
                    .a_row = 1,
-                   .a_column = n,
-                   .b = args.x.Row<const float>(row),
-                   .b_row = args.x.stride[0],
+                   .a_column = m,
+                   .b = args.inputs.Row<float>(row),
+                   .b_row = args.inputs.stride[0],
                    .c = args.cross.As<float>(),
                    .c_row = n,
                    .alpha = 1.0f,
@@ -159,12 +167,12 @@ void AccumulateCross(const Context& context, const AccumulateCrossArgs& args) {
 }
 
 void ScaleAndShift(const Context& context, const ScaleAndShiftArgs& args) {
-  const int64_t n = args.matrix.shape[0];
-  ForRows(context.pool, n, n, [&](int64_t begin, int64_t end, int) {
+  const int64_t n = args.matrix.shape[1];
+  ForRows(context.pool, args.matrix.shape[0], n, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       float* row = args.matrix.Row<float>(i);
       for (int64_t j = 0; j < n; ++j) row[j] *= args.scale;
-      row[i] += args.shift;
+      if (args.shift != 0.0f) row[i] += args.shift;
     }
   });
 }

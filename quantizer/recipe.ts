@@ -93,7 +93,7 @@ const common: Recipe = {
 /** The choices of a recipe that trade time for accuracy, measured in LOG.md. */
 const presets: Readonly<Record<PresetName, Recipe>> = {
   /** The least error; the float model runs beside the quantized one. */
-  best: { ...common, refine: "codes", gptaq: 0.5, damping: 0.1 },
+  best: { ...common, refine: "codes", gptaq: 0.75, damping: 0.05 },
   /** What costs no time beside plain GPTQ. */
   fast: common,
   /** AutoGPTQ's results. */

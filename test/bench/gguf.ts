@@ -1,4 +1,4 @@
-// A GPTQ checkpoint's own weights as GGUF for llama.cpp, in f16, to be quantized by llama.cpp's tools: for speed, so the vocabulary is
+// A checkpoint's own weights as GGUF for llama.cpp, in f16, to be quantized by llama.cpp's tools: given token ids, so the vocabulary is
 // made up. llama.cpp's `qwen` architecture: ffn_gate is the SiLU side (mlp.w2), feed_forward_length is twice the width.
 //
 //   node build/ts/test/bench/gguf.js CHECKPOINT OUT.gguf
@@ -33,7 +33,7 @@ function plannedTensors(source: Model, on: Device): readonly Planned[] {
       return [
         stored(`${to}.attn_norm.weight`, `${from}.ln_1.weight`, [width]),
         linear(`${to}.attn_qkv.weight`, i, "attn.c_attn", [3 * width, width]),
-        zeros(`${to}.attn_qkv.bias`, [3 * width]),
+        stored(`${to}.attn_qkv.bias`, `${from}.attn.c_attn.bias`, [3 * width]),
         linear(`${to}.attn_output.weight`, i, "attn.c_proj", [width, width]),
         stored(`${to}.ffn_norm.weight`, `${from}.ln_2.weight`, [width]),
         linear(`${to}.ffn_gate.weight`, i, "mlp.w2", [ffn, width]),
@@ -60,16 +60,13 @@ function plannedTensors(source: Model, on: Device): readonly Planned[] {
       ...{ name, shape },
       async read() {
         using block = source.loadBlock(index);
-        const { stored: packed } = block.linear(part);
-        if (packed === undefined) throw new Error(`${part} is not quantized`);
-        using weight = ops.dequantize(packed);
-        return await bytesOf(weight, "f16", on);
+        const { stored: packed, weight: float } = block.linear(part);
+        using weight = packed && ops.dequantize(packed);
+        const values = weight ?? float;
+        if (values === undefined) throw new Error(`${part} has no weight`);
+        return await bytesOf(values, "f16", on);
       },
     };
-  }
-  function zeros(name: string, shape: number[]): Planned {
-    const size = shape.reduce((product, extent) => product * extent, 4);
-    return { name, shape, read: () => Promise.resolve(new Uint8Array(size)) };
   }
 }
 

@@ -1,52 +1,51 @@
-// What each option of a recipe is worth: every variant with several draws of calibration data, on several texts.
+// What each option of a recipe is worth: every variant with several draws of calibration data, on several texts, beside RTN,
+// AutoGPTQ's results (compat) and llama.cpp's.
 //
-//   node build/ts/test/bench/study/study.js MODEL --set options --bits 4 --seeds 1,2,3 --data FILE --text FILE --text FILE
+//   node build/ts/test/bench/study/study.js MODEL [--set main|options] [--bits 4] [--seeds 1,2,3] [--data FILE]… [--text FILE]…
+//     [--llama TOOLS BACKENDS]
 //
-// Prints a Markdown table; perplexity and KL are means over the draws, with the standard deviation between them.
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+// Prints a Markdown table; `npm run bench -- study` builds what it needs.
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadSegments } from "../../../cli/calibration-data.ts";
 import { openTokenizer } from "../../../cli/model-files.ts";
 import { openDevice } from "../../../kernels/index.ts";
 import { parseRecipe, quantizeModel, type Recipe } from "../../../quantizer/index.ts";
-import { cutWindows, openModel, scoreModels } from "../../../runtime/index.ts";
+import { cutWindows, openModel, type Score, scoreModels } from "../../../runtime/index.ts";
+import { type LlamaTools, llamaFiles, llamaScore } from "./peers.ts";
+import { type Measured, renderTable, type TextScore } from "./table.ts";
 import { sets, type Variant } from "./variants.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    set: { type: "string", default: "options" },
-    only: { type: "string", default: "" },
+    set: { type: "string", default: "main" },
     bits: { type: "string", default: "4" },
     group: { type: "string", default: "128" },
     seeds: { type: "string", default: "1,2,3" },
     samples: { type: "string", default: "128" },
     length: { type: "string", default: "512" },
-    windows: { type: "string", default: "100000" },
+    windows: { type: "string", default: "1000000" },
     data: { type: "string", multiple: true, default: ["example"] },
     text: { type: "string", multiple: true, default: ["examples/evaluation.txt"] },
+    llama: { type: "string", multiple: true, default: [] },
     json: { type: "string" },
   },
 });
 const [model = "examples/qwen-mini"] = positionals;
 const work = join("build", "study");
+/** Models scored in one pass over a text; bounds memory. */
+const atOnce = 16;
 
-type Measured = {
-  readonly variant: string;
-  readonly seed: number;
-  readonly bits: number;
-  readonly bitsPerWeight: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  /** By text. */
-  readonly scores: readonly { readonly rise: number; readonly kl: number; readonly top1: number }[];
-};
+type Run = { readonly directory: string; readonly made: Omit<Measured, "scores"> };
 
-async function quantize(variant: Variant, seed: number): Promise<Omit<Measured, "scores">> {
-  const output = directoryOf(variant, seed);
-  rmSync(output, { recursive: true, force: true });
-  mkdirSync(work, { recursive: true });
+async function quantize({ name, recipe, preset }: Variant, seed: number): Promise<Run> {
+  const directory = join(
+    work,
+    `${name.replace(/\W+/g, "-")}-${values.bits}-${values.group}-${seed}`,
+  );
+  rmSync(directory, { recursive: true, force: true });
   using device = openDevice({ threads: 2 });
   const segments = await loadSegments(
     {
@@ -55,96 +54,92 @@ async function quantize(variant: Variant, seed: number): Promise<Omit<Measured, 
     },
     device,
   );
-  const recipe = parseRecipe({
-    bits: Number(values.bits) as Recipe["bits"],
-    groupSize: Number(values.group) as Recipe["groupSize"],
-    ...variant.recipe,
-  });
+  const bits = Number(values.bits) as Recipe["bits"];
+  const groupSize = Number(values.group) as Recipe["groupSize"];
   const report = await quantizeModel({
-    ...{ source: model, output, device, recipe, version: "study", overwrite: true },
-    segments: segments.ids,
+    ...{ source: model, output: directory, device, version: "study", segments: segments.ids },
+    recipe: parseRecipe({ bits, groupSize, ...recipe }, preset),
   });
-  const { bitsPerWeight, tensorBytes, seconds } = report;
-  return {
-    variant: variant.name,
-    seed,
-    bits: recipe.bits,
-    bitsPerWeight,
-    bytes: tensorBytes,
-    seconds,
-  };
+  const { bitsPerWeight, tensorBytes: bytes, seconds } = report;
+  process.stderr.write(`${name}, seed ${seed}: ${seconds.toFixed(1)} s\n`);
+  return { directory, made: { variant: name, bitsPerWeight, bytes, seconds } };
 }
 
-function directoryOf({ name }: Variant, seed: number): string {
-  return join(work, `${name.replace(/\W+/g, "-")}-${values.bits}-${values.group}-${seed}`);
-}
-
-async function evaluate(directories: readonly string[], text: string) {
-  using device = openDevice({ threads: 2 });
-  const models = [model, ...directories].map((dir) => openModel(dir, device));
-  const [original] = models;
-  if (original === undefined) throw new RangeError("no model");
+function readWindows(text: string): ReturnType<typeof cutWindows> {
+  using device = openDevice({ threads: 1 });
+  using original = openModel(model, device);
   using tokenizer = openTokenizer(original);
   const ids = tokenizer.encode(readFileSync(text, "utf8"));
-  const windows = cutWindows(ids, { length: 512, stride: 512 }).slice(0, Number(values.windows));
-  const scores = await scoreModels(models, windows);
+  return cutWindows(ids, { length: 512, stride: 512 }).slice(0, Number(values.windows));
+}
+
+/** The original's score, then those of the directories. */
+async function scoresOf(directories: readonly string[], text: string): Promise<readonly Score[]> {
+  using device = openDevice({ threads: 2 });
+  const models = [model, ...directories].map((dir) => openModel(dir, device));
+  const scores = await scoreModels(models, readWindows(text));
   for (const each of models) each[Symbol.dispose]();
   return scores;
 }
 
-const meanOf = (xs: readonly number[]) => xs.reduce((a, b) => a + b, 0) / xs.length;
-const spreadOf = (xs: readonly number[]) =>
-  Math.sqrt(xs.reduce((sum, x) => sum + (x - meanOf(xs)) ** 2, 0) / Math.max(1, xs.length - 1));
-
-const variants = (sets[values.set] ?? []).filter(({ name }) => name.includes(values.only));
-const seeds = values.seeds.split(",").map(Number);
-const runs: { variant: Variant; seed: number; made: Omit<Measured, "scores"> }[] = [];
-for (const seed of seeds) {
-  for (const variant of variants) {
-    runs.push({ variant, seed, made: await quantize(variant, seed) });
-    process.stderr.write(`${variant.name} ${seed}: ${runs.at(-1)?.made.seconds.toFixed(1)} s\n`);
-  }
-}
-const scores: Measured["scores"][number][][] = runs.map(() => []);
-for (const text of values.text) {
-  for (let first = 0; first < runs.length; first += 14) {
-    const part = runs.slice(first, first + 14);
-    const [original, ...rest] = await evaluate(
-      part.map(({ variant, seed }) => directoryOf(variant, seed)),
-      text,
-    );
-    if (first === 0) console.log(`${basename(text)}: BF16 ${original?.perplexity.toFixed(4)}`);
-    for (const [i, { perplexity, divergence }] of rest.entries()) {
-      scores[first + i]?.push({
-        rise: perplexity - (original?.perplexity ?? Number.NaN),
-        kl: divergence?.meanKl ?? Number.NaN,
-        top1: divergence?.top1 ?? Number.NaN,
-      });
+async function scoreRuns(runs: readonly Run[], text: string): Promise<readonly TextScore[]> {
+  const result: TextScore[] = [];
+  for (let first = 0; first < runs.length; first += atOnce) {
+    const part = runs.slice(first, first + atOnce);
+    const directories = part.map(({ directory }) => directory);
+    const [original, ...scores] = await scoresOf(directories, text);
+    const base = original?.perplexity ?? Number.NaN;
+    if (first === 0) console.log(`${basename(text)}: float perplexity ${base.toFixed(4)}`);
+    for (const { perplexity, divergence } of scores) {
+      const { meanKl = Number.NaN, top1 = Number.NaN } = divergence ?? {};
+      result.push({ rise: perplexity - base, kl: meanKl, top1 });
     }
   }
+  return result;
 }
-const measured: Measured[] = runs.map(({ made }, i) => ({ ...made, scores: scores[i] ?? [] }));
-if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(measured));
 
-const texts = values.text.map((text) => basename(text));
-console.log(
-  `| variant | bpw | MB | s |${texts.map((text) => ` ${text} ppl | KL e-3 | top-1 % |`).join("")}`,
-);
-console.log(`| --- | --- | --- | --- |${texts.map(() => " --- | --- | --- |").join("")}`);
-for (const { name } of variants) {
-  const own = measured.filter(({ variant }) => variant === name);
-  const cells = texts.map((_, t) => {
-    const of = (key: "rise" | "kl" | "top1") =>
-      own.map((each) => each.scores[t]?.[key] ?? Number.NaN);
-    const rise = `+${meanOf(of("rise")).toFixed(3)} ± ${spreadOf(of("rise")).toFixed(3)}`;
-    const kl = `${(1e3 * meanOf(of("kl"))).toFixed(3)} ± ${(1e3 * spreadOf(of("kl"))).toFixed(3)}`;
-    return ` ${rise} | ${kl} | ${(100 * meanOf(of("top1"))).toFixed(2)} |`;
-  });
-  const [first] = own;
-  const seconds = meanOf(own.map((each) => each.seconds)).toFixed(1);
-  const megabytes = ((first?.bytes ?? 0) / 1e6).toFixed(2);
-  console.log(
-    `| ${name} | ${first?.bitsPerWeight.toFixed(3)} | ${megabytes} | ${seconds} |${cells.join("")}`,
-  );
+async function scorePeers(tools: LlamaTools): Promise<readonly Measured[]> {
+  using device = openDevice({ threads: 2 });
+  using original = openModel(model, device);
+  const measured: Measured[] = [];
+  for (const [type, path] of llamaFiles(model, tools)) {
+    const scores: TextScore[] = [];
+    let facts = { bitsPerWeight: Number.NaN, bytes: 0 };
+    for (const text of values.text) {
+      const windows = readWindows(text);
+      const [base] = await scoreModels([original], windows);
+      const ids = windows.map(({ tokens }) => tokens);
+      const { perplexity, kl, top1, ...rest } = await llamaScore(original, ids, path, tools);
+      scores.push({ rise: perplexity - (base?.perplexity ?? Number.NaN), kl, top1 });
+      facts = rest;
+    }
+    measured.push({ variant: `llama.cpp ${type}`, seconds: Number.NaN, ...facts, scores });
+  }
+  return measured;
 }
-void statSync;
+
+const runs: Run[] = [];
+for (const seed of values.seeds.split(",").map(Number)) {
+  for (const variant of sets[values.set] ?? []) runs.push(await quantize(variant, seed));
+}
+const byText: (readonly TextScore[])[] = [];
+for (const text of values.text) byText.push(await scoreRuns(runs, text));
+const [directory, backends] = values.llama;
+const peers =
+  directory === undefined || backends === undefined
+    ? []
+    : await scorePeers({ directory, backends });
+const measured: readonly Measured[] = [
+  ...runs.map(({ made }, i) => ({
+    ...made,
+    scores: byText.map((scores) => scores[i] ?? { rise: Number.NaN, kl: Number.NaN, top1: 0 }),
+  })),
+  ...peers,
+];
+if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(measured));
+console.log(
+  renderTable(
+    measured,
+    values.text.map((text) => basename(text).replace(/\.\w+$/, "")),
+  ),
+);

@@ -1,47 +1,63 @@
-// The rows of the study: recipes by name.
+// The rows of the study: recipes by name, in sets.
 import type { Recipe } from "../../../quantizer/index.ts";
 
-export type Variant = { readonly name: string; readonly recipe: Partial<Recipe> };
+export type Variant = {
+  readonly name: string;
+  /** On top of `--bits` and `--group` */
+  readonly recipe: Partial<Recipe>;
+  /** What the recipe leaves open; nothing of it by default */
+  readonly preset?: "best" | "fast";
+};
 
-const signed = { signedScales: true } as const;
-const importance = { grid: "importance" } as const;
-const all = { ...signed, ...importance, refine: "codes", gptaq: 1 } as const;
+/** GPTQ in descending order with static groups, and nothing else. */
+const plain: Partial<Recipe> = {
+  ...{ order: "act-order-static", grid: "min-max", signedScales: false },
+  ...{ refine: "none", gptaq: 0, damping: 0.01 },
+};
+const clipped: Partial<Recipe> = { ...plain, signedScales: true, grid: "importance" };
 
-/** By the name of a set. */
+const compat: Variant = { name: "AutoGPTQ (compat)", recipe: { compat: "autogptq" } };
+const rtn: Variant = {
+  name: "RTN",
+  recipe: { method: "rtn", grid: "min-max", signedScales: false },
+};
+const fast: Variant = { name: "fast", recipe: {}, preset: "fast" };
+const best: Variant = { name: "best", recipe: {}, preset: "best" };
+
+/** What each option is worth alone, on top of `plain`. */
+const alone: readonly Variant[] = [
+  { name: "in order", recipe: { ...plain, order: "in-order" } },
+  { name: "act-order, static groups", recipe: plain },
+  { name: "+ dynamic groups", recipe: { ...plain, order: "act-order" } },
+  { name: "+ signed scales", recipe: { ...plain, signedScales: true } },
+  { name: "+ asymmetric", recipe: { ...plain, symmetric: false } },
+  { name: "+ mse grid", recipe: { ...plain, grid: "mse" } },
+  { name: "+ importance grid", recipe: { ...plain, grid: "importance" } },
+  { name: "+ refined scales", recipe: { ...plain, refine: "scales" } },
+  { name: "+ refined codes", recipe: { ...plain, refine: "codes" } },
+  { name: "+ GPTAQ 0.5", recipe: { ...plain, gptaq: 0.5 } },
+  { name: "+ GPTAQ 1", recipe: { ...plain, gptaq: 1 } },
+  { name: "+ damping 0.05", recipe: { ...plain, damping: 0.05 } },
+];
+
+/** What each option adds to what comes before it, and what `best` loses without one. */
+const together: readonly Variant[] = [
+  { name: "signed, importance = fast", recipe: {}, preset: "fast" },
+  { name: "fast, refined codes", recipe: { ...clipped, refine: "codes" } },
+  { name: "best", recipe: {}, preset: "best" },
+  { name: "best, positive scales", recipe: { signedScales: false }, preset: "best" },
+  { name: "best, min-max grid", recipe: { grid: "min-max" }, preset: "best" },
+  { name: "best, refined scales only", recipe: { refine: "scales" }, preset: "best" },
+  { name: "best, not refined", recipe: { refine: "none" }, preset: "best" },
+  { name: "best, GPTAQ 0.5", recipe: { gptaq: 0.5 }, preset: "best" },
+  { name: "best, GPTAQ 1", recipe: { gptaq: 1 }, preset: "best" },
+  { name: "best, damping 0.01", recipe: { damping: 0.01 }, preset: "best" },
+  { name: "best, damping 0.1", recipe: { damping: 0.1 }, preset: "best" },
+  { name: "best, in order", recipe: { order: "in-order" }, preset: "best" },
+  { name: "best, f32 Hessians", recipe: { hessianDtype: "f32" }, preset: "best" },
+];
+
 export const sets: Readonly<Record<string, readonly Variant[]>> = {
-  options: [
-    { name: "AutoGPTQ (compat)", recipe: { compat: "autogptq" } },
-    { name: "RTN", recipe: { method: "rtn" } },
-    { name: "in order", recipe: { order: "in-order" } },
-    { name: "act-order, static groups", recipe: {} },
-    { name: "+ signed", recipe: signed },
-    { name: "+ mse", recipe: { grid: "mse" } },
-    { name: "+ importance", recipe: importance },
-    { name: "+ refine scales", recipe: { refine: "scales" } },
-    { name: "+ refine codes", recipe: { refine: "codes" } },
-    { name: "+ gptaq 1", recipe: { gptaq: 1 } },
-    { name: "+ gptaq 0.5", recipe: { gptaq: 0.5 } },
-    { name: "signed, importance", recipe: { ...signed, ...importance } },
-    { name: "signed, importance, codes", recipe: { ...signed, ...importance, refine: "codes" } },
-    { name: "all", recipe: all },
-  ],
-  tune: [
-    { name: "AutoGPTQ (compat)", recipe: { compat: "autogptq" } },
-    ...[0, 0.25, 0.5, 0.75, 1].map((gptaq) => ({
-      name: `all, gptaq ${gptaq}`,
-      recipe: { ...all, gptaq },
-    })),
-    ...[0.003, 0.03, 0.1].map((damping) => ({
-      name: `all, gptaq 0.5, damping ${damping}`,
-      recipe: { ...all, gptaq: 0.5, damping },
-    })),
-    { name: "all, gptaq 0.5, mse", recipe: { ...all, gptaq: 0.5, grid: "mse" } },
-    { name: "all, gptaq 0.5, in order", recipe: { ...all, gptaq: 0.5, order: "in-order" } },
-    { name: "all, gptaq 0.5, f32", recipe: { ...all, gptaq: 0.5, hessianDtype: "f32" } },
-  ],
-  tune2: [
-    { name: "gptaq 0.5, damping 0.05", recipe: { ...all, gptaq: 0.5, damping: 0.05 } },
-    { name: "gptaq 0.75, damping 0.1", recipe: { ...all, gptaq: 0.75, damping: 0.1 } },
-    { name: "gptaq 1, damping 0.1", recipe: { ...all, gptaq: 1, damping: 0.1 } },
-  ],
+  main: [compat, rtn, fast, best],
+  options: [compat, rtn, ...alone, ...together],
 };

@@ -7,6 +7,7 @@ import {
   QuantizeError,
   type QuantizeOptions,
   quantizeModel,
+  type Recipe,
   rehearse,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
@@ -31,6 +32,7 @@ type QuantizeFlags = RunFlags & {
   readonly overwrite?: boolean;
   readonly restart?: boolean;
   readonly verbose?: boolean;
+  readonly statistics?: string;
 };
 
 export const quantize: CommandSpec = {
@@ -44,6 +46,8 @@ Examples:
   nibble quantize Qwen/Qwen-1_8B-Chat --data chats.json -o my-Int4
   nibble quantize qwen-mini --bits 8 --data books.jsonl -o qwen-mini-int8
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
+  nibble quantize Qwen-7B --statistics Qwen-7B-statistics.safetensors \\
+    --group-size 32 -o Qwen-7B-g32
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
   nibble quantize Qwen-7B --override 'mlp.c_proj:bits=8' --skip 'h.0.*' \\
     --data chats.json -o Qwen-7B-mixed
@@ -65,6 +69,11 @@ function defineQuantize(command: Command): void {
     .requiredOption("-o, --output <dir>", "directory for the result", path);
   addRunFlags(command);
   command
+    .option(
+      "--statistics <file>",
+      "Hessians that `nibble calibrate --statistics` kept, in the place of --data: takes no pass through the model",
+      path,
+    )
     .option("--dry-run", "check everything and say what would be done, without doing it")
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
@@ -75,12 +84,8 @@ function defineQuantize(command: Command): void {
 async function runQuantize(command: Command, { output, signal }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
   const flags = optionsOf<QuantizeFlags>(command);
-  const recipe = recipeOf(flags);
-  if (flags.data === undefined && recipe.method !== "rtn") {
-    throw new UsageError(
-      `--method ${recipe.method} needs --data FILE, text to calibrate on (--data example comes with nibble)`,
-    );
-  }
+  const recipe = recipeOf(withoutStreams(flags));
+  checkCalibration(flags, recipe);
   const isWaiting = hasInterruptedRun(flags.output);
   checkOutput(flags.output, source, isWaiting || (flags.overwrite ?? false));
   using device = openComputeDevice(flags);
@@ -91,6 +96,7 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     command: commandLine(process.argv.slice(2)),
     ...{ segments: segments.ids, masks: segments.masks },
     adapter: flags.adapter,
+    statistics: flags.statistics,
     memory: memoryLimit(flags.memory),
     overwrite: flags.overwrite ?? false,
     onExisting: flags.restart === true ? "restart" : "resume",
@@ -113,6 +119,31 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
     const isVerbose = flags.verbose ?? false;
     return isVerbose ? `${renderLinears(report, output.tableStyle)}\n\n${summary}` : summary;
   });
+}
+
+/** Kept statistics are of one stream: no other can be aimed at. */
+function withoutStreams(flags: QuantizeFlags): QuantizeFlags {
+  return flags.statistics === undefined ? flags : { gptaq: 0, ...flags };
+}
+
+function checkCalibration({ data, statistics, adapter }: QuantizeFlags, recipe: Recipe): void {
+  if (statistics !== undefined) {
+    const others = {
+      "--data": data,
+      "--adapter": adapter,
+      "--method rtn": recipe.method === "rtn",
+    };
+    const [other] = Object.entries(others).find(([, value]) => (value ?? false) !== false) ?? [];
+    if (other !== undefined) throw new UsageError(`--statistics does not go with ${other}`);
+    if (recipe.gptaq === 0) return;
+    throw new UsageError(
+      `--gptaq ${recipe.gptaq} needs the model beside it, so --data; --statistics goes with --gptaq 0`,
+    );
+  }
+  if (data !== undefined || recipe.method === "rtn") return;
+  throw new UsageError(
+    `--method ${recipe.method} needs --data FILE, text to calibrate on (--data example comes with nibble)`,
+  );
 }
 
 async function quantizeWithProgress(

@@ -11,6 +11,7 @@ export class HessianSum implements Disposable {
   readonly #dtype: "f32" | "bf16";
   readonly #gptaq: number;
   #tokens = 0;
+  #isFinished = false;
 
   /** @param options.dtype  what activations are rounded to before they are multiplied; sums are f32 @param options.gptaq  as in a recipe */
   constructor(
@@ -44,16 +45,18 @@ export class HessianSum implements Disposable {
   }
 
   /**
-   * The Hessian Σ xxᵀ / tokens, taken out of this sum.
+   * The Hessian Σ xxᵀ / tokens, taken out of this sum; undefined without a token.
    *
    * @param layer  whose inputs these are, for messages
    * @throws QuantizeError QUANTIZE_NOT_FINITE if an activation was NaN or infinite, or too large to square
    */
-  async finish(layer: string): Promise<Hessian> {
+  async finish(layer: string): Promise<Hessian | undefined> {
+    if (this.#tokens === 0) return undefined;
     const diagonal = ops.finishHessian(this.#gram, 1 / this.#tokens);
     const values = await diagonal.read();
     const bad = values.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
+      diagonal[Symbol.dispose]();
       throw new QuantizeError(
         "QUANTIZE_NOT_FINITE",
         `${layer}: the calibration activations of input ${bad} are not finite; ` +
@@ -63,6 +66,7 @@ export class HessianSum implements Disposable {
     for (const sum of [this.#cross, this.#residual]) {
       if (sum !== undefined) ops.scaleAndShift(sum, this.#gptaq / this.#tokens, 0);
     }
+    this.#isFinished = true;
     return new Hessian({
       ...{ matrix: this.#gram, tokens: this.#tokens },
       ...{ cross: this.#cross, residualCross: this.#residual },
@@ -71,13 +75,14 @@ export class HessianSum implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#isFinished) return;
     this.#gram[Symbol.dispose]();
     this.#cross?.[Symbol.dispose]();
     this.#residual?.[Symbol.dispose]();
   }
 }
 
-/** [in, in]; shares its memory with the sum it came from. */
+/** [in, in], of the inputs of a stage's linears. */
 export class Hessian implements Disposable {
   readonly matrix: F32;
   /** [in]: zero for inputs that no token reached. */
@@ -131,7 +136,9 @@ export class Hessian implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.diagonal[Symbol.dispose]();
+    for (const tensor of [this.matrix, this.diagonal, this.cross, this.residualCross]) {
+      tensor?.[Symbol.dispose]();
+    }
   }
 }
 

@@ -37,3 +37,4 @@ export {
 } from "./recipe.ts";
 export { loaderLimits, type Rehearsal, rehearse } from "./rehearsal.ts";
 export type { ConversionReport, LinearReport, QuantizationReport } from "./report.ts";
+export { type CollectedStatistics, collectStatistics } from "./statistics-file.ts";

@@ -52,10 +52,12 @@ export function fingerprintOf(
   options: {
     readonly version: string;
     readonly adapter?: string | undefined;
+    readonly statistics?: string | undefined;
     readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
   },
 ): Fingerprint {
   const hash = createHash("sha256");
+  if (options.statistics !== undefined) hash.update(describeFile(options.statistics));
   for (const [i, ids] of segments.entries()) {
     hash.update(`${ids.length} `).update(ids);
     const mask = options.masks?.[i];

@@ -42,6 +42,21 @@ export function calibrationExtent(segments: readonly Int32Array[]): CalibrationE
   };
 }
 
+/** Tokens that Hessians are made of. */
+export function countedTokens({
+  segments,
+  masks,
+}: {
+  readonly segments: readonly Int32Array[];
+  readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
+}): number {
+  const ones = (mask: Uint8Array) => mask.reduce((sum, counts) => sum + (counts === 0 ? 0 : 1), 0);
+  return segments.reduce((sum, ids, i) => {
+    const mask = masks?.[i];
+    return sum + (mask === undefined ? ids.length : ones(mask));
+  }, 0);
+}
+
 /** What a run with this data would need, with every hidden state in memory. */
 export function memoryNeed(
   model: Model,

@@ -3,7 +3,13 @@ import type { Device } from "../kernels/index.ts";
 import { openModel, requireReadableCompanions, unusedTensors } from "../runtime/index.ts";
 import { openAdapter } from "./adapter.ts";
 import { fingerprintOf } from "./journal.ts";
-import { calibrationExtent, type MemoryLimit, memoryNeed, planMemory } from "./memory.ts";
+import {
+  calibrationExtent,
+  countedTokens,
+  type MemoryLimit,
+  memoryNeed,
+  planMemory,
+} from "./memory.ts";
 import { bitsPerWeight, Output, quantizedEntries } from "./output.ts";
 import { PhaseTimes } from "./phases.ts";
 import type { QuantizeProgress } from "./progress.ts";
@@ -25,6 +31,8 @@ export type QuantizeOptions = {
   readonly segments: readonly Int32Array[];
   /** Which tokens of each segment the Hessians are made of, 1 or 0; undefined where all are. All run through the model. */
   readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
+  /** A file of `collectStatistics` in the place of segments; then they are empty. */
+  readonly statistics?: string | undefined;
   readonly recipe: Recipe;
   readonly device: Device;
   /** Of this program, for the result's metadata. */
@@ -98,12 +106,4 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     seconds: (performance.now() - started) / 1000,
   };
   return output.finish(model, report, await linearsArrow(reports));
-}
-
-function countedTokens({ segments, masks }: QuantizeOptions): number {
-  const ones = (mask: Uint8Array) => mask.reduce((sum, counts) => sum + (counts === 0 ? 0 : 1), 0);
-  return segments.reduce((sum, ids, i) => {
-    const mask = masks?.[i];
-    return sum + (mask === undefined ? ids.length : ones(mask));
-  }, 0);
 }

@@ -1,9 +1,8 @@
 // The walk over a model: block by block, stage by stage, each linear calibrated on what quantized predecessors give it.
 import { type F32, type GptqWeight, ops } from "../kernels/index.ts";
 import { type Block, encodeLinear, gptqLinear, type Linear, type Model } from "../runtime/index.ts";
-import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { mayGoAway, QuantizeError } from "./errors.ts";
-import { type Hessian, HessianSum } from "./hessian.ts";
+import type { Hessian } from "./hessian.ts";
 import { measure, requireFinite } from "./measure.ts";
 import { type MethodResult, methods, type Solver } from "./methods/index.ts";
 import type { LinearExtents, Output } from "./output.ts";
@@ -13,6 +12,8 @@ import { quantizationOf } from "./recipe.ts";
 import type { LinearReport } from "./report.ts";
 import { restoreLinear } from "./restore.ts";
 import { type LinearScheme, schemeOf } from "./schemes.ts";
+import { LiveStatistics, type StageStatistics } from "./stage-statistics.ts";
+import { openStatistics } from "./statistics-file.ts";
 
 /** One run's state, so that its steps read as steps. */
 export class Run {
@@ -67,57 +68,43 @@ export class Run {
   }
 
   async #quantizeBlocks(): Promise<readonly LinearReport[]> {
-    const { segments, masks } = this.#options;
     const { layers } = this.#model.shape;
-    const hasOriginals = this.#options.recipe.gptaq > 0;
-    const budgetBytes =
-      this.#budgetBytes === undefined ? undefined : this.#budgetBytes / (hasOriginals ? 2 : 1);
-    const openBlocks = () =>
-      this.#phases.time("forward", () =>
-        CalibratedBlocks.open(this.#model, {
-          ...{ segments, masks, budgetBytes, directory: this.#output.dir },
-        }),
-      );
-    await using calibrated = await openBlocks();
-    await using originals = hasOriginals ? await openBlocks() : undefined;
+    await using statistics = await this.#openStatistics();
     // The embedding's pages: no block needs them.
     this.#model.evict("");
     for (let i = 0; i < layers; i++) {
       using block = this.#model.loadBlock(i);
-      using original = originals && this.#model.loadBlock(i);
-      await this.#forward(async () => {
-        await calibrated.begin(block);
-        if (original) await originals?.begin(original);
-      });
+      await statistics.begin(block, i);
       const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
       const before = this.#reports.length;
-      for (const [stage, { linears, addsToResidual }] of block.stages.entries()) {
+      for (const [stage, { linears }] of block.stages.entries()) {
         this.#progress(
           `${block.name} ${linears.join(", ")}`,
           (i + stage / block.stages.length) / layers,
         );
         if (recalled) this.#restoreStage(block, linears);
-        else await this.#quantizeStage(block, linears, { calibrated, originals, addsToResidual });
-        await this.#forward(async () => {
-          await calibrated.advance(block, stage);
-          if (original) await originals?.advance(original, stage);
-        });
+        else await this.#quantizeStage(block, stage, statistics);
+        await statistics.advance(block, stage);
       }
       if (recalled) this.#reports.push(...recalled.linears);
       else this.#output.commit(block.name, this.#reports.slice(before));
       this.#model.evict(`${block.name}.`);
       await this.#model.device.sync();
     }
-    this.spilledBytes = calibrated.spilledBytes + (originals?.spilledBytes ?? 0);
+    this.spilledBytes = statistics.spilledBytes;
     return this.#reports;
   }
 
-  /** Waits for the device, so that the time goes where it belongs. */
-  async #forward(action: () => Promise<void>): Promise<void> {
-    await this.#phases.time("forward", async () => {
-      await action();
-      await this.#model.device.sync();
-    });
+  async #openStatistics(): Promise<StageStatistics> {
+    const { segments, masks, recipe, signal, statistics } = this.#options;
+    if (statistics !== undefined) return openStatistics(statistics, this.#model, this.#phases);
+    const memory = { budgetBytes: this.#budgetBytes, directory: this.#output.dir };
+    return await LiveStatistics.open(
+      this.#model,
+      recipe,
+      { segments, masks, signal, ...memory },
+      this.#phases,
+    );
   }
 
   #restoreStage(block: Block, linears: readonly string[]): void {
@@ -134,39 +121,17 @@ export class Run {
     }
   }
 
-  async #quantizeStage(
-    block: Block,
-    all: readonly string[],
-    { calibrated, originals, addsToResidual }: Streams,
-  ): Promise<void> {
-    const { device } = this.#model;
+  async #quantizeStage(block: Block, stage: number, statistics: StageStatistics): Promise<void> {
     const { recipe } = this.#options;
+    const { linears: all = [] } = block.stages[stage] ?? {};
     const isSkipped = (name: string) => schemeOf(recipe, `${block.name}.${name}`) === undefined;
     for (const name of all.filter(isSkipped)) {
       await this.#phases.time("convert", () => this.#keepFloat(block, name));
     }
     const linears = all.filter((name) => !isSkipped(name));
-    const [first] = linears;
-    if (first === undefined) return;
-    const { inFeatures } = block.linear(first);
+    if (linears.length === 0) return;
     const started = performance.now();
-    const { hessianDtype: dtype, gptaq } = recipe;
-    const residualWidth = addsToResidual ? this.#model.shape.width : undefined;
-    using sum = new HessianSum(device, inFeatures, { dtype, gptaq, residualWidth });
-    const layer = `${block.name} ${linears.join(", ")}`;
-    using hessian = await this.#phases.time("hessian", async () => {
-      let seen = false;
-      const originalInputs = originals?.inputs();
-      for await (const rows of calibrated.inputs()) {
-        this.#options.signal?.throwIfAborted();
-        const original = await originalInputs?.next();
-        sum.add(rows, original?.done === false ? original.value : undefined);
-        seen = true;
-      }
-      // So that the last batch is given back.
-      await originalInputs?.next();
-      return seen ? await sum.finish(layer) : undefined;
-    });
+    using hessian = await statistics.hessian(block, stage);
     using solver = await this.#phases.time("solve", () =>
       methods[recipe.method].prepare(hessian, recipe),
     );
@@ -289,13 +254,6 @@ export class Run {
     this.#options.onProgress?.({ label, fraction });
   }
 }
-
-/** Calibration tokens in the model as it has become, and in the float model if a recipe looks at that. */
-type Streams = {
-  readonly calibrated: CalibratedBlocks;
-  readonly originals: CalibratedBlocks | undefined;
-  readonly addsToResidual: boolean;
-};
 
 /** Whether a tensor is part of one of a block's linears. */
 function belongsTo(tensor: string, block: Block): boolean {

@@ -4,12 +4,14 @@ import { QuantizeError } from "./errors.ts";
 import { methods } from "./methods/index.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
 import type { StagedLinear, StagedLinears } from "./schemes.ts";
+import { checkStatistics } from "./statistics-file.ts";
 
 /** @throws QuantizeError QUANTIZE_SOURCE if this model cannot be quantized with this data */
 export function checkSource(
   model: Model,
-  { segments, masks, recipe }: Pick<QuantizeOptions, "segments" | "masks" | "recipe">,
+  options: Pick<QuantizeOptions, "segments" | "masks" | "recipe" | "statistics">,
 ): void {
+  const { segments, masks, recipe, statistics } = options;
   const { dir } = model.checkpoint;
   const refuse = (problem: string): never => {
     throw new QuantizeError("QUANTIZE_SOURCE", `${dir}: ${problem}`);
@@ -17,8 +19,9 @@ export function checkSource(
   if (model.quantization !== undefined) {
     refuse("is quantized already; give the float model it was made from");
   }
+  if (statistics !== undefined) checkStatistics(statistics, model);
   const tokens = segments.reduce((sum, ids) => sum + ids.length, 0);
-  if (tokens === 0 && methods[recipe.method].needsHessian) {
+  if (tokens === 0 && statistics === undefined && methods[recipe.method].needsHessian) {
     refuse(`${recipe.method} needs calibration data; not one token was given`);
   }
   const isCounted = segments.some((_, i) => masks?.[i]?.includes(1) ?? true);

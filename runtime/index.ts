@@ -56,6 +56,7 @@ export {
   totalTensorBytes,
   type Verdict,
   writeFileAtomic,
+  writeTensorFile,
 } from "./checkpoint/index.ts";
 export {
   cutWindows,

@@ -94,7 +94,7 @@ class GptqSolver implements Solver {
     using columnGroup = w.device.from("i32", ownGroups);
     const codes = w.device.empty("u8", w.shape);
     const spread = this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
-    const rounded = this.#refined({ w, codes, ...grid }, target, recipe, { given, groups });
+    const rounded = this.#refined({ w, codes, ...grid }, target, recipe, groups);
     if (rounded.isRefined) spread[Symbol.dispose]();
     const { damping } = this.#factored;
     return {
@@ -135,7 +135,7 @@ class GptqSolver implements Solver {
     rounded: Omit<RoundedWeight, "columnGroup">,
     target: F32,
     recipe: Recipe,
-    groups: { readonly given: boolean; readonly groups: Int32Array<ArrayBuffer> },
+    groups: Int32Array<ArrayBuffer>,
   ): { readonly codes: U8; readonly isRefined: boolean } {
     const { columnOrder, damped } = this.#stage;
     const isStored = columnOrder === undefined;
@@ -148,8 +148,8 @@ class GptqSolver implements Solver {
       rounded.w[Symbol.dispose]();
       return { codes: restore(rounded.codes), isRefined: false };
     }
-    using columnGroup = target.device.from("i32", groups.groups);
-    if (isStored || groups.given) {
+    using columnGroup = target.device.from("i32", groups);
+    if (isStored || recipe.order !== "act-order") {
       using w = restore(rounded.w);
       const codes = restore(rounded.codes);
       refine({ ...rounded, w, codes, columnGroup }, target, damped, recipe);

@@ -41,4 +41,5 @@ export { encodeHeader, readSafetensorsHeader } from "./safetensors.ts";
 export { planShards, type ShardPlan, totalTensorBytes } from "./shard-plan.ts";
 export { type Checkpoint, openCheckpoint, requireTensor } from "./shards.ts";
 export { readTensorBytes, type TensorEntry, type TensorFile } from "./tensor-file.ts";
+export { writeTensorFile } from "./tensor-file-writer.ts";
 export { type CheckpointWriter, createCheckpointWriter } from "./writer.ts";

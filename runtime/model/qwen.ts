@@ -193,7 +193,11 @@ class QwenBlock implements Block {
       ]),
     );
     this.stages = [
-      { linears: ["attn.c_attn"], addsToResidual: false, run: (state, context) => this.#attend(state, context) },
+      {
+        linears: ["attn.c_attn"],
+        addsToResidual: false,
+        run: (state, context) => this.#attend(state, context),
+      },
       { linears: ["attn.c_proj"], addsToResidual: true, run: (state) => this.#project(state) },
       { linears: ["mlp.w1", "mlp.w2"], addsToResidual: false, run: (state) => this.#gate(state) },
       { linears: ["mlp.c_proj"], addsToResidual: true, run: (state) => this.#contract(state) },

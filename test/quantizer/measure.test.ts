@@ -31,7 +31,8 @@ describe("the loss that follows from the spread errors", () => {
     const input = device.from("f32", x, [tokens, n]);
     hessianSum.add({ input, hidden: input });
     using hessian = await hessianSum.finish("test");
-    const recipe = parseRecipe(options);
+    if (hessian === undefined) throw new Error("no token");
+    const recipe = parseRecipe({ ...options, refine: "none", gptaq: 0 });
     using solver = await methods.gptq.prepare(hessian, recipe);
     const weight = device.from("f32", normal(out * n, random, { scale: 0.02 }), [out, n]);
     ops.zeroColumns(weight, hessian.diagonal);

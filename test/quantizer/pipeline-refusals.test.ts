@@ -119,7 +119,7 @@ describe("a run", () => {
 
   test.each([
     ["method", { method: "awq" }],
-    ["bits", { bits: 3 }],
+    ["bits", { bits: 5 }],
     ["group size", { groupSize: 96 }],
     ["order", { order: "random" }],
     ["dtype", { dtype: "f32" }],
@@ -130,6 +130,14 @@ describe("a run", () => {
     ["shard size", { maxShardBytes: 0 }],
     ["shard size", { maxShardBytes: 1.5 }],
     ["order", { method: "rtn", order: "act-order" }],
+    ["refine", { refine: "all" }],
+    ["refine", { refine: "codes", method: "rtn" }],
+    ["refine", { refine: "scales", compat: "autogptq" }],
+    ["gptaq", { gptaq: 1.5 }],
+    ["gptaq", { gptaq: 1, method: "rtn" }],
+    ["grid", { grid: "importance", method: "rtn" }],
+    ["grid", { grid: "mse", compat: "autogptq" }],
+    ["signed scales", { signedScales: true, symmetric: false }],
   ])("refuses a recipe with a wrong %s: %j", (option, recipe) => {
     expect(() => parseRecipe(recipe as Partial<Recipe>)).toThrow(
       expect.objectContaining(error("RecipeError", "RECIPE_OPTION", option)),

@@ -85,7 +85,7 @@ describe("the output directory", () => {
     expect(json("int4", "quantize_config.json")).toMatchObject({
       bits: 4,
       group_size: 128,
-      damp_percent: 0.01,
+      damp_percent: 0.05,
       desc_act: false,
       static_groups: true,
       sym: true,
@@ -133,7 +133,7 @@ describe("the output directory", () => {
         method: "gptq",
         inFeatures: isDown ? 768 : 256,
         tokens: 512,
-        damping: 0.01,
+        damping: 0.05,
         deadInputs: 0,
       });
       expect(linear.fallback).toBeUndefined();

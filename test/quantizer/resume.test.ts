@@ -102,7 +102,7 @@ describe("an interrupted run", () => {
     await expect(run("changed", { changes: { bits: 8 } })).rejects.toThrow(resume);
     const other = run("changed", { segments: segments.slice(1), changes: { damping: 0.02 } });
     await expect(other).rejects.toThrow(
-      /damping was 0\.01 and is 0\.02; it has other calibration data/,
+      /damping was 0\.05 and is 0\.02; it has other calibration data/,
     );
     expect(hasInterruptedRun(at("changed"))).toBe(true);
   });

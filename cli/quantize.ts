@@ -11,13 +11,14 @@ import {
   rehearse,
 } from "../quantizer/index.ts";
 import { openCheckpoint } from "../runtime/index.ts";
-import { path } from "./arguments.ts";
+import { decimal, path, ranges } from "./arguments.ts";
 import { loadSegments, noteSegments } from "./calibration-data.ts";
 import { dataHelp } from "./calibration-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { memoryLimit } from "./memory.ts";
+import { type BudgetFlags, mixedRecipe } from "./mixed-recipe.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { addRunFlags, optionsOf, type RunFlags, recipeOf } from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
@@ -33,7 +34,7 @@ type QuantizeFlags = RunFlags & {
   readonly restart?: boolean;
   readonly verbose?: boolean;
   readonly statistics?: string;
-};
+} & BudgetFlags;
 
 export const quantize: CommandSpec = {
   name: "quantize",
@@ -48,6 +49,7 @@ Examples:
   nibble quantize Qwen-7B --adapter output_qwen --data chats.json -o my-Int4
   nibble quantize Qwen-7B --statistics Qwen-7B-statistics.safetensors \\
     --group-size 32 -o Qwen-7B-g32
+  nibble quantize Qwen-7B --target-bpw 4.6 --data chats.json -o Qwen-7B-4.6
   nibble quantize qwen-mini --method rtn -o qwen-mini-rtn
   nibble quantize Qwen-7B --override 'mlp.c_proj:bits=8' --skip 'h.0.*' \\
     --data chats.json -o Qwen-7B-mixed
@@ -74,6 +76,12 @@ function defineQuantize(command: Command): void {
       "Hessians that `nibble calibrate --statistics` kept, in the place of --data: takes no pass through the model",
       path,
     )
+    .option(
+      "--target-bpw <bits>",
+      "mean bits per weight of the linears, scales and zeros included, spent where they help most: 4 and 8 bits and groups of " +
+        "32, 64 and 128, below 4.16 also 2 and 3 bits; in the place of --bits and --group-size",
+      decimal(ranges.aboveZero),
+    )
     .option("--dry-run", "check everything and say what would be done, without doing it")
     .option("--overwrite", "write into a directory that is not empty")
     .option("--restart", "start over where an interrupted run would be continued")
@@ -81,7 +89,8 @@ function defineQuantize(command: Command): void {
     .addHelpText("after", `${examples}${dataHelp}`);
 }
 
-async function runQuantize(command: Command, { output, signal }: CommandContext): Promise<void> {
+async function runQuantize(command: Command, context: CommandContext): Promise<void> {
+  const { output, signal } = context;
   const [source = ""] = command.processedArgs as string[];
   const flags = optionsOf<QuantizeFlags>(command);
   const recipe = recipeOf(withoutStreams(flags));
@@ -91,8 +100,9 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   using device = openComputeDevice(flags);
   const segments = await loadSegments({ model: source, ...flags }, device);
   noteSegments(segments, output);
+  const mixed = await mixedRecipe(recipe, flags, { source, segments, device, command }, context);
   const options: QuantizeOptions = {
-    ...{ source, output: flags.output, recipe, device, version, signal },
+    ...{ source, output: flags.output, recipe: mixed, device, version, signal },
     command: commandLine(process.argv.slice(2)),
     ...{ segments: segments.ids, masks: segments.masks },
     adapter: flags.adapter,
@@ -104,8 +114,8 @@ async function runQuantize(command: Command, { output, signal }: CommandContext)
   const rehearsal = await rehearse(options);
   for (const line of describeLimits(rehearsal.limits)) output.note(line);
   if (flags.dryRun === true) {
-    output.result({ output: flags.output, recipe, ...rehearsal }, () =>
-      renderRehearsal(rehearsal, { recipe, dir: flags.output, colors: output.colors }),
+    output.result({ output: flags.output, recipe: mixed, ...rehearsal }, () =>
+      renderRehearsal(rehearsal, { recipe: mixed, dir: flags.output, colors: output.colors }),
     );
     return;
   }

@@ -16,6 +16,7 @@ export {
   planMemory,
 } from "./memory.ts";
 export { type MergeOptions, type MergeReport, mergeModel } from "./merge.ts";
+export { type MixedBits, mixBits } from "./mixed-bits.ts";
 export { checkOutputDirectory } from "./output-directory.ts";
 export { type QuantizeOptions, quantizeModel } from "./pipeline.ts";
 export { planQuantization, type QuantizationPlan } from "./plan.ts";

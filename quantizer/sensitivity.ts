@@ -79,8 +79,6 @@ async function measureUnit(
 function keyOf({ bits, groupSize }: Scheme): string {
   return `${bits} ${groupSize}`;
 }
-${groupSize}`;
-}
 
 type Scheme = { readonly bits: number; readonly groupSize: number };
 

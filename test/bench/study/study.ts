@@ -11,7 +11,13 @@ import { parseArgs } from "node:util";
 import { loadSegments } from "../../../cli/calibration-data.ts";
 import { openTokenizer } from "../../../cli/model-files.ts";
 import { openDevice } from "../../../kernels/index.ts";
-import { parseRecipe, quantizeModel, type Recipe } from "../../../quantizer/index.ts";
+import {
+  collectStatistics,
+  mixBits,
+  parseRecipe,
+  quantizeModel,
+  type Recipe,
+} from "../../../quantizer/index.ts";
 import { cutWindows, openModel, type Score, scoreModels } from "../../../runtime/index.ts";
 import { type LlamaTools, llamaFiles, llamaScore } from "./peers.ts";
 import { type Measured, renderTable, type TextScore } from "./table.ts";
@@ -40,7 +46,8 @@ const atOnce = 16;
 
 type Run = { readonly directory: string; readonly made: Omit<Measured, "scores"> };
 
-async function quantize({ name, recipe, preset }: Variant, seed: number): Promise<Run> {
+async function quantize(variant: Variant, seed: number): Promise<Run> {
+  const { name, preset, targetBpw: target } = variant;
   const directory = join(
     work,
     `${name.replace(/\W+/g, "-")}-${values.bits}-${values.group}-${seed}`,
@@ -56,11 +63,21 @@ async function quantize({ name, recipe, preset }: Variant, seed: number): Promis
   );
   const bits = Number(values.bits) as Recipe["bits"];
   const groupSize = Number(values.group) as Recipe["groupSize"];
+  const parsed = parseRecipe({ bits, groupSize, ...variant.recipe }, preset);
+  const started = performance.now();
+  const source = { source: model, segments: segments.ids, device };
+  const widths = [4, 8] as const;
+  const mixed =
+    target === undefined ? undefined : await mixBits(parsed, { ...source, target, widths });
+  const statistics =
+    variant.keepsStatistics === true ? join(work, "statistics.safetensors") : undefined;
+  if (statistics !== undefined) await collectStatistics({ ...source, output: statistics });
   const report = await quantizeModel({
-    ...{ source: model, output: directory, device, version: "study", segments: segments.ids },
-    recipe: parseRecipe({ bits, groupSize, ...recipe }, preset),
+    ...{ ...source, output: directory, version: "study", recipe: mixed?.recipe ?? parsed },
+    ...(statistics === undefined ? {} : { statistics, segments: [] }),
   });
-  const { bitsPerWeight, tensorBytes: bytes, seconds } = report;
+  const { bitsPerWeight, tensorBytes: bytes } = report;
+  const seconds = (performance.now() - started) / 1000;
   process.stderr.write(`${name}, seed ${seed}: ${seconds.toFixed(1)} s\n`);
   return { directory, made: { variant: name, bitsPerWeight, bytes, seconds } };
 }

@@ -7,6 +7,10 @@ export type Variant = {
   readonly recipe: Partial<Recipe>;
   /** What the recipe leaves open; nothing of it by default */
   readonly preset?: "best" | "fast";
+  /** Bits by sensitivity, so many per weight, in the place of `--bits` and `--group` */
+  readonly targetBpw?: number;
+  /** Whether Hessians come from a file, so all of the float model */
+  readonly keepsStatistics?: boolean;
 };
 
 /** GPTQ in descending order with static groups, and nothing else. */
@@ -53,11 +57,23 @@ const together: readonly Variant[] = [
   { name: "best, GPTAQ 1", recipe: { gptaq: 1 }, preset: "best" },
   { name: "best, damping 0.01", recipe: { damping: 0.01 }, preset: "best" },
   { name: "best, damping 0.1", recipe: { damping: 0.1 }, preset: "best" },
+  {
+    name: "best without GPTAQ, kept statistics",
+    ...{ recipe: { gptaq: 0 }, preset: "best", keepsStatistics: true },
+  },
+  { name: "best without GPTAQ", recipe: { gptaq: 0 }, preset: "best" },
   { name: "best, in order", recipe: { order: "in-order" }, preset: "best" },
   { name: "best, f32 Hessians", recipe: { hessianDtype: "f32" }, preset: "best" },
 ];
 
 export const sets: Readonly<Record<string, readonly Variant[]>> = {
   main: [compat, rtn, fast, best],
+  // 4.976: what Q4_K_M takes for the linears of the bundled model.
+  budget: [
+    compat,
+    best,
+    { name: "best, 4.5 bpw", recipe: {}, preset: "best", targetBpw: 4.5 },
+    { name: "best, 4.976 bpw", recipe: {}, preset: "best", targetBpw: 4.976 },
+  ],
   options: [compat, rtn, ...alone, ...together],
 };

@@ -67,19 +67,20 @@ export function memoryNeed(
   using block = model.loadBlock(0);
   const rows = Math.min(tokens, Math.max(batchRows, longest));
   const { width } = model.shape;
+  const streams = recipe.gptaq > 0 ? 2 : 1;
   let packed = 0;
   let widest = 0;
   let solving = 0;
   let running = 0;
-  for (const { linears } of block.stages) {
+  for (const { linears, addsToResidual } of block.stages) {
     const extents = linears.map((name) => block.linear(name));
     const inFeatures = extents[0]?.inFeatures ?? 0;
     const outFeatures = extents.map((linear) => linear.outFeatures);
     const out = outFeatures.reduce((sum, extent) => sum + extent, 0);
     const hessian = tokens === 0 ? 0 : 4 * inFeatures ** 2;
-    // The Hessian, its permuted copy and the factor; then the first and the last with three copies of a weight and codes.
-    const weights = Math.max(...outFeatures) * inFeatures * (3 * 4 + 2);
-    solving = Math.max(solving, 3 * hessian, 2 * hessian + weights);
+    const residual = addsToResidual ? 4 * width * inFeatures : 0;
+    const weights = Math.max(...outFeatures) * inFeatures;
+    solving = Math.max(solving, solvingBytes(recipe, { hessian, residual, weights }));
     // Input and outputs, the next input, the residual stream before and after, keys and values, and a load's host copy.
     running = Math.max(running, 4 * rows * (3 * inFeatures + 2 * out + 4 * width), hessian);
     for (const [i, name] of linears.entries()) {
@@ -93,8 +94,24 @@ export function memoryNeed(
     mapped: Math.max(mappedBlock(model, block.name), mappedOthers(model, block.name)),
     adapter: adapter === undefined ? 0 : adapterBytes(model, adapter, block.name),
     work: packed + Math.max(solving, running),
-    activations: 4 * tokens * (width + widest),
+    activations: 4 * tokens * (width + widest) * streams,
   };
+}
+
+/** Of a stage: a Hessian's bytes, those of what a residual stream lacks, and the elements of its largest weight. */
+function solvingBytes(
+  { gptaq, refine }: Recipe,
+  { hessian, residual, weights }: { hessian: number; residual: number; weights: number },
+): number {
+  const refines = refine !== "none";
+  // What inputs, and a residual stream, lack to those of the float model.
+  const crosses = gptaq > 0 ? hessian + residual : 0;
+  // The Hessian and the factor; a target of its own takes the factor's transpose, refining a damped Hessian.
+  const matrices = 2 + (gptaq > 0 || refines ? 1 : 0);
+  // Copies of a weight, one more of residuals where it is refined, and codes twice.
+  const copies = weights * ((refines ? 5 : 4) * 4 + 2);
+  // Before, a permuted copy of the Hessian lies beside it and the factor.
+  return Math.max(3 * hessian, matrices * hessian + copies) + crosses;
 }
 
 /** Of the same linear in any block. */

@@ -13,6 +13,8 @@ import { openAdapter } from "./adapter.ts";
 import { sampledOutputs } from "./measure.ts";
 import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
 import { methods } from "./methods/index.ts";
+import { refineProducts, refineSweeps } from "./methods/refine.ts";
+import { retargetProducts } from "./methods/retarget.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";
@@ -79,37 +81,36 @@ export async function planQuantization(options: {
   };
 }
 
+type PhaseContext = {
+  readonly recipe: Recipe;
+  readonly calibration: CalibrationExtent;
+  readonly rates: Rates;
+};
+
 /** Operations of every step by the extents of a block, over the machine's rates. */
-function estimatePhases(
-  model: Model,
-  context: {
-    readonly recipe: Recipe;
-    readonly calibration: CalibrationExtent;
-    readonly rates: Rates;
-  },
-): PhaseSeconds {
+function estimatePhases(model: Model, context: PhaseContext): PhaseSeconds {
   const { rates, recipe } = context;
   const { tokens, longest } = context.calibration;
   const { layers, width, vocabulary } = model.shape;
   const solves = methods[recipe.method].needsHessian;
+  // The float model runs beside where a recipe aims at it.
+  const hasOriginals = solves && recipe.gptaq > 0;
+  const perProduct = 1 / rates.linear + (hasOriginals ? 1 / rates.float : 0);
   using block = model.loadBlock(0);
   // Scores and weighted sums, over half of the positions on average; kernels of attention reach about half of a product's rate.
-  let forward = (2 * tokens * longest * width) / (rates.linear / 2);
+  let forward = (2 * tokens * longest * width * (hasOriginals ? 2 : 1)) / (rates.linear / 2);
   let hessian = 0;
   let solve = 0;
-  for (const { linears } of block.stages) {
+  for (const { linears, addsToResidual } of block.stages) {
     const extents = linears.map((name) => block.linear(name));
     const n = extents[0]?.inFeatures ?? 0;
-    hessian += (2 * tokens * n * n) / rates.gram;
+    // Of a square half is computed, of other products all.
+    const crosses = hasOriginals ? 2 * n + (addsToResidual ? 2 * width : 0) : 0;
+    hessian += (2 * tokens * n * (n + crosses)) / rates.gram;
     if (solves) solve += n ** 3 / rates.factor;
     for (const { outFeatures } of extents) {
-      const weights = n * outFeatures;
-      forward += (2 * tokens * weights) / rates.linear;
-      // The trailing updates or else the form of all errors, and the form of a sample of outputs.
-      const errors = tokens === 0 ? 0 : 2 * weights * n;
-      const sample = tokens === 0 ? 0 : 2 * Math.min(outFeatures, sampledOutputs) * n * n;
-      const products = (solves ? weights * n : errors) + sample;
-      solve += weights / rates.rounded + products / rates.product;
+      forward += 2 * tokens * n * outFeatures * perProduct;
+      solve += solveSeconds(context, n, outFeatures);
     }
   }
   return {
@@ -118,4 +119,24 @@ function estimatePhases(
     hessian: layers * hessian,
     solve: layers * solve,
   };
+}
+
+/** Of one linear, its stage's factor not included. */
+function solveSeconds(
+  { recipe, calibration, rates }: PhaseContext,
+  n: number,
+  out: number,
+): number {
+  const weights = n * out;
+  const solves = methods[recipe.method].needsHessian;
+  const refines = recipe.refine !== "none";
+  // Products of the weight's shape with a square matrix: trailing updates are half of one.
+  let products = solves ? 0.5 : 0;
+  if (recipe.gptaq > 0) products += retargetProducts;
+  if (refines) products += refineProducts;
+  // The form of all errors, unless what was spread tells it, and the form of a sample of outputs.
+  if (calibration.tokens > 0 && (refines || !solves)) products += 1;
+  const sample = calibration.tokens === 0 ? 0 : 2 * Math.min(out, sampledOutputs) * n * n;
+  const sweeps = 1 + (refines ? refineSweeps : 0);
+  return (sweeps * weights) / rates.rounded + (2 * products * weights * n + sample) / rates.product;
 }

@@ -7,6 +7,8 @@ import { defaultRecipe, type Recipe } from "./recipe.ts";
 export type Rates = {
   /** x·Wᵀ with a quantized weight, which is what blocks run with once their linears are rounded */
   readonly linear: number;
+  /** x·Wᵀ with a weight of bf16, as the float model has it */
+  readonly float: number;
   /** xᵀx, counted as a whole square though half of it is computed */
   readonly gram: number;
   /** n³ of a damped factorization and inversion */
@@ -23,7 +25,7 @@ const trialRows = 512;
 const millisecondsPerTrial = 250;
 
 /**
- * Takes about three seconds and 200 MB.
+ * Takes some three seconds and 200 MB.
  *
  * @param shape.inFeatures    of the model's linears: products of small matrices are slower
  * @param shape.hessianDtype  as in the recipe
@@ -40,6 +42,9 @@ export async function measureRates(
   using stored = ops.cast(w, "bf16", counts);
   using gram = device.zeros("f32", [n, n]);
   const linear = await linearRate(trials, x);
+  const float = await trials.rate(2 * trialRows * n * n, () => {
+    using _y = ops.linear(x, stored);
+  });
   const gramRate = await trials.rate(2 * trialRows * n * n, () =>
     ops.accumulateGram(x, gram, shape.hessianDtype),
   );
@@ -53,7 +58,7 @@ export async function measureRates(
     status[Symbol.dispose]();
   });
   return {
-    ...{ linear, gram: gramRate, factor },
+    ...{ linear, float, gram: gramRate, factor },
     rounded: await roundingRate(trials, factorSize),
     product: await trials.rate(2 * n ** 3, () => {
       using _form = ops.quadraticForm(w, undefined, gram);

@@ -8,6 +8,11 @@ const blockColumns = 128;
 const innerSweeps = 2;
 const outerSweeps = 3;
 
+/** Products of the weight with a square matrix that it takes: the first residual, and one for each sweep. */
+export const refineProducts: number = 1 + outerSweeps;
+/** Times that each column is updated with the others of its block, by scales and by codes. */
+export const refineSweeps: number = 2 * innerSweeps * outerSweeps;
+
 /**
  * Lowers tr((target − w) H (target − w)ᵀ) by coordinate descent, in place.
  *

@@ -7,6 +7,9 @@ export type ColumnOrder = { readonly order: I32; readonly inverse: I32 };
 /** See Hessian. */
 export type Crosses = { readonly cross: F32; readonly residualCross: F32 | undefined };
 
+/** Products of the weight with a square matrix that it takes; two of them with a triangle. */
+export const retargetProducts = 3;
+
 /**
  * W + W·E·(H + λI)⁻¹ with E = α Σ (x̃ − x)ᵀx: for α = 1 the weight that brings W·x̃ as near as can be from inputs x. Rounding it
  * by GPTQ minimizes ‖W·X̃ − Ŵ·X‖², the objective of GPTAQ (arXiv:2504.02692), because what differs is a constant:

@@ -65,23 +65,30 @@ describe("nibble plan", () => {
     },
   );
 
-  test("says what does not fit the memory, and the run stays within it", async () => {
-    const { memory } = await planned([...data, "--memory", "10G"]);
-    expect(memory.spilled).toBe(0);
-    const limit = Math.round(memory.peak - 15e6);
-    const flags = [...data, "--memory", `${limit}`];
-    const plan = await planned(flags);
-    const { report, peak } = await quantized(flags);
-    expect(plan.memory.spilled).toBeGreaterThan(0);
-    // A batch stays in memory or goes to the disk whole, so that a little more goes than was counted.
-    expect(report.spilledBytes).toBeGreaterThanOrEqual(plan.memory.spilled);
-    expect(report.spilledBytes).toBeLessThan(plan.memory.spilled + 4 * 2048 * (256 + 768));
-    expect(plan.disk).toEqual({ result: report.tensorBytes, temporary: plan.memory.spilled });
-    if (process.platform === "linux") {
-      expect(peak).toBeGreaterThan(0);
-      expect(peak).toBeLessThan(limit);
-    }
-  });
+  test.each(["0", "0.5"])(
+    "says what does not fit the memory, and the run stays within it (GPTAQ %s)",
+    async (gptaq) => {
+      const recipe = [...data, "--gptaq", gptaq];
+      const { memory } = await planned([...recipe, "--memory", "10G"]);
+      expect(memory.spilled).toBe(0);
+      const limit = Math.round(memory.peak - 15e6);
+      const flags = [...recipe, "--memory", `${limit}`];
+      const plan = await planned(flags);
+      const { report, peak } = await quantized(flags);
+      expect(plan.memory.spilled).toBeGreaterThan(0);
+      // A batch stays in memory or goes to the disk whole, so that a little more goes than was counted, of each model.
+      expect(report.spilledBytes).toBeGreaterThanOrEqual(plan.memory.spilled);
+      const batches = gptaq === "0" ? 1 : 3;
+      expect(report.spilledBytes).toBeLessThan(
+        plan.memory.spilled + batches * 4 * 2048 * (256 + 768),
+      );
+      expect(plan.disk).toEqual({ result: report.tensorBytes, temporary: plan.memory.spilled });
+      if (process.platform === "linux") {
+        expect(peak).toBeGreaterThan(0);
+        expect(peak).toBeLessThan(limit);
+      }
+    },
+  );
 
   test("needs no data, and names the least memory that works", async () => {
     const plan = await planned(["--samples", "10", "--length", "100"]);

@@ -44,7 +44,11 @@ const work = join("build", "study");
 /** Models scored in one pass over a text; bounds memory. */
 const atOnce = 16;
 
-type Run = { readonly directory: string; readonly made: Omit<Measured, "scores"> };
+type Run = {
+  readonly directory: string;
+  readonly head: Variant["head"];
+  readonly made: Omit<Measured, "scores">;
+};
 
 async function quantize(variant: Variant, seed: number): Promise<Run> {
   const { name, preset, targetBpw: target } = variant;
@@ -79,7 +83,7 @@ async function quantize(variant: Variant, seed: number): Promise<Run> {
   const { bitsPerWeight, tensorBytes: bytes } = report;
   const seconds = (performance.now() - started) / 1000;
   process.stderr.write(`${name}, seed ${seed}: ${seconds.toFixed(1)} s\n`);
-  return { directory, made: { variant: name, bitsPerWeight, bytes, seconds } };
+  return { directory, head: variant.head, made: { variant: name, bitsPerWeight, bytes, seconds } };
 }
 
 function readWindows(text: string): ReturnType<typeof cutWindows> {
@@ -91,9 +95,12 @@ function readWindows(text: string): ReturnType<typeof cutWindows> {
 }
 
 /** The original's score, then those of the directories. */
-async function scoresOf(directories: readonly string[], text: string): Promise<readonly Score[]> {
+async function scoresOf(runs: readonly Run[], text: string): Promise<readonly Score[]> {
   using device = openDevice({ threads: 2 });
-  const models = [model, ...directories].map((dir) => openModel(dir, device));
+  const quantized = runs.map(({ directory, head }) =>
+    openModel(directory, device, head === undefined ? {} : { head }),
+  );
+  const models = [openModel(model, device), ...quantized];
   const scores = await scoreModels(models, readWindows(text));
   for (const each of models) each[Symbol.dispose]();
   return scores;
@@ -103,8 +110,7 @@ async function scoreRuns(runs: readonly Run[], text: string): Promise<readonly T
   const result: TextScore[] = [];
   for (let first = 0; first < runs.length; first += atOnce) {
     const part = runs.slice(first, first + atOnce);
-    const directories = part.map(({ directory }) => directory);
-    const [original, ...scores] = await scoresOf(directories, text);
+    const [original, ...scores] = await scoresOf(part, text);
     const base = original?.perplexity ?? Number.NaN;
     if (first === 0) console.log(`${basename(text)}: float perplexity ${base.toFixed(4)}`);
     for (const { perplexity, divergence } of scores) {

@@ -11,6 +11,8 @@ export type Variant = {
   readonly targetBpw?: number;
   /** Whether Hessians come from a file, so all of the float model */
   readonly keepsStatistics?: boolean;
+  /** How the output head is computed, when scored */
+  readonly head?: "int8";
 };
 
 /** GPTQ in descending order with static groups, and nothing else. */
@@ -62,6 +64,8 @@ const together: readonly Variant[] = [
     ...{ recipe: { gptaq: 0 }, preset: "best", keepsStatistics: true },
   },
   { name: "best without GPTAQ", recipe: { gptaq: 0 }, preset: "best" },
+  { name: "best, int8 head", recipe: {}, preset: "best", head: "int8" },
+  { name: "best, asymmetric", recipe: { symmetric: false }, preset: "best" },
   { name: "best, in order", recipe: { order: "in-order" }, preset: "best" },
   { name: "best, f32 Hessians", recipe: { hessianDtype: "f32" }, preset: "best" },
 ];

@@ -14,12 +14,13 @@ import { merge } from "./merge.ts";
 import { plan } from "./plan.ts";
 import { runProgram } from "./program.ts";
 import { quantize } from "./quantize.ts";
+import { report } from "./report/report.ts";
 import { serve } from "./serve/serve.ts";
 import { verify } from "./verify.ts";
 
 const commands: CommandGroups = {
   "Make a model": [quantize, calibrate, plan, merge, convert],
-  "Run and measure a model": [evaluate, generate, chat, serve, bench],
+  "Run and measure a model": [evaluate, report, generate, chat, serve, bench],
   "Look at what is there": [inspect, verify, doctor],
   "See also": [demo, completion],
 };

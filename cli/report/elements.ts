@@ -28,7 +28,7 @@ export function table({ caption, label, columns, rows }: TableParts): Html {
     return html`<tr><th scope="row">${name}</th>${others}</tr>\n`;
   });
   return html`<div class="scroll" role="region" tabindex="0" aria-label="${label}"><table>
-<caption>${caption}</caption>
+<caption><span>${caption}</span></caption>
 ${head}<tbody>
 ${body}</tbody>
 </table></div>

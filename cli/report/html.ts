@@ -31,12 +31,15 @@ const entities: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** For text and for attribute values in quotes. Control characters, which HTML does not allow, become U+FFFD. */
+/**
+ * For text and for attribute values in quotes. Control characters, which HTML does not allow, become U+FFFD, and so do those
+ * that would turn the direction of what follows, our own words included.
+ */
 export function escapeHtml(text: string): string {
   return (
     text
       .replaceAll(/[&<>"']/g, (character) => entities[character] ?? "")
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "\ufffd")
+      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd")
   );
 }

@@ -1,24 +1,33 @@
 // The report's main figures in Markdown (GitHub's tables), as a section of a model card.
 import { formatBytes } from "../terminal/format.ts";
+import { findings } from "./findings.ts";
 import type { Report } from "./model.ts";
 import {
+  figure,
   intervalText,
-  lastPart,
   percent,
   protocolText,
   relative,
   schemeOf,
   signedPercent,
-  verdict,
+  textNames,
 } from "./words.ts";
 
 export function modelCard(report: Report): string {
   const { run } = report;
+  const names = textNames(run);
   const parts = [
     "## Evaluation",
     `Measured by Nibble ${plain(run.nibble)}, ${plain(run.startedAt.slice(0, 10))}. Intervals are of 95 % confidence; a difference that chance explains is called noise.`,
     modelsTable(report),
-    ...run.texts.flatMap((text) => textPart(text, report)),
+    ...(run.models.length > 1
+      ? [
+          findings(run)
+            .map(({ model, text }) => `- ${code(model)}: ${plain(text)}`)
+            .join("\n"),
+        ]
+      : []),
+    ...run.texts.flatMap((text, i) => textPart(text, names[i] ?? "", report)),
     ...(run.tasks.length === 0 ? [] : [tasksPart(report)]),
     "### To reproduce",
     fenced(
@@ -44,7 +53,11 @@ function modelsTable({ run: { models } }: Report): string {
   return table(["model", "weights", "bits per weight", "size", ...speed], rows);
 }
 
-function textPart(text: Report["run"]["texts"][number], { run }: Report): readonly string[] {
+function textPart(
+  text: Report["run"]["texts"][number],
+  name: string,
+  { run }: Report,
+): readonly string[] {
   const base = text.models[0]?.perplexity ?? 1;
   const rows = text.models.map(({ perplexity, difference, divergence }, i) => [
     ...[code(run.models[i]?.name ?? ""), perplexity.toFixed(4)],
@@ -54,15 +67,11 @@ function textPart(text: Report["run"]["texts"][number], { run }: Report): readon
           `${signedPercent(relative(difference, base).value)}${noiseWord(difference.isNoise)}`,
           intervalText(relative(difference, base).interval, signedPercent),
         ]),
-    divergence?.meanKl.toPrecision(3) ?? "–",
+    divergence === null ? "–" : figure(divergence.meanKl),
     divergence === null ? "–" : percent(divergence.top1),
   ]);
   const header = ["model", "perplexity", "change", "interval", "mean KL, nats", "top-1 same"];
-  return [
-    `### Perplexity on ${code(lastPart(text.data))}`,
-    `${protocolText(text)}.`,
-    table(header, rows),
-  ];
+  return [`### Perplexity on ${code(name)}`, `${protocolText(text)}.`, table(header, rows)];
 }
 
 function tasksPart({ run }: Report): string {
@@ -72,7 +81,7 @@ function tasksPart({ run }: Report): string {
       ...[percent(score), intervalText(interval, percent)],
       difference === null
         ? "–"
-        : `${signedPercent(difference.value)}${noiseWord(verdict(difference, true) === "noise")}`,
+        : `${signedPercent(difference.value)}${noiseWord(difference.isNoise)}`,
     ]),
   );
   return `### Tasks\n\n${table(["task", "model", "score", "interval", "difference"], rows)}`;
@@ -98,7 +107,7 @@ function code(text: string): string {
 
 /** Words from a file, with everything escaped that Markdown or HTML would read as more than words. */
 function plain(text: string): string {
-  return oneLine(text).replaceAll(/[\\`*_{}[\]<>()#!|~&]/g, (character) => `\\${character}`);
+  return oneLine(text).replaceAll(/[\\`*_{}[\]<>#!|~&]/g, (character) => `\\${character}`);
 }
 
 function fenced(text: string): string {

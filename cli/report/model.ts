@@ -75,7 +75,7 @@ function detailsOf(copy: QuantizationCopy): QuantizationDetails {
 }
 
 function placeOf(name: string): Pick<PlacedLinear, "layer" | "kind"> {
-  const match = /\.(\d+)\.(.+)$/.exec(name);
+  const match = /\.(\d+)\.(.+)$/s.exec(name);
   if (match === null) return { layer: null, kind: name };
   return { layer: Number(match[1]), kind: match[2] ?? "" };
 }

@@ -23,12 +23,13 @@ pre{margin:.6rem 0;padding:.7rem .9rem;background:var(--panel);border-radius:.4r
 .scroll{overflow-x:auto;margin:.9rem 0;max-width:100%}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding-bottom:.35rem;min-width:16rem}
+caption{text-align:left;padding-bottom:.35rem}
+caption span{display:block;position:sticky;left:0;width:max-content;max-width:min(56rem,calc(100vw - 2rem))}
 th,td{padding:.28rem .9rem .28rem 0;text-align:right;vertical-align:top;border-bottom:1px solid var(--line);unicode-bidi:isolate}
 th:last-child,td:last-child{padding-right:.2rem}
 tbody th,th:first-child,.words{text-align:left}
-thead th{color:var(--faint);font-weight:600;vertical-align:bottom}
-tbody th{font-weight:600;max-width:18rem;min-width:7rem;overflow-wrap:anywhere}
+thead th{color:var(--faint);font-weight:600;vertical-align:bottom;min-width:5.6rem}
+tbody th{font-weight:600;max-width:18rem;min-width:6rem;overflow-wrap:anywhere}
 td{white-space:nowrap}
 td.words{white-space:normal;min-width:7rem;max-width:34rem;overflow-wrap:anywhere}
 .verdict{font-size:.78rem;padding:0 .35rem;border:1px solid;border-radius:.6rem}
@@ -46,6 +47,7 @@ summary{cursor:pointer;color:var(--accent)}
 .outputs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(17rem,100%),1fr));gap:.6rem 1.6rem}
 .output{min-width:0}
 mark{background:var(--mark);color:var(--mark-text);border-radius:.15rem;text-decoration:underline dotted}
+mark.first{outline:1.5px solid;text-decoration:none}
 `;
 
 const phone = `

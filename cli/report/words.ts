@@ -8,12 +8,18 @@ export function lastPart(path: string): string {
   return basename(resolve(path));
 }
 
-/** As many digits as a figure of this size deserves. */
-export function figure(value: number): string {
-  if (value === 0) return "0";
+/** As many digits as say something, whatever the size. */
+export function figure(value: number, digits = 3): string {
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(2);
-  return size >= 1000 ? value.toFixed(0) : value.toPrecision(4);
+  if (value === 0) return "0";
+  if (size < 1e-3 || size >= 1e6)
+    return withMinus(value.toExponential(digits - 1).replace("e+", "e"));
+  return withMinus(size >= 10 ** digits ? value.toFixed(0) : value.toPrecision(digits));
+}
+
+/** The sign of its own rather than a hyphen, where a line could break. */
+function withMinus(text: string): string {
+  return text.replaceAll("-", "−");
 }
 
 export function percent(share: number, digits = 2): string {
@@ -21,7 +27,7 @@ export function percent(share: number, digits = 2): string {
 }
 
 export function signedPercent(share: number, digits = 2): string {
-  return `${formatDifference(100 * share, digits)} %`;
+  return withMinus(`${formatDifference(100 * share, digits)} %`);
 }
 
 export function intervalText({ low, high }: Interval, of: (value: number) => string): string {
@@ -35,6 +41,11 @@ export function verdict(
 ): "noise" | "better" | "worse" {
   if (difference.isNoise) return "noise";
   return difference.value > 0 === largerIsBetter ? "better" : "worse";
+}
+
+/** A task's metric says so where it is otherwise. */
+export function largerIsBetter({ metric }: EvaluationRun["tasks"][number]): boolean {
+  return !/\b(lower|smaller|less) is better\b/i.test(metric);
 }
 
 export function pValueText(pValue: number | null): string {
@@ -66,4 +77,17 @@ export function protocolText({
 }: EvaluationRun["texts"][number]): string {
   const overlap = stride === window ? "no overlap" : `a stride of ${stride}`;
   return `${windows} windows of ${window} tokens, ${overlap}; ${scoredTokens} tokens scored`;
+}
+
+/** Texts by the last part of their paths. */
+export function textNames({ texts }: EvaluationRun): readonly string[] {
+  return counted(texts.map(({ data }) => lastPart(data)));
+}
+
+/** Names, of which those that were there before are counted: plots tell things apart by them. */
+export function counted(names: readonly string[]): readonly string[] {
+  return names.map((name, i) => {
+    const earlier = names.slice(0, i).filter((other) => other === name).length;
+    return earlier === 0 ? name : `${name} (${earlier + 1})`;
+  });
 }

@@ -21,7 +21,9 @@ export type IntervalPlotParts = {
   readonly origin?: number;
 };
 
-const rowHeight = 22;
+const rowHeight = 18;
+/** Room above the rows of a group for its name, which may be long. */
+const nameHeight = 24;
 
 export function intervalPlot(
   rows: readonly IntervalRow[],
@@ -34,12 +36,21 @@ export function intervalPlot(
     value,
     ...interval,
   }));
+  const step = rowHeight * parts.models.length + nameHeight;
   const y = {
     field: "group",
     type: "nominal",
     title: null,
     sort: groups,
-    axis: { ticks: false, domain: false },
+    scale: { paddingInner: nameHeight / step, paddingOuter: nameHeight / step },
+    axis: {
+      ticks: false,
+      domain: false,
+      labelAlign: "left",
+      labelPadding: -2,
+      labelLimit: 0,
+      labelOffset: -(step - nameHeight) / 2 - 9,
+    },
   } as const;
   const yOffset = { field: "model", type: "nominal", sort: [...parts.models] } as const;
   const color = colorOf("model", parts.models, parts.firstColor);
@@ -51,7 +62,7 @@ export function intervalPlot(
   } as const;
   const { origin } = parts;
   return drawPlot(parts.label, () => ({
-    ...{ height: groups.length * (rowHeight * parts.models.length + 10), data: { values } },
+    ...{ height: groups.length * step + nameHeight, data: { values } },
     layer: [
       ...(origin === undefined
         ? []

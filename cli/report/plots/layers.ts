@@ -1,5 +1,5 @@
 import type { PlacedLinear } from "../model.ts";
-import { colorOf, drawPlot, type Plot } from "./plot.ts";
+import { colorOf, drawPlot, logAxis, type Plot } from "./plot.ts";
 
 /** Relative error of each linear by depth, a line for each kind; undefined where nothing was measured. */
 export async function layersPlot(
@@ -33,8 +33,10 @@ export async function layersPlot(
           },
           y: {
             ...{ field: "relativeError", type: "quantitative", title: "relative output error" },
-            scale: { type: "log" },
-            axis: { format: "~%", tickCount: 6 },
+            ...logAxis(
+              values.map(({ relativeError }) => relativeError),
+              "~%",
+            ),
           },
           color: colorOf("kind", kinds),
         },

@@ -72,11 +72,33 @@ function configOf(isNarrow: boolean): NonNullable<TopLevelSpec["config"]> {
       ...{ gridColor: gridLine.light, domainColor: faintInk.light, tickColor: faintInk.light },
     },
     legend: {
-      ...{ ...text, orient: "top", title: null, labelLimit: isNarrow ? 250 : 320, symbolSize: 80 },
-      ...{ symbolStrokeWidth: 2, columns: isNarrow ? 1 : 4 },
+      ...{ ...text, orient: "top", title: null, labelLimit: isNarrow ? 140 : 320, symbolSize: 80 },
+      ...{ symbolStrokeWidth: 2, symbolOpacity: 1, columns: isNarrow ? 2 : 5 },
     },
     line: { strokeWidth: 2 },
     rule: { color: faintInk.light },
+  };
+}
+
+type LogAxis = {
+  readonly scale: { type: "log"; domain: number[]; nice: false };
+  readonly axis: { values: number[]; format: string };
+};
+
+/** A logarithmic scale around figures, and its ticks: 1, 2 and 5 of each power of ten, or powers alone if those are many. */
+export function logAxis(values: readonly number[], format: string): LogAxis {
+  const low = Math.min(...values) / 1.1;
+  const high = Math.max(...values) * 1.1;
+  const powers = Array.from(
+    { length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 },
+    (_, i) => 10 ** (Math.floor(Math.log10(low)) + i),
+  );
+  const within = (ticks: readonly number[]): number[] =>
+    ticks.filter((tick) => tick >= low && tick <= high);
+  const fine = within(powers.flatMap((power) => [power, 2 * power, 5 * power]));
+  return {
+    scale: { type: "log", domain: [low, high], nice: false },
+    axis: { values: fine.length <= 8 ? fine : within(powers), format },
   };
 }
 

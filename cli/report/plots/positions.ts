@@ -1,5 +1,5 @@
 import type { PositionBucket } from "../positions.ts";
-import { colorOf, drawPlot, type Plot } from "./plot.ts";
+import { colorOf, drawPlot, logAxis, type Plot } from "./plot.ts";
 
 /** Perplexity of each model by position. */
 export function positionPlot(
@@ -21,8 +21,10 @@ export function positionPlot(
             x: positionAxis(buckets),
             y: {
               ...{ field: "perplexity", type: "quantitative", title: "perplexity" },
-              scale: { type: "log", nice: true },
-              axis: { format: "~g", tickCount: 6 },
+              ...logAxis(
+                buckets.flatMap(({ perplexity }) => perplexity),
+                "~g",
+              ),
             },
             color: colorOf("model", names),
           },

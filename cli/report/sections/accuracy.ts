@@ -4,25 +4,28 @@ import type { Report, TextFigures } from "../model.ts";
 import { type IntervalRow, intervalPlot } from "../plots/intervals.ts";
 import { klPlot } from "../plots/kl.ts";
 import {
+  figure,
   intervalText,
-  lastPart,
   percent,
   protocolText,
   pValueText,
   relative,
   signedPercent,
+  textNames,
 } from "../words.ts";
 import { changeCell } from "./change-cell.ts";
 
-type Text = Report["run"]["texts"][number];
+type Text = Report["run"]["texts"][number] & { readonly name: string };
 
 /** Perplexity on each text and, against the first model, how far the distributions are apart. */
 export async function accuracySection({ run, texts }: Report): Promise<Html | undefined> {
   if (run.texts.length === 0) return undefined;
   const names = run.models.map(({ name }) => name);
-  const parts: HtmlValue[] = [await changesFigure(run.texts, names)];
-  for (const [i, text] of run.texts.entries()) {
-    parts.push(html`<h3>${lastPart(text.data)}</h3>
+  const textName = textNames(run);
+  const named = run.texts.map((text, i): Text => ({ ...text, name: textName[i] ?? "" }));
+  const parts: HtmlValue[] = [await changesFigure(named, names)];
+  for (const [i, text] of named.entries()) {
+    parts.push(html`<h3>${text.name}</h3>
 <p class="note">${protocolText(text)}.</p>
 ${perplexityTable(text, names)}${divergenceTable(text, names)}${await klFigure(text, names, texts[i])}`);
   }
@@ -35,8 +38,7 @@ async function changesFigure(texts: readonly Text[], names: readonly string[]): 
     text.models.flatMap(({ difference }, i): IntervalRow[] => {
       if (difference === null) return [];
       const base = text.models[0]?.perplexity ?? 1;
-      const group = lastPart(text.data);
-      return [{ group, model: names[i] ?? "", ...relative(difference, base) }];
+      return [{ group: text.name, model: names[i] ?? "", ...relative(difference, base) }];
     }),
   );
   if (rows.length === 0) return undefined;
@@ -51,22 +53,20 @@ async function changesFigure(texts: readonly Text[], names: readonly string[]): 
 }
 
 function perplexityTable(text: Text, names: readonly string[]): Html {
+  const hasTest = text.models.some(({ difference }) => (difference?.pValue ?? null) !== null);
   const base = text.models[0]?.perplexity ?? 1;
   const rows = text.models.map(({ perplexity, loss, difference }, i): HtmlValue[] => [
     ...[names[i], perplexity.toFixed(4), loss.toFixed(4), changeCell(difference, base)],
     difference === null ? "–" : intervalText(relative(difference, base).interval, signedPercent),
-    difference === null ? "–" : pValueText(difference.pValue),
+    ...(hasTest ? [pValueText(difference?.pValue ?? null)] : []),
   ]);
   const methods = [...new Set(text.models.flatMap(({ difference }) => difference?.method ?? []))];
+  const headers = ["perplexity", "loss, nats", "change", "interval of the change"];
+  if (hasTest) headers.push("p");
   return table({
     caption: `Perplexity${methods.length === 0 ? "" : `; intervals: ${methods.join(", ")}`}`,
-    label: `Perplexity on ${lastPart(text.data)}`,
-    columns: [
-      { header: "model", isText: true },
-      ...["perplexity", "loss, nats", "change", "interval of the change", "p"].map((header) => ({
-        header,
-      })),
-    ],
+    label: `Perplexity on ${text.name}`,
+    columns: [{ header: "model", isText: true }, ...headers.map((header) => ({ header }))],
     rows,
   });
 }
@@ -75,7 +75,7 @@ function divergenceTable(text: Text, names: readonly string[]): HtmlValue {
   const rows = text.models.flatMap(({ divergence }, i): HtmlValue[][] => {
     if (divergence === null) return [];
     const { meanKl, interval, p99Kl, maxKl, top1 } = divergence;
-    const digits = (value: number) => value.toPrecision(3);
+    const digits = (value: number) => figure(value);
     return [
       [
         ...[names[i], digits(meanKl), intervalText(interval, digits)],
@@ -93,7 +93,7 @@ function divergenceTable(text: Text, names: readonly string[]): HtmlValue {
   ];
   return table({
     caption: `KL divergence of the next token's distribution from ${names[0]}'s, nats`,
-    label: `KL divergence on ${lastPart(text.data)}`,
+    label: `KL divergence on ${text.name}`,
     columns: [{ header: "model", isText: true }, ...headers.map((header) => ({ header }))],
     rows,
   });
@@ -109,9 +109,8 @@ async function klFigure(
   if (klHistogram === null) {
     return html`<p>KL divergence is 0 at every token: the models give the same distributions.</p>\n`;
   }
-  const name = lastPart(text.data);
   return figureOf(
-    await klPlot(name, names.slice(1), klHistogram),
-    html`KL divergence of each token of ${name}, four bins for each power of ten; the first holds all that is smaller.`,
+    await klPlot(text.name, names.slice(1), klHistogram),
+    html`KL divergence of each token of ${text.name}, four bins for each power of ten; the first holds all that is smaller.`,
   );
 }

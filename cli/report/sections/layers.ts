@@ -2,7 +2,7 @@ import { figureOf, section, table } from "../elements.ts";
 import { type Html, type HtmlValue, html } from "../html.ts";
 import type { PlacedLinear, Report } from "../model.ts";
 import { layersPlot } from "../plots/layers.ts";
-import { percent } from "../words.ts";
+import { figure } from "../words.ts";
 
 const worstCount = 10;
 
@@ -35,7 +35,7 @@ function worstTable(model: string, linears: readonly PlacedLinear[]): Html {
     .slice(0, worstCount)
     .map(({ name, method, bits, groupSize, relativeError }) => [
       ...[name, `${method}, int${bits}${groupSize === -1 ? "" : ` g${groupSize}`}`],
-      percent(relativeError ?? 0, 3),
+      `${figure(100 * (relativeError ?? 0))} %`,
     ]);
   return table({
     caption: `The ${rows.length} of ${measured.length} linears with the largest relative errors`,

@@ -1,8 +1,9 @@
 import { formatBytes } from "../../terminal/format.ts";
 import { section, type TableColumn, table } from "../elements.ts";
+import { findings } from "../findings.ts";
 import { type Html, type HtmlValue, html } from "../html.ts";
 import type { Report } from "../model.ts";
-import { lastPart, percent, schemeOf } from "../words.ts";
+import { figure, lastPart, percent, schemeOf } from "../words.ts";
 import { changeCell } from "./change-cell.ts";
 
 /** Which models there are and, in a line each, what became of them. */
@@ -34,10 +35,17 @@ export function overviewSection(report: Report): Html {
     body: html`${table({
       caption: `Models, the original first${where}`,
       ...{ label: "Models", columns, rows },
-    })}<p class="note">Intervals are of 95 % confidence. A difference that chance explains is marked <em>noise</em>: it is no
+    })}${findingList(report)}<p class="note">Intervals are of 95 % confidence. A difference that chance explains is marked <em>noise</em>: it is no
 finding, whatever its sign. “Bits per weight” counts the quantized linears with scales and zeros, “size” all weight files.</p>
 `,
   });
+}
+
+function findingList({ run }: Report): HtmlValue {
+  const items = findings(run).map(
+    ({ model, text }) => html`<li><strong>${model}</strong>: ${text}</li>\n`,
+  );
+  return items.length > 0 && html`<ul>\n${items}</ul>\n`;
 }
 
 function textCells(results: Report["run"]["texts"][number]["models"], i: number): HtmlValue[] {
@@ -45,6 +53,6 @@ function textCells(results: Report["run"]["texts"][number]["models"], i: number)
   return [
     result?.perplexity.toFixed(3),
     changeCell(result?.difference ?? null, results[0]?.perplexity ?? 1),
-    result?.divergence?.meanKl.toPrecision(3) ?? "–",
+    result?.divergence ? figure(result.divergence.meanKl) : "–",
   ];
 }

@@ -3,15 +3,14 @@ import { type Html, type HtmlValue, html } from "../html.ts";
 import type { Report } from "../model.ts";
 import { positionChangePlot, positionPlot } from "../plots/positions.ts";
 import type { PositionBucket } from "../positions.ts";
-import { intervalText, lastPart, signedPercent } from "../words.ts";
+import { intervalText, signedPercent, textNames } from "../words.ts";
 
 /** What models make of more context. */
 export async function positionsSection({ run, texts }: Report): Promise<Html | undefined> {
   if (run.texts.length === 0) return undefined;
   const names = run.models.map(({ name }) => name);
   const parts: HtmlValue[] = [];
-  for (const [i, { data }] of run.texts.entries()) {
-    const text = lastPart(data);
+  for (const [i, text] of textNames(run).entries()) {
     const buckets = texts[i]?.positions ?? [];
     if (buckets.length === 0) continue;
     const change = await positionChangePlot(text, names, buckets);

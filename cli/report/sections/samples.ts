@@ -22,28 +22,42 @@ ${columns}</div></article>
   return section({
     id: "samples",
     title: "Samples",
-    body: html`<p class="note">Greedy decoding. Marked is what ${models[0]?.name} does not write in the same order, token by token.</p>
+    body: html`<p class="note">Greedy decoding. Marked is what ${models[0]?.name} does not write in the same order, token by token; the first token
+that differs is framed.</p>
 ${parts}`,
   });
 }
 
-/** Neighbours that differ share one mark. */
+type Kind = "same" | "other" | "first";
+
+/** Neighbours of a kind share one mark. */
 function markedPieces(base: readonly string[], pieces: readonly string[]): HtmlValue {
   const differs = differingTokens(base, pieces);
-  const runs: { readonly isMarked: boolean; text: string }[] = [];
+  const first = commonLength(base, pieces);
+  const runs: { readonly kind: Kind; text: string }[] = [];
   for (const [i, piece] of pieces.entries()) {
-    const isMarked = differs[i] ?? false;
+    const changed: Kind = differs[i] === true ? "other" : "same";
+    const kind = i === first ? "first" : changed;
     const last = runs.at(-1);
-    if (last?.isMarked === isMarked) last.text += piece;
-    else runs.push({ isMarked, text: piece });
+    if (last?.kind === kind) last.text += piece;
+    else runs.push({ kind, text: piece });
   }
-  return runs.map(({ isMarked, text }) => (isMarked ? html`<mark>${text}</mark>` : text));
+  return runs.map(({ kind, text }) => {
+    if (kind === "same") return text;
+    return kind === "first" ? html`<mark class="first">${text}</mark>` : html`<mark>${text}</mark>`;
+  });
 }
 
-function sameness(base: readonly string[], pieces: readonly string[]): Html {
+/** Tokens before the first that differs. */
+function commonLength(base: readonly string[], pieces: readonly string[]): number {
   const length = Math.min(base.length, pieces.length);
   let same = 0;
   while (same < length && base[same] === pieces[same]) same += 1;
+  return same;
+}
+
+function sameness(base: readonly string[], pieces: readonly string[]): Html {
+  const same = commonLength(base, pieces);
   const isSame = same === base.length && same === pieces.length;
   const text = isSame
     ? "the same, token by token"

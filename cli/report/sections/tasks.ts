@@ -2,7 +2,16 @@ import { details, figureOf, mark, section, table } from "../elements.ts";
 import { type Html, type HtmlValue, html } from "../html.ts";
 import type { Report } from "../model.ts";
 import { type IntervalRow, intervalPlot } from "../plots/intervals.ts";
-import { intervalText, lastPart, percent, pValueText, signedPercent, verdict } from "../words.ts";
+import {
+  counted,
+  intervalText,
+  largerIsBetter,
+  lastPart,
+  percent,
+  pValueText,
+  signedPercent,
+  verdict,
+} from "../words.ts";
 
 type Task = Report["run"]["tasks"][number];
 
@@ -11,10 +20,11 @@ export async function tasksSection({ run }: Report): Promise<Html | undefined> {
   const { tasks, models } = run;
   if (tasks.length === 0) return undefined;
   const names = models.map(({ name }) => name);
-  const rows = tasks.flatMap((task) =>
+  const titles = counted(tasks.map(({ title }) => title));
+  const rows = tasks.flatMap((task, number) =>
     task.models.map(
       ({ score, interval }, i): IntervalRow => ({
-        ...{ group: task.title, model: names[i] ?? "", value: score, interval },
+        ...{ group: titles[number] ?? "", model: names[i] ?? "", value: score, interval },
       }),
     ),
   );
@@ -33,12 +43,11 @@ export async function tasksSection({ run }: Report): Promise<Html | undefined> {
 }
 
 function taskPart(task: Task, names: readonly string[]): Html {
-  const largerIsBetter = !/\b(lower|smaller|less) is better/i.test(task.metric);
   const rows = task.models.map(({ score, interval, difference }, i): HtmlValue[] => [
     ...[names[i], percent(score), intervalText(interval, percent)],
     difference === null
       ? "–"
-      : html`${signedPercent(difference.value)} ${mark(verdict(difference, largerIsBetter))}`,
+      : html`${signedPercent(difference.value)} ${mark(verdict(difference, largerIsBetter(task)))}`,
     difference === null ? "–" : intervalText(difference.interval, signedPercent),
     difference === null ? "–" : pValueText(difference.pValue),
   ]);

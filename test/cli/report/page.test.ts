@@ -114,8 +114,9 @@ describe.skipIf(executablePath === undefined)("the report's page", { timeout: 12
     "has contrast in %s, drawings included",
     async (colorScheme) => {
       await withPage(plain, { colorScheme }, async (page) => {
-        const faint = await page.evaluate(lowContrast);
-        expect(faint).toEqual([]);
+        const { checked, wrong } = (await page.evaluate(lowContrast)) as Contrast;
+        expect(wrong).toEqual([]);
+        expect(checked).toBeGreaterThan(200);
       });
     },
   );
@@ -174,7 +175,9 @@ const lowContrast = `(() => {
     return "rgb(255, 255, 255)";
   };
   const wrong = [];
+  let checked = 0;
   const check = (element, color, least) => {
+    checked += 1;
     if (contrast(color, backOf(element)) < least) wrong.push(element.outerHTML.slice(0, 80) + " " + color);
   };
   for (const element of document.querySelectorAll("h1,h2,h3,p,th,td,caption,a,summary,figcaption,mark,.verdict,code")) {
@@ -186,5 +189,7 @@ const lowContrast = `(() => {
     if (fill !== "none") check(element, fill, 3);
     else if (stroke !== "none") check(element, stroke, 3);
   }
-  return wrong;
+  return { checked, wrong };
 })()`;
+
+type Contrast = { readonly checked: number; readonly wrong: readonly string[] };

@@ -79,6 +79,8 @@ export {
   GenerationError,
   generate,
   generateText,
+  largest,
+  nextLogProbabilities,
   PrefixCache,
   PromptLookup,
   parseSamplingOptions,

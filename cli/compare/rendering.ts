@@ -1,5 +1,5 @@
 // A comparison as text for a terminal or a pipe.
-import { printable, wrapText } from "../terminal/format.ts";
+import { plural, printable, wrapText } from "../terminal/format.ts";
 import type { Output } from "../terminal/output.ts";
 import { type Column, formatTable } from "../terminal/table.ts";
 import type { ComparedPrompt, Parting } from "./comparison.ts";
@@ -67,8 +67,8 @@ function outcomeLines(
   { difference, commonTokens }: ComparedPrompt,
   style: Style,
 ): readonly string[] {
-  if (difference === null) return [`Nothing differs: ${commonTokens} tokens are the same.`];
-  const text = `The first ${commonTokens} tokens are the same. Then ${chosenWords(names, difference)}; both models there:`;
+  if (difference === null) return [`Nothing differs: ${plural(commonTokens, "token")} in common.`];
+  const text = `${plural(commonTokens, "token")} in common. Then ${chosenWords(names, difference)}; both models there:`;
   return [...wrapText(text, style.width), "", partingTable(names, difference, style)];
 }
 
@@ -107,5 +107,5 @@ function summary(prompts: readonly ComparedPrompt[]): string {
       ? "Both models give the same output."
       : `Both models give the same output for all ${prompts.length} prompts.`;
   }
-  return `The same output for ${same} of ${prompts.length} prompt${prompts.length === 1 ? "" : "s"}.`;
+  return `The same output for ${same} of ${plural(prompts.length, "prompt")}.`;
 }

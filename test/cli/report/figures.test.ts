@@ -25,7 +25,7 @@ describe("the histogram of KL divergences", () => {
 
   test("has the same bins for all models, and none where nothing differs", () => {
     const { shares } = klHistogram([Float32Array.of(1e-6), Float32Array.of(1)])!;
-    expect(shares.map((own) => own.findIndex((share) => share === 1))).toEqual([0, 24]);
+    expect(shares.map((own) => own.indexOf(1))).toEqual([0, 24]);
     expect(klHistogram([new Float32Array(5)])).toBeUndefined();
     expect(klHistogram([])).toBeUndefined();
   });

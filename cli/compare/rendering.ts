@@ -22,7 +22,8 @@ export function renderComparison(
       ...outcomeLines(names, prompt, style),
     ].join("\n"),
   );
-  return [...parts, summary(prompts)].join("\n\n");
+  const last = wrapText(summary(prompts), style.width).join("\n");
+  return [...parts, last].join("\n\n");
 }
 
 function heading(
@@ -67,7 +68,9 @@ function outcomeLines(
   { difference, commonTokens }: ComparedPrompt,
   style: Style,
 ): readonly string[] {
-  if (difference === null) return [`Nothing differs: ${plural(commonTokens, "token")} in common.`];
+  if (difference === null) {
+    return wrapText(`Nothing differs: ${plural(commonTokens, "token")} in common.`, style.width);
+  }
   const text = `${plural(commonTokens, "token")} in common. Then ${chosenWords(names, difference)}; both models there:`;
   return [...wrapText(text, style.width), "", partingTable(names, difference, style)];
 }

@@ -29,7 +29,7 @@ th,td{padding:.28rem .9rem .28rem 0;text-align:right;vertical-align:top;border-b
 th:last-child,td:last-child{padding-right:.2rem}
 tbody th,th:first-child,.words{text-align:left}
 thead th{color:var(--faint);font-weight:600;vertical-align:bottom;min-width:5.6rem}
-tbody th{font-weight:600;max-width:18rem;min-width:6rem;overflow-wrap:anywhere}
+tbody th{font-weight:600;max-width:18rem;min-width:7.5rem;overflow-wrap:anywhere}
 td{white-space:nowrap}
 td.words{white-space:normal;min-width:7rem;max-width:34rem;overflow-wrap:anywhere}
 .verdict{font-size:.78rem;padding:0 .35rem;border:1px solid;border-radius:.6rem}

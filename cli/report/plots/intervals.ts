@@ -37,31 +37,35 @@ export function intervalPlot(
     ...interval,
   }));
   const step = rowHeight * parts.models.length + nameHeight;
-  const y = {
-    field: "group",
-    type: "nominal",
-    title: null,
-    sort: groups,
-    scale: { paddingInner: nameHeight / step, paddingOuter: nameHeight / step },
-    axis: {
-      ticks: false,
-      domain: false,
-      labelAlign: "left",
-      labelPadding: -2,
-      labelLimit: 0,
-      labelOffset: -(step - nameHeight) / 2 - 9,
-    },
-  } as const;
+  const colors = { names: parts.models, firstColor: parts.firstColor };
+  const y = (isNarrow: boolean) =>
+    ({
+      field: "group",
+      type: "nominal",
+      title: null,
+      sort: groups,
+      scale: { paddingInner: nameHeight / step, paddingOuter: nameHeight / step },
+      axis: {
+        ticks: false,
+        domain: false,
+        labelAlign: "left",
+        labelPadding: -2,
+        labelLimit: isNarrow ? 290 : 780,
+        labelOffset: -(step - nameHeight) / 2 - 9,
+      },
+    }) as const;
   const yOffset = { field: "model", type: "nominal", sort: [...parts.models] } as const;
-  const color = colorOf("model", parts.models, parts.firstColor);
   const x = {
     type: "quantitative",
     title: parts.axis,
     scale: { zero: false, nice: true },
     axis: { format: parts.format, tickCount: 5 },
   } as const;
+  const rowOf = (isNarrow: boolean) => ({
+    ...{ y: y(isNarrow), yOffset, color: colorOf("model", { ...colors, isNarrow }) },
+  });
   const { origin } = parts;
-  return drawPlot(parts.label, () => ({
+  return drawPlot(parts.label, (isNarrow) => ({
     ...{ height: groups.length * step + nameHeight, data: { values } },
     layer: [
       ...(origin === undefined
@@ -69,11 +73,11 @@ export function intervalPlot(
         : [{ mark: "rule" as const, encoding: { x: { datum: origin } } }]),
       {
         mark: { type: "rule", strokeWidth: 2 },
-        encoding: { x: { field: "low", ...x }, x2: { field: "high" }, y, yOffset, color },
+        encoding: { x: { field: "low", ...x }, x2: { field: "high" }, ...rowOf(isNarrow) },
       },
       {
         mark: { type: "point", filled: true, size: 60, opacity: 1 },
-        encoding: { x: { field: "value", ...x }, y, yOffset, color },
+        encoding: { x: { field: "value", ...x }, ...rowOf(isNarrow) },
       },
     ],
   }));

@@ -35,7 +35,7 @@ export function klPlot(
             ...{ field: "share", type: "quantitative", stack: null, title: "share of tokens" },
             axis: { format: "~%", tickCount: 5 },
           },
-          color: colorOf("model", names, 1),
+          color: colorOf("model", { names, firstColor: 1, isNarrow }),
         },
       },
     ],

@@ -38,7 +38,7 @@ export async function layersPlot(
               "~%",
             ),
           },
-          color: colorOf("kind", kinds),
+          color: colorOf("kind", { names: kinds, firstColor: 0, isNarrow }),
         },
       },
     ],

@@ -16,6 +16,10 @@ export type PlotSpec = Omit<Extract<TopLevelSpec, { layer: unknown }>, "layer" |
   readonly layer: Extract<TopLevelSpec, { layer: unknown }>["layer"];
 };
 
+/** Pixels that vega takes a character for, without a canvas to measure on, and those of a legend's symbol with its gaps. */
+const characterWidth = 0.8 * 12;
+const symbolWidth = 36;
+
 /** Pixels that a drawing of each kind takes in all. */
 const widths = { wide: 860, narrow: 335 } as const;
 
@@ -72,8 +76,8 @@ function configOf(isNarrow: boolean): NonNullable<TopLevelSpec["config"]> {
       ...{ gridColor: gridLine.light, domainColor: faintInk.light, tickColor: faintInk.light },
     },
     legend: {
-      ...{ ...text, orient: "top", title: null, labelLimit: isNarrow ? 140 : 320, symbolSize: 80 },
-      ...{ symbolStrokeWidth: 2, symbolOpacity: 1, columns: isNarrow ? 2 : 5 },
+      ...{ ...text, orient: "top", title: null, symbolSize: 80 },
+      ...{ symbolStrokeWidth: 2, symbolOpacity: 1 },
     },
     line: { strokeWidth: 2 },
     rule: { color: faintInk.light },
@@ -102,12 +106,29 @@ export function logAxis(values: readonly number[], format: string): LogAxis {
   };
 }
 
-/** Each name's own colour, with a legend. */
+export type ColorOptions = {
+  readonly names: readonly string[];
+  /** Of the first name: the original model's is 0 */
+  readonly firstColor: number;
+  readonly isNarrow: boolean;
+};
+
+export type ColorEncoding = {
+  field: string;
+  type: "nominal";
+  scale: { domain: string[]; range: string[] };
+  legend: { columns: number; labelLimit: number };
+};
+
+/** Each name's own colour, with a legend of as many columns as there is room for. */
 export function colorOf(
   field: string,
-  names: readonly string[],
-  firstColor = 0,
-): { field: string; type: "nominal"; scale: { domain: string[]; range: string[] } } {
+  { names, firstColor, isNarrow }: ColorOptions,
+): ColorEncoding {
+  const room = widths[isNarrow ? "narrow" : "wide"] - 20;
+  const longest = Math.max(...names.map((name) => name.length));
+  const columns = Math.max(1, Math.floor(room / (longest * characterWidth + symbolWidth)));
   const range = names.map((_, i) => seriesColor(firstColor + i));
-  return { field, type: "nominal", scale: { domain: [...names], range } };
+  const legend = { columns, labelLimit: room - symbolWidth };
+  return { field, type: "nominal", scale: { domain: [...names], range }, legend };
 }

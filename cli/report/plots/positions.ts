@@ -26,7 +26,7 @@ export function positionPlot(
                 "~g",
               ),
             },
-            color: colorOf("model", names),
+            color: colorOf("model", { names, firstColor: 0, isNarrow }),
           },
         },
       ],
@@ -50,7 +50,7 @@ export async function positionChangePlot(
   if (values.length === 0) return undefined;
   const compared = names.slice(1);
   const label = `Change of perplexity by position in the window on ${text}, for ${compared.join(", ")}`;
-  const color = colorOf("model", compared, 1);
+  const colors = { names: compared, firstColor: 1 };
   return await drawPlot(label, (isNarrow) => ({
     ...{ height: isNarrow ? 180 : 220, data: { values } },
     layer: [
@@ -63,7 +63,7 @@ export async function positionChangePlot(
             axis: { format: "+~%", tickCount: 6 },
           },
           y2: { field: "high" },
-          color,
+          color: colorOf("model", { ...colors, isNarrow }),
         },
       },
       {
@@ -71,7 +71,7 @@ export async function positionChangePlot(
         encoding: {
           x: positionAxis(buckets),
           y: { field: "value", type: "quantitative" },
-          color,
+          color: colorOf("model", { ...colors, isNarrow }),
         },
       },
       { mark: "rule", encoding: { y: { datum: 0 } } },

@@ -95,6 +95,16 @@ describe.skipIf(executablePath === undefined)("the report's page", { timeout: 12
         const figures = await page.locator("figure").count();
         expect(figures).toBeGreaterThan(5);
         expect(await page.locator("figure svg:visible").count()).toBe(figures);
+        // No name is so long that a drawing has no room left.
+        const rooms = await page.locator("figure svg:visible").evaluateAll((drawings) =>
+          drawings.map((drawing) => {
+            const plot = drawing.querySelector(".role-frame .background");
+            return (
+              (plot?.getBoundingClientRect().width ?? 0) / drawing.getBoundingClientRect().width
+            );
+          }),
+        );
+        expect(Math.min(...rooms)).toBeGreaterThan(0.6);
       });
     },
   );

@@ -38,6 +38,8 @@ describe("nibble report", () => {
     ]);
     const page = readFileSync(join(out, "report.html"), "utf8");
     expect(page).toContain("<title>A &lt;title&gt;</title>");
+    // Two texts of the same name are told apart.
+    expect(page).toContain("<h3>evaluation.txt (2)</h3>");
     expect(JSON.parse(readFileSync(join(out, "report.json"), "utf8"))).toMatchObject({
       format: 1,
       run,
@@ -60,7 +62,9 @@ describe("nibble report", () => {
         .map((row) => row.toJSON());
     const [text] = run.texts;
     expect(rows("texts").map(({ model, perplexity }) => [model, perplexity])).toEqual(
-      text!.models.map(({ perplexity }, i) => [run.models[i]!.name, perplexity]),
+      run.texts.flatMap(({ models }) =>
+        models.map(({ perplexity }, i) => [run.models[i]!.name, perplexity]),
+      ),
     );
     expect(rows("texts")[2]).toMatchObject({
       ...{ meanKl: text!.models[2]!.divergence!.meanKl, isNoise: 0, pValue: null },
@@ -82,7 +86,7 @@ describe("nibble report", () => {
       }
     }
     const own = rows("kl").filter(({ model }) => model === "int4");
-    expect(own.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
+    expect(own.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(run.texts.length, 9);
     const linear = rows("linears").find(({ name }) => name === "transformer.h.3.mlp.w1");
     expect(linear).toMatchObject({ model: "int8", layer: 3, kind: "mlp.w1", bits: 8 });
   });
@@ -141,14 +145,11 @@ describe("nibble report", () => {
     const same = join(work.path, "same");
     cpSync(dir, same, { recursive: true });
     const files = await readRun(same);
-    const [tokens] = files.tokens;
-    const zero = new Float32Array(tokens!.position.length);
-    const page = await reportPage(
-      buildReport({
-        ...files,
-        tokens: [{ ...tokens!, divergences: [undefined, zero, zero] }],
-      }),
-    );
+    const tokens = files.tokens.map((columns) => {
+      const zero = new Float32Array(columns.position.length);
+      return { ...columns, divergences: [undefined, zero, zero] };
+    });
+    const page = await reportPage(buildReport({ ...files, tokens }));
     expect(page).toContain("KL divergence is 0 at every token");
   });
 });

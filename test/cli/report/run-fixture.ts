@@ -31,7 +31,10 @@ export async function writeRun(dir: string, work: string): Promise<EvaluationRun
     ...{ startedAt: "2026-11-28T23:40:25.000Z", seconds: 83.2 },
     machine: { cpu: "Some CPU @ 2.80GHz", threads: 2 },
     models: dirs.map((model, i) => describe(model, i, reports[i] ?? null)),
-    texts: [await scoreText(dir, dirs)],
+    texts: [
+      await scoreText(dir, dirs, { stride: 256, maxTokens: 4096, tokens: "tokens-1.arrow" }),
+      await scoreText(dir, dirs, { stride: 128, maxTokens: 1024, tokens: "tokens-2.arrow" }),
+    ],
     tasks: [task("mmlu", 57, 570), task("gsm8k", 0, 200)],
     samples: await generateSamples(dirs),
   };
@@ -71,10 +74,16 @@ function describe(dir: string, i: number, quantizationReport: string | null): Ru
   };
 }
 
-async function scoreText(dir: string, dirs: readonly string[]): Promise<TextResult> {
+type Cut = { readonly stride: number; readonly maxTokens: number; readonly tokens: string };
+
+async function scoreText(
+  dir: string,
+  dirs: readonly string[],
+  { stride, maxTokens, tokens }: Cut,
+): Promise<TextResult> {
   const request = {
     models: dirs.map((model): EvaluatedModel => ({ dir: model })),
-    ...{ data: evaluationText, window: 256, stride: 256, maxTokens: 4096 },
+    ...{ data: evaluationText, window: 256, stride, maxTokens },
     allowedSpecial: "all" as const,
     longContext: {},
   };
@@ -86,12 +95,12 @@ async function scoreText(dir: string, dirs: readonly string[]): Promise<TextResu
   };
   const evaluation = await evaluateModels(request, context);
   const { protocol, scores } = evaluation;
-  writeFileSync(join(dir, "tokens-1.arrow"), await tokenTable(dirs, evaluation));
+  writeFileSync(join(dir, tokens), await tokenTable(dirs, evaluation));
   const base = scores[0]!.perToken.losses;
   return {
     ...{ data: evaluationText, protocol: "tokenized whole, cut into windows without overlap" },
     ...{ window: protocol.window, stride: protocol.stride, windows: protocol.windows },
-    ...{ scoredTokens: protocol.scoredTokens, tokens: "tokens-1.arrow" },
+    ...{ scoredTokens: protocol.scoredTokens, tokens },
     models: scores.map(({ perplexity, loss, divergence, perToken }, i) => ({
       ...{ perplexity, loss },
       difference:

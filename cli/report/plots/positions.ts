@@ -81,12 +81,13 @@ export async function positionChangePlot(
 
 function positionAxis(buckets: readonly PositionBucket[]) {
   const last = buckets.at(-1)?.last ?? 1;
+  const domain: number[] = [buckets[0]?.first ?? 1, last];
   const ticks = Array.from({ length: Math.floor(Math.log2(last)) + 1 }, (_, i) => 2 ** i);
   return {
     field: "at",
     type: "quantitative",
     title: "position in the window, tokens",
-    scale: { type: "log", base: 2, nice: false },
+    scale: { type: "log", base: 2, domain, nice: false },
     axis: { values: ticks.filter((_, i) => i % 2 === 0), format: "d" },
   } as const;
 }

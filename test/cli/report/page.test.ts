@@ -148,7 +148,10 @@ describe.skipIf(executablePath === undefined)("the report's page", { timeout: 12
 
   test("prints in light colours, with what was folded away, within the paper", async () => {
     await withPage(plain, { colorScheme: "dark", width: 680 }, async (page) => {
+      const folded = page.locator("details tbody tr").first();
+      expect(await folded.isVisible()).toBe(false);
       await page.emulateMedia({ media: "print", colorScheme: "dark" });
+      expect(await folded.isVisible()).toBe(true);
       expect(await page.evaluate("getComputedStyle(document.body).backgroundColor")).toBe(
         "rgb(255, 255, 255)",
       );

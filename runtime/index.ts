@@ -80,6 +80,8 @@ export {
   GenerationError,
   generate,
   generateText,
+  largest,
+  nextLogProbabilities,
   PrefixCache,
   PromptLookup,
   parseSamplingOptions,

@@ -1,10 +1,8 @@
 // nibble generate --input: many prompts together.
 import {
-  chatPrompt,
   Engine,
   type GenerationConfig,
   type Model,
-  readMessages,
   type SamplingOptions,
   type Tokenizer,
 } from "../../runtime/index.ts";
@@ -12,6 +10,7 @@ import { InputError } from "../errors.ts";
 import { plural } from "../terminal/format.ts";
 import type { Output } from "../terminal/output.ts";
 import { AnswersFile, type BatchAnswer } from "./answers-file.ts";
+import { encodePrompt } from "./encode-prompt.ts";
 import { type BatchPrompt, readPrompts } from "./prompts-file.ts";
 
 export type BatchOptions = {
@@ -101,29 +100,12 @@ type Encoded = { readonly ids: Int32Array; readonly room: number };
 function encode(
   prompt: BatchPrompt,
   index: number,
-  { model, tokenizer, config }: Parameters<typeof answerBatch>[0],
+  parts: Parameters<typeof answerBatch>[0],
 ): Encoded {
-  const ids = "prompt" in prompt ? tokenizer.encode(prompt.prompt) : encodeChat();
-  const room = model.shape.maxLength - ids.length;
+  const ids = encodePrompt(prompt, index, parts);
+  const room = parts.model.shape.maxLength - ids.length;
   if (room >= 1) return { ids, room };
   throw new InputError(
-    `prompt ${index + 1} has ${ids.length} tokens; the model takes at most ${model.shape.maxLength}, new ones included`,
+    `prompt ${index + 1} has ${ids.length} tokens; the model takes at most ${parts.model.shape.maxLength}, new ones included`,
   );
-
-  function encodeChat(): Int32Array {
-    if (config.chatFormat !== "chatml") {
-      throw new InputError(
-        `prompt ${index + 1} has messages, but this is a base model; give "prompt"`,
-      );
-    }
-    const { messages } = prompt as Extract<BatchPrompt, { messages: unknown }>;
-    try {
-      const conversation = readMessages(messages, []);
-      return chatPrompt(tokenizer, { ...conversation, maxWindow: Number.POSITIVE_INFINITY });
-    } catch (error) {
-      throw new InputError(
-        `prompt ${index + 1}: ${error instanceof Error ? error.message : error}`,
-      );
-    }
-  }
 }

@@ -6,7 +6,7 @@ export {
   type EngineOptions,
   type EngineStats,
 } from "./engine/engine.ts";
-export type { TokenLogprobs } from "./engine/logprobs.ts";
+export { largest, type TokenLogprobs } from "./engine/logprobs.ts";
 export type { CompletionDelta, EngineRequest, TokenConstraint } from "./engine/request.ts";
 export { GenerationError, type GenerationErrorCode } from "./errors.ts";
 export { type GenerateRequest, generate } from "./generate.ts";
@@ -17,6 +17,7 @@ export {
   type TextRequest,
 } from "./generate-text.ts";
 export { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+export { type NextTokenRequest, nextLogProbabilities } from "./next-token.ts";
 export { PrefixCache } from "./prefix-cache.ts";
 export { defaultLookupLength, PromptLookup } from "./prompt-lookup.ts";
 export { createRandom } from "./random.ts";

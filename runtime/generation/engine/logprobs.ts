@@ -21,7 +21,7 @@ export function tokenLogprobs(logits: Float32Array, id: number, count: number): 
 }
 
 /** Ids of the largest values, the first of equals first; `count` is small, so they are kept in order. */
-function largest(values: Float32Array, count: number): readonly number[] {
+export function largest(values: Float32Array, count: number): readonly number[] {
   const ids: number[] = [];
   for (let id = 0; count > 0 && id < values.length; id++) {
     const value = values[id] ?? Number.NEGATIVE_INFINITY;

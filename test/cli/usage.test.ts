@@ -46,7 +46,7 @@ describe("a wrong command line ends with 2 and one line that names", () => {
       "--group-size",
     ],
     ["an override without settings", [...quantize, ...out, "--override", "mlp.w1"], "--override"],
-    ["an override to 3 bits", [...quantize, ...out, "--override", "mlp.w1:bits=3"], "--override"],
+    ["an override to 5 bits", [...quantize, ...out, "--override", "mlp.w1:bits=5"], "--override"],
     ["an override of another kind", [...quantize, ...out, "--override", "w1:sym=0"], "--override"],
     ["an override of nothing", [...quantize, ...out, "--override", ":bits=8"], "--override"],
     ["a pattern that matches no linear", [...quantize, ...out, "-q", "--skip", "h.99.*"], "h.99.*"],

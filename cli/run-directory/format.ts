@@ -126,7 +126,8 @@ const runModel: z.ZodType<RunModel> = z.object({
 const divergence = z.object({
   ...{ meanKl: z.number(), interval, p99Kl: z.number(), maxKl: z.number(), top1: z.number() },
 });
-const text: z.ZodType<TextResult> = z.object({
+/** Of a text, which is kept by itself until the run is complete. */
+export const textResult: z.ZodType<TextResult> = z.object({
   ...{ data: z.string(), protocol: z.string(), window: z.number(), stride: z.number() },
   ...{ windows: z.number(), scoredTokens: z.number(), tokens: z.string() },
   models: z.array(
@@ -156,6 +157,6 @@ const sample: z.ZodType<SampleResult> = z.object({
 export const evaluationRun: z.ZodType<EvaluationRun> = z.object({
   ...{ format: z.literal(1), nibble: z.string(), command: z.string(), startedAt: z.string() },
   ...{ seconds: z.number(), machine: z.object({ cpu: z.string(), threads: z.number() }) },
-  ...{ models: z.array(runModel), texts: z.array(text), tasks: z.array(task) },
+  ...{ models: z.array(runModel), texts: z.array(textResult), tasks: z.array(task) },
   samples: z.array(sample),
 });

@@ -20,6 +20,8 @@ export type PairedDifference = {
 export type Resampling = {
   /** Units of each stratum, numbered through; a resample has as many of each. One stratum where all are alike. */
   readonly strata: readonly number[];
+  /** What the units are, for an error. */
+  readonly unit: "items" | "windows";
   /** @param sample  numbers of units, some of them repeatedly */
   statistic(sample: Int32Array): number;
 };
@@ -53,9 +55,9 @@ export function wilsonInterval(successes: number, trials: number): Interval {
  * @throws EvaluationError EVALUATION_TOO_SHORT for fewer than two units, which vary in no way
  * @see Efron & Tibshirani, An introduction to the bootstrap (1993), chapter 13
  */
-export function bootstrapInterval({ strata, statistic }: Resampling): Interval {
+export function bootstrapInterval({ strata, unit, statistic }: Resampling): Interval {
   const units = strata.reduce((sum, size) => sum + size, 0);
-  requireUnits(units, 2, "units");
+  requireUnits(units, 2, unit);
   const random = createRandom(seed);
   const sample = new Int32Array(units);
   const values = new Float64Array(resamples);
@@ -116,7 +118,7 @@ function requireUnits(units: number, least: number, what: string): void {
   if (units >= least) return;
   throw new EvaluationError(
     "EVALUATION_TOO_SHORT",
-    `${units} ${what} are too few to tell how sure a figure is; it takes at least ${least}`,
+    `too few ${what} to tell how sure a figure is: ${units}; it takes at least ${least}`,
   );
 }
 

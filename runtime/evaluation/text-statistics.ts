@@ -11,6 +11,7 @@ export function perplexityInterval(score: Score, windows: readonly Window[]): In
   const losses = byWindow(score.perToken.losses, windows);
   return bootstrapInterval({
     strata: [windows.length],
+    unit: "windows",
     statistic: (sample) => Math.exp(meanOf(losses, sample)),
   });
 }
@@ -30,6 +31,7 @@ export function perplexityDifference(
   const second = byWindow(score.perToken.losses, windows);
   const interval = bootstrapInterval({
     strata: [windows.length],
+    unit: "windows",
     statistic: (sample) => Math.exp(meanOf(second, sample)) - Math.exp(meanOf(first, sample)),
   });
   return {
@@ -46,6 +48,7 @@ export function divergenceInterval(score: Score, windows: readonly Window[]): In
   const sums = byWindow(divergences, windows);
   return bootstrapInterval({
     strata: [windows.length],
+    unit: "windows",
     statistic: (sample) => meanOf(sums, sample),
   });
 }

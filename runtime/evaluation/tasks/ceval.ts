@@ -26,7 +26,6 @@ function accuracy(id: string, title: string): Measure {
 
 export const ceval: Task = {
   name: "ceval",
-  modes: ["base", "chat"],
   load: (options) => {
     const data = findData(options.dataDir, {
       name: "C-Eval",
@@ -58,7 +57,6 @@ export const ceval: Task = {
 
 export const cmmlu: Task = {
   name: "cmmlu",
-  modes: ["base"],
   load: (options) => {
     const data = findData(options.dataDir, {
       name: "CMMLU",

@@ -29,7 +29,6 @@ const newTokens = 512;
 
 export const gsm8k: Task = {
   name: "gsm8k",
-  modes: ["base", "chat"],
   load: (options) => {
     const data = findData(options.dataDir, sourceOf("test"));
     const rows = readJsonLines(data, row).map((each, index) => ({ ...each, index, group: "" }));

@@ -23,7 +23,6 @@ const newTokens = 512;
 
 export const humaneval: Task = {
   name: "humaneval",
-  modes: ["base", "chat"],
   load: ({ dataDir, mode, limit, runProgram }) => {
     const names = ["HumanEval.jsonl", "HumanEval.jsonl.gz"];
     const data = findData(dataDir, {

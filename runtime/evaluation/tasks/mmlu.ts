@@ -10,7 +10,6 @@ const columns = ["question", "A", "B", "C", "D", "answer"] as const;
 
 export const mmlu: Task = {
   name: "mmlu",
-  modes: ["base", "chat"],
   load: (options) => {
     const data = findData(options.dataDir, {
       name: "MMLU",

@@ -1,4 +1,5 @@
 // A task's items through a model, many at a time, leaving out what an earlier run has answered.
+import { setMaxListeners } from "node:events";
 import { z } from "zod";
 import { grouped } from "./selection.ts";
 import type { Answerer, TaskItem } from "./task.ts";
@@ -48,10 +49,15 @@ export async function runTask(
   answerer: Answerer,
   options: RunTaskOptions = {},
 ): Promise<readonly ItemResult[]> {
-  const { answered = new Map(), together = defaultTogether, signal } = options;
+  const { answered = new Map(), together = defaultTogether } = options;
   const results = new Map<number, ItemResult>(answered);
+  // Ends all that are under way when one fails; each listens.
+  const failure = new AbortController();
+  const { signal: failed } = failure;
+  const signal = options.signal === undefined ? failed : AbortSignal.any([options.signal, failed]);
+  setMaxListeners(0, signal);
   const answer = async (index: number): Promise<void> => {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const result = await answerItem(items[index] as TaskItem, index, { answerer, signal });
     results.set(index, result);
     options.onResult?.(result);
@@ -62,7 +68,12 @@ export async function runTask(
     const work = async () => {
       for (const index of waiting) await answer(index);
     };
-    await Promise.all(Array.from({ length: together }, work));
+    try {
+      await Promise.all(Array.from({ length: together }, work));
+    } catch (error) {
+      failure.abort(error);
+      throw error;
+    }
   }
   return [...items.keys()].map((index) => results.get(index) as ItemResult);
 }
@@ -81,7 +92,7 @@ function batchesOf(
 async function answerItem(
   item: TaskItem,
   index: number,
-  { answerer, signal }: { readonly answerer: Answerer; readonly signal: AbortSignal | undefined },
+  { answerer, signal }: { readonly answerer: Answerer; readonly signal: AbortSignal },
 ): Promise<ItemResult> {
   const { id, group, query, expected } = item;
   const reply =

@@ -106,7 +106,7 @@ function intervalOf(own: Weighed, measure: Measure, strata: readonly number[]): 
       scores.length,
     );
   }
-  return bootstrapInterval({ strata, statistic: (sample) => sampled(own, sample) });
+  return bootstrapInterval({ strata, unit: "items", statistic: (sample) => sampled(own, sample) });
 }
 
 function sampled({ scores, weights }: Weighed, sample: Int32Array): number {
@@ -131,7 +131,7 @@ function differenceOf(
   const value = total(second) - total(first);
   const byResampling = () =>
     bootstrapInterval({
-      strata,
+      ...{ strata, unit: "items" },
       statistic: (sample) => sampled(second, sample) - sampled(first, sample),
     });
   if (!measure.isBinary) {

@@ -111,8 +111,6 @@ export type TaskOptions = {
 /** One file exporting one of these, and one line in index.ts. */
 export type Task = {
   readonly name: string;
-  /** Modes it has a protocol of its own for; others are asked in the first. */
-  readonly modes: readonly TaskMode[];
   /** @throws EvaluationError EVALUATION_DATA if data is missing or not as published */
   load(options: TaskOptions): LoadedTask;
 };

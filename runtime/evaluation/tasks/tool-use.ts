@@ -32,7 +32,6 @@ const measures: readonly Measure[] = [
 
 export const toolUse: Task = {
   name: "tool-use",
-  modes: ["chat"],
   load: ({ dataDir, mode, limit, tokensOf }) => {
     if (mode === "base") {
       throw new EvaluationError(

@@ -8,7 +8,7 @@ const unordered = 0.95;
 const ofPart = 0.9;
 const ofSmallPart = 0.6;
 
-/** From 0 to 1. Case, and what is neither letter, digit nor underscore, do not count. */
+/** From 0 to 1. Case, and what is neither letter nor digit, do not count. */
 export function resemblance(first: string, second: string): number {
   const a = normalized(first);
   const b = normalized(second);
@@ -16,7 +16,7 @@ export function resemblance(first: string, second: string): number {
   const lengths = Math.max(a.length, b.length) / Math.min(a.length, b.length);
   const whole = ratio(a, b);
   if (lengths < 1.5) return Math.max(whole, tokenRatio(a, b, ratio) * unordered);
-  const scale = lengths < 8 ? ofPart : ofSmallPart;
+  const scale = lengths <= 8 ? ofPart : ofSmallPart;
   return Math.max(whole, partialRatio(a, b) * scale, partialTokenRatio(a, b) * unordered * scale);
 }
 
@@ -27,7 +27,7 @@ function normalized(text: string): Text {
   return [
     ...text
       .toLowerCase()
-      .replace(/[^\p{L}\p{N}_]/gu, " ")
+      .replace(/[^\p{L}\p{N}]/gu, " ")
       .trim(),
   ];
 }

@@ -1,6 +1,6 @@
 """Makes resemblance.json, texts and how alike RapidFuzz finds them, and patterns.json, what Python's `re` matches.
 
-pip install rapidfuzz==3.14.6; python make.py
+pip install rapidfuzz==3.14.6; python make.py && npx biome check --write .
 """
 
 import json
@@ -52,7 +52,7 @@ PATTERNS = [
 ENGLISH = "A B C D A. B, (C) D: é É= answer choice choose is be not n't correct right the of".split() + ["\n", "\u2028"]
 CHINESE = "A B C D （A） B。 答案 选 选择 选项 选定 是 为 不 非 正确 符合 对的 ： 】 。 ， ）".split() + ["\n"]
 NUMBERS = "3 07 1,234 1,2345 -5 +6.25 .5 0.0 ２ x , . _".split() + ["\n"]
-CODE = ["def ", "def", " ", "f", "f(x)", "g(y)", ":", ": ", "\n", "\n", "\u2028"]
+CODE = ["def f", "def  f(x)", "g(y)", ":", ": ", "\n", "\u2028"]
 PARTS = [ENGLISH] * 4 + [CHINESE] * 3 + [NUMBERS] * 2 + [CODE]
 rows = []
 for source, parts in zip(PATTERNS, PARTS, strict=True):

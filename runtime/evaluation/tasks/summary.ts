@@ -29,12 +29,11 @@ export type MeasureResult = {
   }[];
 };
 
-/** An item's score under one model, and how much it counts: weights add up to 1. */
-type Weighed = { readonly scores: Float64Array; readonly weights: Float64Array };
+/** Items' scores under one model, those of a stratum beside each other: each stratum counts the same. */
+type Scores = { readonly values: Float64Array; readonly strata: readonly number[] };
 
 /**
- * @param results  of each model, the original first, on the same items
- * @throws EvaluationError EVALUATION_TOO_SHORT if a measure that needs resampling has fewer than two items
+ * @param results  of each model, the original first, on the same items; at least one for each measure
  */
 export function summarizeTask(
   { measures, categories }: Pick<LoadedTask, "measures" | "categories">,
@@ -49,16 +48,15 @@ export function summarizeTask(
     );
     const [first = []] = counted;
     const strata = strataOf(first, measure);
-    const weights = weightsOf(strata);
-    const weighed = counted.map((ofModel) => ({ scores: scoresOf(ofModel, measure), weights }));
+    const scored = counted.map((ofModel) => ({ values: valuesOf(ofModel, measure), strata }));
     return {
       measure,
       items: first.length,
       models: counted.map((ofModel, i) => {
-        const own = weighed[i] as Weighed;
+        const own = scored[i] as Scores;
         return {
-          score: total(own),
-          interval: intervalOf(own, measure, strata),
+          score: meanOf(own),
+          interval: intervalOf(own, measure),
           categories: categories.flatMap(({ name, groups }) =>
             categoryOf(
               name,
@@ -66,7 +64,7 @@ export function summarizeTask(
               measure,
             ),
           ),
-          difference: i === 0 ? null : differenceOf(weighed[0] as Weighed, own, measure, strata),
+          difference: i === 0 ? null : differenceOf(scored[0] as Scores, own, measure),
         };
       }),
     };
@@ -84,55 +82,55 @@ function strataOf(items: readonly ItemResult[], { mean }: Measure): readonly num
   return [...grouped(items, ({ group }) => group).values()].map(({ length }) => length);
 }
 
-function weightsOf(strata: readonly number[]): Float64Array {
-  return Float64Array.from(
-    strata.flatMap((size) => new Array<number>(size).fill(1 / (strata.length * size))),
-  );
-}
-
-function scoresOf(items: readonly ItemResult[], { id }: Measure): Float64Array {
+function valuesOf(items: readonly ItemResult[], { id }: Measure): Float64Array {
   return Float64Array.from(items, ({ scores }) => scores[id] ?? Number.NaN);
 }
 
-function total({ scores, weights }: Weighed): number {
-  return scores.reduce((sum, score, i) => sum + score * (weights[i] ?? 0), 0);
+/** @param sample  numbers of items in the place of each; all as they are by default */
+function meanOf({ values, strata }: Scores, sample?: Int32Array): number {
+  let mean = 0;
+  let first = 0;
+  for (const size of strata) {
+    let sum = 0;
+    for (let i = first; i < first + size; i++) sum += values[sample?.[i] ?? i] ?? Number.NaN;
+    mean += sum / size / strata.length;
+    first += size;
+  }
+  return mean;
 }
 
-function intervalOf(own: Weighed, measure: Measure, strata: readonly number[]): Interval {
-  const { scores } = own;
+function intervalOf(own: Scores, measure: Measure): Interval {
+  const { values } = own;
   if (measure.isBinary && measure.mean === "items") {
     return wilsonInterval(
-      scores.reduce((sum, score) => sum + score, 0),
-      scores.length,
+      values.reduce((sum, value) => sum + value, 0),
+      values.length,
     );
   }
-  return bootstrapInterval({ strata, unit: "items", statistic: (sample) => sampled(own, sample) });
+  return resampled(own, (sample) => meanOf(own, sample), { low: 0, high: 1 });
 }
 
-function sampled({ scores, weights }: Weighed, sample: Int32Array): number {
-  let sum = 0;
-  for (const item of sample) sum += (scores[item] ?? 0) * (weights[item] ?? 0);
-  return sum;
+/** @param widest  what is known of a single item, which cannot be resampled */
+function resampled(
+  { values, strata }: Scores,
+  statistic: (sample: Int32Array) => number,
+  widest: Interval,
+): Interval {
+  if (values.length < 2) return widest;
+  return bootstrapInterval({ strata, unit: "items", statistic });
 }
 
 function categoryOf(name: string, items: readonly ItemResult[], measure: Measure) {
   if (items.length === 0) return [];
-  const weights = weightsOf(strataOf(items, measure));
-  const score = total({ scores: scoresOf(items, measure), weights });
+  const score = meanOf({ values: valuesOf(items, measure), strata: strataOf(items, measure) });
   return [{ name, score, items: items.length }];
 }
 
-function differenceOf(
-  first: Weighed,
-  second: Weighed,
-  measure: Measure,
-  strata: readonly number[],
-): PairedDifference {
-  const value = total(second) - total(first);
+function differenceOf(first: Scores, second: Scores, measure: Measure): PairedDifference {
+  const value = meanOf(second) - meanOf(first);
   const byResampling = () =>
-    bootstrapInterval({
-      ...{ strata, unit: "items" },
-      statistic: (sample) => sampled(second, sample) - sampled(first, sample),
+    resampled(first, (sample) => meanOf(second, sample) - meanOf(first, sample), {
+      ...{ low: -1, high: 1 },
     });
   if (!measure.isBinary) {
     const interval = byResampling();
@@ -141,12 +139,12 @@ function differenceOf(
   }
   const only = (a: Float64Array, b: Float64Array) =>
     a.reduce((count, score, i) => count + (score > (b[i] ?? 0) ? 1 : 0), 0);
-  const onlyFirst = only(first.scores, second.scores);
-  const onlySecond = only(second.scores, first.scores);
+  const onlyFirst = only(first.values, second.values);
+  const onlySecond = only(second.values, first.values);
   const pValue = mcNemarExact(onlyFirst, onlySecond);
   const interval =
     measure.mean === "items"
-      ? pairedShareInterval(onlyFirst, onlySecond, first.scores.length)
+      ? pairedShareInterval(onlyFirst, onlySecond, first.values.length)
       : byResampling();
   const method = "McNemar's exact test";
   return { value, interval, pValue, method, isNoise: isNoise(interval, pValue) };

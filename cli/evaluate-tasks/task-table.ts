@@ -18,7 +18,7 @@ const right = (header: string, unit?: string): Column => ({
 const model: Column = { header: "model", align: "left" };
 
 const textColumns: readonly Column[] = [
-  ...[model, right("perplexity"), right("change"), right("95 %"), right("is")],
+  ...[model, right("perplexity"), right("95 %"), right("change"), right("95 %"), right("is")],
   ...[right("KL mean", "nats"), right("95 %", "nats"), right("top-1 same", "%")],
 ];
 
@@ -41,8 +41,9 @@ function renderText(
   names: readonly string[],
   { colors, tableStyle, width }: Output,
 ): string {
-  const rows = models.map(({ perplexity, difference, divergence }, i) => [
+  const rows = models.map(({ perplexity, interval, difference, divergence }, i) => [
     ...[names[i] ?? "", perplexity.toFixed(4)],
+    interval === undefined ? "-" : range(interval, (value) => value.toFixed(4)),
     ...(difference === null || divergence === null
       ? ["-", "-", "-", "-", "-", "-"]
       : [
@@ -54,7 +55,7 @@ function renderText(
           (100 * divergence.top1).toFixed(2),
         ]),
   ]);
-  const shown = models.length === 1 ? textColumns.slice(0, 2) : textColumns;
+  const shown = models.length === 1 ? textColumns.slice(0, 3) : textColumns;
   const lines = wrapText(printable(protocol), width).map((line) => colors.dim(line));
   return `${lines.join("\n")}\n\n${formatTable(shown, rows, tableStyle)}`;
 }

@@ -2,6 +2,7 @@
 import {
   divergenceInterval,
   perplexityDifference,
+  perplexityInterval,
   type Score,
   type Window,
 } from "../../runtime/index.ts";
@@ -40,7 +41,9 @@ function resultsOf(
 ): readonly TextModelResult[] {
   const [original] = scores;
   return scores.map((score, i) => ({
-    ...{ perplexity: score.perplexity, loss: score.loss },
+    perplexity: score.perplexity,
+    ...(windows.length < 2 ? {} : { interval: perplexityInterval(score, windows) }),
+    loss: score.loss,
     difference:
       i === 0 || original === undefined ? null : perplexityDifference(original, score, windows),
     divergence: divergenceOf(score, windows),

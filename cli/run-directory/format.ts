@@ -34,6 +34,8 @@ export type RunModel = {
 
 export type TextModelResult = {
   readonly perplexity: number;
+  /** Of the perplexity; absent where there are too few windows to tell */
+  readonly interval?: Interval | undefined;
   readonly loss: number;
   /** Null for the first model, as is `divergence`. Of perplexity. */
   readonly difference: Difference | null;
@@ -132,7 +134,7 @@ export const textResult: z.ZodType<TextResult> = z.object({
   ...{ windows: z.number(), scoredTokens: z.number(), tokens: z.string() },
   models: z.array(
     z.object({
-      ...{ perplexity: z.number(), loss: z.number() },
+      ...{ perplexity: z.number(), interval: interval.optional(), loss: z.number() },
       ...{ difference: difference.nullable(), divergence: divergence.nullable() },
     }),
   ),

@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { DirectoryLock, isLock } from "../../quantizer/index.ts";
 import { type JsonObject, makeDirectories, writeFileAtomic } from "../../runtime/index.ts";
 import { InputError, UsageError } from "../errors.ts";
 import { AnswersLog } from "./answers-log.ts";
@@ -20,36 +21,31 @@ export class RunDirectory implements Disposable {
   readonly dir: string;
   /** ISO 8601; of the first of the runs that made it. */
   readonly startedAt: string;
+  readonly #lock: DirectoryLock;
   readonly #before: number;
   readonly #started: number = performance.now();
 
   /**
    * @param settings  all that decides the results
-   * @throws UsageError if the directory holds something else, or a run with other settings
+   * @throws UsageError if the directory holds something else, or a run with other settings; QuantizeError QUANTIZE_IN_USE if
+   *   another program writes to it
    */
   constructor(dir: string, settings: JsonObject, { overwrite }: { readonly overwrite: boolean }) {
     this.dir = dir;
     makeDirectories(dir);
-    const file = join(dir, settingsFile);
-    if (overwrite)
-      for (const name of owned) rmSync(join(dir, name), { recursive: true, force: true });
-    if (existsSync(file)) {
-      this.startedAt = checkSettings(file, settings);
-    } else {
-      if (readdirSync(dir).length > 0) {
-        throw new UsageError(
-          `--output ${dir} is not empty and holds no evaluation; give a new directory`,
-        );
+    this.#lock = new DirectoryLock(dir);
+    try {
+      if (overwrite) removeRun(dir);
+      this.startedAt = agreeOnSettings(dir, settings);
+      for (const name of ["answers", "tokens", "parts", "reports"]) {
+        mkdirSync(join(dir, name), { recursive: true });
       }
-      this.startedAt = new Date().toISOString();
-      writeJson(file, { startedAt: this.startedAt, settings });
+      const seconds = join(dir, secondsFile);
+      this.#before = existsSync(seconds) ? readJson(seconds, z.number()) : 0;
+    } catch (error) {
+      this.#lock[Symbol.dispose]();
+      throw error;
     }
-    for (const name of ["answers", "tokens", "parts", "reports"]) {
-      mkdirSync(join(dir, name), { recursive: true });
-    }
-    this.#before = existsSync(join(dir, secondsFile))
-      ? readJson(join(dir, secondsFile), z.number())
-      : 0;
   }
 
   /** Of all runs that made it. */
@@ -85,8 +81,30 @@ export class RunDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    writeJson(join(this.dir, secondsFile), this.seconds);
+    try {
+      writeJson(join(this.dir, secondsFile), this.seconds);
+    } finally {
+      this.#lock[Symbol.dispose]();
+    }
   }
+}
+
+function removeRun(dir: string): void {
+  for (const name of owned) rmSync(join(dir, name), { recursive: true, force: true });
+}
+
+/** @returns when the run began: now, unless it goes on */
+function agreeOnSettings(dir: string, settings: JsonObject): string {
+  const file = join(dir, settingsFile);
+  if (existsSync(file)) return checkSettings(file, settings);
+  if (readdirSync(dir).some((name) => !isLock(name))) {
+    throw new UsageError(
+      `--output ${dir} is not empty and holds no evaluation; give a new directory`,
+    );
+  }
+  const startedAt = new Date().toISOString();
+  writeJson(file, { startedAt, settings });
+  return startedAt;
 }
 
 /** @returns when the run began */

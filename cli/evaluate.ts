@@ -145,8 +145,8 @@ Examples:
   nibble evaluate my-int4 my-int4 --data evaluation.txt --head int8
   nibble evaluate my-int4 --data evaluation.txt --kv int8
   nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
-  nibble evaluate Qwen-7B-Chat my-int4 --tasks mmlu,gsm8k --data-dir bench --output run
-  nibble evaluate qwen-mini qwen-mini-int4 --tasks ppl,kl --data evaluation.txt --output run
+  nibble evaluate A A-int4 --tasks mmlu,gsm8k --data-dir data --output run
+  nibble evaluate A A-int4 --tasks ppl,kl --data a.txt --data b.txt --output run
 `;
 
 function switchOption(flag: string, what: string): Option {

@@ -20,7 +20,7 @@ import { answerAll, type ModelAnswers } from "./model-answers.ts";
 import { describeModels, nameModels } from "./run-models.ts";
 import { settingsOf } from "./settings.ts";
 import type { TaskFlags } from "./task-flags.ts";
-import { type AskedTask, taskResults } from "./task-results.ts";
+import { type Answers, type AskedTask, taskResults, unscoredTasks } from "./task-results.ts";
 import { evaluateText } from "./texts.ts";
 
 export type TaskEvaluationRequest = {
@@ -64,6 +64,11 @@ export async function evaluateTasks(
     const { longContext } = request.text;
     answers.push(await answerAll({ model, longContext, mode, asked, prompts, run }, context));
   }
+  const answersOf = (task: string): Answers => ({
+    results: answers.map(({ results }) => results.get(task) ?? []),
+    files: run === undefined ? [] : named.map(({ name }) => `answers/${task}-${name}.jsonl`),
+  });
+  const unscored = asked.flatMap((task) => unscoredTasks(task, answersOf(task.name)));
   const result: EvaluationRun = {
     ...{ format: 1, nibble: version, command },
     startedAt: run?.startedAt ?? new Date(performance.timeOrigin).toISOString(),
@@ -71,13 +76,8 @@ export async function evaluateTasks(
     machine: { cpu: cpus()[0]?.model ?? "unknown", threads: request.threads },
     models: describeModels(named, run?.dir),
     texts,
-    tasks: asked.flatMap((task) =>
-      taskResults(task, {
-        results: answers.map(({ results }) => results.get(task.name) ?? []),
-        files:
-          run === undefined ? [] : named.map(({ name }) => `answers/${task.name}-${name}.jsonl`),
-      }),
-    ),
+    tasks: asked.flatMap((task) => taskResults(task, answersOf(task.name))),
+    ...(unscored.length === 0 ? {} : { unscored }),
     samples: prompts.map((prompt, i) => ({
       prompt,
       outputs: answers.map(({ samples }) => ({ pieces: samples[i] ?? [] })),

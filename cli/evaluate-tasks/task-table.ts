@@ -6,6 +6,7 @@ import type {
   SampleResult,
   TaskResult,
   TextResult,
+  UnscoredTask,
 } from "../run-directory/format.ts";
 import { formatDifference, plural, printable, wrapText } from "../terminal/format.ts";
 import type { Output } from "../terminal/output.ts";
@@ -32,6 +33,7 @@ export function renderRun(run: EvaluationRun, output: Output): string {
   return [
     ...run.texts.map((text) => renderText(text, names, output)),
     ...run.tasks.map((task) => renderTask(task, names, output)),
+    ...(run.unscored ?? []).map((task) => renderUnscored(task, output)),
     ...run.samples.map((sample) => renderSample(sample, names, output)),
   ].join("\n\n");
 }
@@ -79,9 +81,19 @@ function renderTask(
         ]),
   ]);
   const lines = notes.map((line) => colors.dim(line)).join("\n");
-  if (rows.length === 0) return lines;
   const shown = rows.length === 1 ? taskColumns.slice(0, 3) : taskColumns;
   return `${lines}\n\n${formatTable(shown, rows, tableStyle)}`;
+}
+
+function renderUnscored(
+  { title, items, data, notes, answers }: UnscoredTask,
+  { colors, width }: Output,
+): string {
+  const lines = [`${title}: ${plural(items, "item")} of ${data}`, ...notes, ...answers];
+  return lines
+    .flatMap((line) => wrapText(printable(line), width))
+    .map((line) => colors.dim(line))
+    .join("\n");
 }
 
 function renderSample(

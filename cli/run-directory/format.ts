@@ -92,6 +92,9 @@ export type TaskResult = {
   readonly models: readonly TaskModelResult[];
 };
 
+/** A task whose answers were not judged. */
+export type UnscoredTask = Omit<TaskResult, "models" | "metric">;
+
 export type SampleResult = {
   readonly prompt: string;
   /** Pieces of text by token, in the order of the run's models */
@@ -111,6 +114,8 @@ export type EvaluationRun = {
   readonly models: readonly RunModel[];
   readonly texts: readonly TextResult[];
   readonly tasks: readonly TaskResult[];
+  /** Absent if there is none */
+  readonly unscored?: readonly UnscoredTask[] | undefined;
   readonly samples: readonly SampleResult[];
 };
 
@@ -140,9 +145,14 @@ export const textResult: z.ZodType<TextResult> = z.object({
   ),
 });
 const category = z.object({ name: z.string(), score: z.number(), items: z.number() });
-const task: z.ZodType<TaskResult> = z.object({
-  ...{ task: z.string(), title: z.string(), metric: z.string(), items: z.number() },
+const questions = {
+  ...{ task: z.string(), title: z.string(), items: z.number() },
   ...{ data: z.string(), notes: z.array(z.string()), answers: z.array(z.string()) },
+};
+const unscored: z.ZodType<UnscoredTask> = z.object(questions);
+const task: z.ZodType<TaskResult> = z.object({
+  ...questions,
+  metric: z.string(),
   models: z.array(
     z.object({
       ...{ score: z.number(), interval, categories: z.array(category) },
@@ -160,5 +170,5 @@ export const evaluationRun: z.ZodType<EvaluationRun> = z.object({
   ...{ format: z.literal(1), nibble: z.string(), command: z.string(), startedAt: z.string() },
   ...{ seconds: z.number(), machine: z.object({ cpu: z.string(), threads: z.number() }) },
   ...{ models: z.array(runModel), texts: z.array(textResult), tasks: z.array(task) },
-  samples: z.array(sample),
+  ...{ unscored: z.array(unscored).optional(), samples: z.array(sample) },
 });

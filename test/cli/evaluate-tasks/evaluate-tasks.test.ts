@@ -166,8 +166,10 @@ describe("generated code", { timeout: 60_000 }, () => {
 
   test("is not run unless that is asked for, and there is no score", async () => {
     const run = object(await evaluate(...args, "--output", at("code"), "--json"));
-    expect(run["tasks"]).toMatchObject([{ task: "humaneval", items: 1, models: [] }]);
-    expect(JSON.stringify(run["tasks"])).toContain("--run-generated-code");
+    expect(run).toMatchObject({ tasks: [], unscored: [{ task: "humaneval", items: 1 }] });
+    expect(JSON.stringify(run["unscored"])).toContain("--run-generated-code");
+    expect(readRun("code")).toEqual(run);
+    expect((await evaluate(...args, "--output", at("code"))).stdout).toMatch(/not run/);
     const [answer = ""] = linesOf("code", "answers", "humaneval-qwen-mini.jsonl");
     expect(JSON.parse(answer)).toMatchObject({ id: "T/0", scores: {} });
   });

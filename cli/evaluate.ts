@@ -21,7 +21,7 @@ import {
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
-import { evaluateTasks } from "./evaluate-tasks/task-evaluation.ts";
+import { commandLine, evaluateTasks } from "./evaluate-tasks/task-evaluation.ts";
 import { addTaskFlags, checkTaskFlags, type TaskFlags } from "./evaluate-tasks/task-flags.ts";
 import { renderRun } from "./evaluate-tasks/task-table.ts";
 import { type EvaluatedArithmetic, type EvaluatedModel, evaluateModels } from "./evaluation.ts";
@@ -222,14 +222,12 @@ async function runTasks(
 ): Promise<void> {
   const { window, stride = window, maxTokens, allowedSpecial, data = [] } = flags;
   const arithmetic = arithmeticOf(flags);
+  const longContext = longContextOf(flags);
   const run = await evaluateTasks(
     {
       ...{ models: evaluatedModels(models, arithmetic), texts: data, flags },
-      text: {
-        ...{ window, stride, maxTokens, allowedSpecial, arithmetic },
-        longContext: longContextOf(flags),
-      },
-      command: ["nibble", ...process.argv.slice(2)].join(" "),
+      text: { window, stride, maxTokens, allowedSpecial, arithmetic, longContext },
+      command: commandLine(process.argv.slice(2)),
       threads: flags.threads ?? availableParallelism(),
     },
     context,

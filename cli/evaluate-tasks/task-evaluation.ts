@@ -56,6 +56,7 @@ export async function evaluateTasks(
       : new RunDirectory(flags.output, settingsOf(request, { named, mode, asked }), {
           overwrite: flags.overwrite ?? false,
         });
+  using _note = noteOnInterruption(run, context);
   const texts = await evaluateTexts(request, run, context);
   const prompts = flags.samples ?? [];
   const answers: ModelAnswers[] = [];
@@ -85,6 +86,28 @@ export async function evaluateTasks(
   };
   run?.finish(result);
   return result;
+}
+
+/** Tells a user who stops a run that its work is not lost. */
+function noteOnInterruption(
+  run: RunDirectory | undefined,
+  { signal, output }: CommandContext,
+): Disposable {
+  return {
+    [Symbol.dispose]: () => {
+      if (!signal.aborted || run === undefined) return;
+      output.note(`what was answered is kept in ${run.dir}; the same command goes on from there`);
+    },
+  };
+}
+
+/** As a shell takes it. */
+export function commandLine(argv: readonly string[]): string {
+  const quoted = (argument: string) =>
+    /^[\w@%+=:,./-]+$/.test(argument)
+      ? argument
+      : `'${argument.replaceAll("'", String.raw`'\''`)}'`;
+  return ["nibble", ...argv.map(quoted)].join(" ");
 }
 
 /** How the first model is to be asked; others have to agree, since only answers to the same questions can be compared. */

@@ -57,7 +57,7 @@ except BaseException:
 leave(${passed})
 `;
 
-const python = ["python3", "-I", "-B", "-c", wrapper] as const;
+const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8" };
 
 /** Ways to run a command in namespaces of its own, the best first. */
 const namespaces: readonly { readonly command: readonly string[]; readonly what: string }[] = [
@@ -77,14 +77,8 @@ export function openPythonSandbox({
 }: {
   readonly allowNetwork: boolean;
 }): PythonSandbox {
-  if (!works(["python3", "-c", "import resource"])) {
-    throw new EvaluationError(
-      "EVALUATION_SANDBOX",
-      "python3 is not on the PATH (or has no module resource), so generated code cannot be run; install it, or leave " +
-        "--run-generated-code out",
-    );
-  }
-  const found = namespaces.find(({ command }) => works([...command, "true"]));
+  const python = findPython();
+  const found = namespaces.find(({ command }) => works([...command, ...python]));
   if (found === undefined && !allowNetwork) {
     throw new EvaluationError(
       "EVALUATION_SANDBOX",
@@ -92,16 +86,38 @@ export function openPythonSandbox({
         "--allow-network runs it all the same",
     );
   }
+  const command = [...(found?.command ?? []), ...python];
   const limits = `${cpuSeconds} s of processor time, 2 GiB, files of at most 1 MiB, an empty directory`;
   const slots = new Slots(availableParallelism());
   return {
     isolation: `generated code ran in python3 with ${found?.what ?? "NO protection of the network"}; ${limits}`,
-    run: (program) => slots.use(() => runOnce([...(found?.command ?? []), ...python], program)),
+    run: (program) => slots.use(() => runOnce(command, program)),
   };
 }
 
+/**
+ * The command that runs a program of its standard input.
+ *
+ * @throws EvaluationError EVALUATION_SANDBOX
+ */
+function findPython(): readonly string[] {
+  // Its own path, since programs run with another PATH than ours.
+  const { status, stdout } = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
+    ...{ encoding: "utf8", timeout: wallMs },
+  });
+  const python = [status === 0 ? stdout.trim() : "", "-I", "-B", "-c", wrapper];
+  if (status === 0 && works(python)) return python;
+  throw new EvaluationError(
+    "EVALUATION_SANDBOX",
+    "no python3 on the PATH runs a program with limits, so generated code cannot be run; install it, or leave " +
+      "--run-generated-code out",
+  );
+}
+
+/** Whether an empty program runs to its end, as all have to. */
 function works([file = "", ...args]: readonly string[]): boolean {
-  return spawnSync(file, args, { stdio: "ignore", timeout: wallMs }).status === 0;
+  const options = { env: environment, input: "", timeout: wallMs } as const;
+  return spawnSync(file, args, options).status === passed;
 }
 
 async function runOnce([file = "", ...args]: readonly string[], program: string): Promise<boolean> {
@@ -109,7 +125,7 @@ async function runOnce([file = "", ...args]: readonly string[], program: string)
   try {
     const child = spawn(file, args, {
       ...{ cwd, detached: true, stdio: ["pipe", "ignore", "ignore"] },
-      env: { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: cwd, LANG: "C.UTF-8" },
+      env: { ...environment, HOME: cwd },
     });
     return (await exitOf(child, program)) === passed;
   } finally {

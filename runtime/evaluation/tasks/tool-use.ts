@@ -95,7 +95,7 @@ function findFiles(dataDir: string): Readonly<Record<Kind, string>> {
   throw new EvaluationError(
     "EVALUATION_DATA",
     `the tool-use examples are not in ${dataDir} (--data-dir); expected exam_plugin_v20231206_react_positive.jsonl ` +
-      "and …_negative.jsonl there or in tool-use/; get them from https://github.com/QwenLM/Qwen/tree/main/eval (README)",
+      "and …_negative.jsonl there or in tool-use/; get them as https://github.com/QwenLM/Qwen/blob/main/eval/EVALUATION.md says",
   );
 }
 

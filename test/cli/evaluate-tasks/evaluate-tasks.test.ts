@@ -49,7 +49,7 @@ describe("a run with everything", { timeout: 120_000 }, () => {
     expect(run.models.map(({ name }) => name)).toEqual(["qwen-mini", "qwen-mini-2"]);
     expect(run.models[0]).toMatchObject({ bitsPerWeight: 16, scheme: null, speed: null });
     expect(run.models[0]?.weightBytes).toBeGreaterThan(17_000_000);
-    expect(run.command).toContain("--tasks ppl,kl,mmlu,ceval");
+    expect(run.command).toMatch(/^nibble evaluate .*--tasks ppl,kl,mmlu,ceval .*'It was a dark'/);
   });
 
   test("scores the text, and how far the second model is", () => {
@@ -158,6 +158,41 @@ test("a run that was killed goes on, and gives what it would have given", {
   expect(comparable("cut")).toEqual(comparable("straight"));
   for (const name of ["mmlu-qwen-mini.jsonl", "mmlu-qwen-mini-2.jsonl"]) {
     expect(linesOf("cut", "answers", name)).toEqual(linesOf("straight", "answers", name));
+  }
+});
+
+test("Ctrl-C leaves what is answered, and says so", { timeout: 60_000 }, async () => {
+  const args = ["evaluate", mini, "--tasks", "mmlu", ...questions, "--output", at("stopped")];
+  const outcome = await nibble(args, {
+    onError: (text, kill) => {
+      if (text.includes("%")) kill("SIGINT");
+    },
+  });
+  expect(outcome).toMatchObject({ status: 130, stderr: expect.stringMatching(/same command/) });
+  expect(readdirSync(at("stopped")).some((name) => name.includes("lock"))).toBe(false);
+  expect(await nibble(args)).toMatchObject({
+    ...{ status: 0, stderr: expect.stringMatching(/going on after \d+ answer/) },
+  });
+});
+
+test("a chat model is asked in words, nothing kept", { timeout: 120_000 }, async () => {
+  write(at("data"), "exam_plugin_v1_react_positive.jsonl", '{"prompt": "p", "response": "r"}\n');
+  write(at("data"), "exam_plugin_v1_react_negative.jsonl", '{"prompt": "p", "response": "r"}\n');
+  write(at("data"), "gsm8k/test.jsonl", '{"question": "2 + 3?", "answer": "5\\n#### 5"}\n');
+  const tasks = ["--tasks", "mmlu,ceval,gsm8k,tool-use", "--limit", "2"];
+  const run = object(await evaluate(mini, mini, ...tasks, "--data-dir", at("data"), "--json"));
+  expect(evaluationRun.parse(run).tasks.map(({ title, items }) => [title, items])).toEqual([
+    ["MMLU, 0-shot, chat", 2],
+    ["C-Eval (val), 0-shot, chat", 2],
+    ["GSM8K, 0-shot, chat", 1],
+    ["Tool use: selection", 1],
+    ["Tool use: input", 1],
+    ["Tool use: false positives", 1],
+  ]);
+  for (const { models, answers, notes } of evaluationRun.parse(run).tasks) {
+    expect(models[1]?.difference).toMatchObject({ value: 0, isNoise: true });
+    expect(answers).toEqual([]);
+    expect(notes).toContain("asked as a chat model (ChatML), greedily");
   }
 });
 

@@ -21,13 +21,14 @@ import {
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
-import { commandLine, evaluateTasks } from "./evaluate-tasks/task-evaluation.ts";
+import { evaluateTasks } from "./evaluate-tasks/task-evaluation.ts";
 import { addTaskFlags, checkTaskFlags, type TaskFlags } from "./evaluate-tasks/task-flags.ts";
 import { renderRun } from "./evaluate-tasks/task-table.ts";
 import { type EvaluatedArithmetic, type EvaluatedModel, evaluateModels } from "./evaluation.ts";
 import { evaluationJson, renderEvaluation } from "./evaluation-table.ts";
 import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
 import { modelDirectories } from "./model-directory.ts";
+import { shellQuoted } from "./terminal/format.ts";
 import { tokenTable } from "./token-table.ts";
 
 type EvaluateFlags = CommonFlags &
@@ -54,8 +55,8 @@ export const evaluate: CommandSpec = {
   define: (command) => {
     command
       .description(
-        "Perplexity of models on a text; with several, how far each is from the first: difference of perplexity, " +
-          "KL divergence and how often the most likely token is the same.",
+        "Perplexity of models on a text, or scores on benchmarks (--tasks); with several, how far each is from the " +
+          "first: difference of perplexity, KL divergence and how often the most likely token is the same.",
       )
       .argument(
         "<model...>",
@@ -227,7 +228,7 @@ async function runTasks(
     {
       ...{ models: evaluatedModels(models, arithmetic), texts: data, flags },
       text: { window, stride, maxTokens, allowedSpecial, arithmetic, longContext },
-      command: commandLine(process.argv.slice(2)),
+      command: ["nibble", ...process.argv.slice(2)].map(shellQuoted).join(" "),
       threads: flags.threads ?? availableParallelism(),
     },
     context,

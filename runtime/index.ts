@@ -78,6 +78,7 @@ export {
   publishedBaseAccuracies,
   publishedChatAccuracies,
   publishedToolUse,
+  type Query,
   runTask,
   type Score,
   scoreModels,

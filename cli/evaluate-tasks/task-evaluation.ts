@@ -5,6 +5,7 @@ import {
   openPythonSandbox,
   openQwenTokenizer,
   type PythonSandbox,
+  type Query,
   readGenerationConfig,
   type TaskMode,
   type Tokenizer,
@@ -101,15 +102,6 @@ function noteOnInterruption(
   };
 }
 
-/** As a shell takes it. */
-export function commandLine(argv: readonly string[]): string {
-  const quoted = (argument: string) =>
-    /^[\w@%+=:,./-]+$/.test(argument)
-      ? argument
-      : `'${argument.replaceAll("'", String.raw`'\''`)}'`;
-  return ["nibble", ...argv.map(quoted)].join(" ");
-}
-
 /** How the first model is to be asked; others have to agree, since only answers to the same questions can be compared. */
 function modeOf(models: readonly EvaluatedModel[], { chat, base }: TaskFlags): TaskMode {
   if (chat === true) return "chat";
@@ -136,15 +128,19 @@ function loadTasks(flags: TaskFlags, mode: TaskMode, tokenizer: Tokenizer): read
       tokensOf: (text) => Array.from(tokenizer.encode(text), (id) => tokenizer.decode([id])),
       runProgram: sandbox?.run,
     });
-    const asked = mode === "chat" ? "a chat model (ChatML)" : "a base model";
-    const notes = [
-      ...loaded.notes,
-      `asked as ${asked}, greedily`,
-      ...codeNotes(task.name, sandbox),
-    ];
+    const kind = loaded.items[0]?.query.kind;
+    const how = kind === undefined ? [] : [askedHow[kind]];
+    const notes = [...loaded.notes, ...how, ...codeNotes(task.name, sandbox)];
     return { ...loaded, name: task.name, notes };
   });
 }
+
+/** What a reader must know to compare scores: the same model can be asked in several ways. */
+const askedHow: Readonly<Record<Query["kind"], string>> = {
+  letters: "asked as a base model: the letter with the largest logit is its answer",
+  continue: "asked as a base model, which goes on greedily",
+  chat: "asked as a chat model (ChatML), which answers greedily, without a penalty of repetitions",
+};
 
 function openSandbox({
   tasks: wanted = [],

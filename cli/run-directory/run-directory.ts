@@ -35,8 +35,7 @@ export class RunDirectory implements Disposable {
     makeDirectories(dir);
     this.#lock = new DirectoryLock(dir);
     try {
-      if (overwrite) removeRun(dir);
-      this.startedAt = agreeOnSettings(dir, settings);
+      this.startedAt = agreeOnSettings(dir, settings, overwrite);
       for (const name of ["answers", "tokens", "parts", "reports"]) {
         mkdirSync(join(dir, name), { recursive: true });
       }
@@ -89,19 +88,18 @@ export class RunDirectory implements Disposable {
   }
 }
 
-function removeRun(dir: string): void {
-  for (const name of owned) rmSync(join(dir, name), { recursive: true, force: true });
-}
-
 /** @returns when the run began: now, unless it goes on */
-function agreeOnSettings(dir: string, settings: JsonObject): string {
+function agreeOnSettings(dir: string, settings: JsonObject, overwrite: boolean): string {
   const file = join(dir, settingsFile);
-  if (existsSync(file)) return checkSettings(file, settings);
-  if (readdirSync(dir).some((name) => !isLock(name))) {
+  const isRun = existsSync(file);
+  if (isRun && !overwrite) return checkSettings(file, settings);
+  if (!isRun && readdirSync(dir).some((name) => !isLock(name))) {
     throw new UsageError(
       `--output ${dir} is not empty and holds no evaluation; give a new directory`,
     );
   }
+  // Other files, such as what was made of the run, are not ours to remove.
+  for (const name of owned) rmSync(join(dir, name), { recursive: true, force: true });
   const startedAt = new Date().toISOString();
   writeJson(file, { startedAt, settings });
   return startedAt;

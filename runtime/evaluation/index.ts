@@ -17,6 +17,7 @@ export {
   type MeasureResult,
   openPythonSandbox,
   type PythonSandbox,
+  type Query,
   runTask,
   summarizeTask,
   type Task,

@@ -6,42 +6,47 @@ import { InputError } from "../errors.ts";
 export class AnswersLog {
   readonly #file: string;
   readonly #partial: string;
-  readonly answered: Map<number, ItemResult> = new Map();
+  /** Those that were there at first. */
+  readonly answered: ReadonlyMap<number, ItemResult>;
+  #isPublished: boolean;
 
   /** @throws InputError for lines that are no answers */
   constructor(file: string) {
     this.#file = file;
     this.#partial = `${file}.partial`;
-    if (existsSync(file)) this.#read(file, readFileSync(file, "utf8"));
-    else if (existsSync(this.#partial)) this.#resume();
+    this.#isPublished = existsSync(file);
+    this.answered = this.#isPublished
+      ? parseAnswers(file, readFileSync(file, "utf8"))
+      : this.#resume();
   }
 
-  #resume(): void {
+  #resume(): ReadonlyMap<number, ItemResult> {
+    if (!existsSync(this.#partial)) return new Map();
     const text = readFileSync(this.#partial, "utf8");
     // What follows the last line's end was cut off while it was written.
     const whole = text.slice(0, text.lastIndexOf("\n") + 1);
     truncateSync(this.#partial, Buffer.byteLength(whole));
-    this.#read(this.#partial, whole);
-  }
-
-  #read(file: string, text: string): void {
-    for (const [i, line] of text.split("\n").entries()) {
-      if (line === "") continue;
-      const answer = parseAnswer(line, `${file}, line ${i + 1}`);
-      this.answered.set(answer.index, answer);
-    }
+    return parseAnswers(this.#partial, whole);
   }
 
   add(answer: ItemResult): void {
+    this.#isPublished = false;
     appendFileSync(this.#partial, `${JSON.stringify(answer)}\n`);
   }
 
   /** @param answers  all of them, in order */
   publish(answers: readonly ItemResult[]): void {
-    if (existsSync(this.#file)) return;
+    if (this.#isPublished) return;
     writeFileAtomic(this.#file, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
     rmSync(this.#partial, { force: true });
   }
+}
+
+function parseAnswers(file: string, text: string): ReadonlyMap<number, ItemResult> {
+  const answers = text
+    .split("\n")
+    .flatMap((line, i) => (line === "" ? [] : [parseAnswer(line, `${file}, line ${i + 1}`)]));
+  return new Map(answers.map((answer) => [answer.index, answer]));
 }
 
 function parseAnswer(line: string, where: string): ItemResult {

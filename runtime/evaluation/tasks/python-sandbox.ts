@@ -59,8 +59,11 @@ leave(${passed})
 
 const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8" };
 
-/** Ways to run a command in namespaces of its own, the best first. */
-const namespaces: readonly { readonly command: readonly string[]; readonly what: string }[] = [
+/** A command that runs another in namespaces of its own, and what those are. */
+type Isolation = { readonly command: readonly string[]; readonly what: string };
+
+/** The best first. */
+const namespaces: readonly Isolation[] = [
   {
     command: ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"],
     what: "network and processes of its own (unshare)",
@@ -70,15 +73,15 @@ const namespaces: readonly { readonly command: readonly string[]; readonly what:
 
 /**
  * @param allowNetwork  whether to go on where programs cannot be kept from the network
+ * @param isolations  ways to keep them from it, the best first; those of this system by default
  * @throws EvaluationError EVALUATION_SANDBOX if there is no python3, or no way to keep programs from the network
  */
-export function openPythonSandbox({
-  allowNetwork,
-}: {
-  readonly allowNetwork: boolean;
-}): PythonSandbox {
+export function openPythonSandbox(
+  { allowNetwork }: { readonly allowNetwork: boolean },
+  isolations: readonly Isolation[] = namespaces,
+): PythonSandbox {
   const python = findPython();
-  const found = namespaces.find(({ command }) => works([...command, ...python]));
+  const found = isolations.find(({ command }) => works([...command, ...python]));
   if (found === undefined && !allowNetwork) {
     throw new EvaluationError(
       "EVALUATION_SANDBOX",

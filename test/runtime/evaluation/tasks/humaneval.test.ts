@@ -90,6 +90,22 @@ function sandboxHere() {
 
 const sandbox = sandboxHere();
 
+test.skipIf(sandbox === undefined)(
+  "no way to keep programs from the network has to be allowed",
+  async () => {
+    const none = [{ command: ["false"], what: "nothing" }];
+    expect(() => openPythonSandbox({ allowNetwork: false }, none)).toThrow(
+      expect.objectContaining({
+        ...{ code: "EVALUATION_SANDBOX", message: expect.stringContaining("--allow-network") },
+      }),
+    );
+    const open = openPythonSandbox({ allowNetwork: true }, none);
+    expect(open.isolation).toContain("NO protection of the network");
+    expect(await open.run("assert 1 + 1 == 2")).toBe(true);
+    expect(await open.run("assert 1 + 1 == 3")).toBe(false);
+  },
+);
+
 describe.skipIf(sandbox === undefined)("generated programs", { timeout: 120_000 }, () => {
   const run = (program: string) => sandbox?.run(program);
   const grade = async (text: string): Promise<Grade | undefined> => {

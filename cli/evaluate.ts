@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { ActivationDtype } from "../kernels/index.ts";
+import type { ActivationDtype, Device } from "../kernels/index.ts";
 import {
   type CacheDtype,
   cacheDtypes,
@@ -15,37 +16,36 @@ import {
   type CommonFlags,
   integer,
   path,
+  repeated,
 } from "./arguments.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
-import {
-  describeProtocol,
-  type EvaluatedArithmetic,
-  type Evaluation,
-  evaluateModels,
-} from "./evaluation.ts";
+import { evaluateTasks } from "./evaluate-tasks/task-evaluation.ts";
+import { addTaskFlags, checkTaskFlags, type TaskFlags } from "./evaluate-tasks/task-flags.ts";
+import { renderRun } from "./evaluate-tasks/task-table.ts";
+import { type EvaluatedArithmetic, type EvaluatedModel, evaluateModels } from "./evaluation.ts";
+import { evaluationJson, renderEvaluation } from "./evaluation-table.ts";
 import { evaluateLengths, renderLengths } from "./length-evaluation.ts";
 import { modelDirectories } from "./model-directory.ts";
-import { formatDifference, wrapText } from "./terminal/format.ts";
-import type { Output } from "./terminal/output.ts";
-import { type Column, formatTable } from "./terminal/table.ts";
+import { shellQuoted } from "./terminal/format.ts";
 import { tokenTable } from "./token-table.ts";
 
-type EvaluateFlags = CommonFlags & {
-  readonly data: string;
-  readonly window: number;
-  readonly stride?: number;
-  readonly maxTokens?: number;
-  readonly allowedSpecial: AllowedSpecial;
-  readonly lengths?: readonly number[];
-  readonly ntk?: SwitchName;
-  readonly logn?: SwitchName;
-  readonly save?: string;
-  readonly head?: HeadMode;
-  readonly activations?: ActivationDtype;
-  readonly kv?: CacheDtype;
-};
+type EvaluateFlags = CommonFlags &
+  TaskFlags & {
+    readonly data?: readonly string[];
+    readonly window: number;
+    readonly stride?: number;
+    readonly maxTokens?: number;
+    readonly allowedSpecial: AllowedSpecial;
+    readonly lengths?: readonly number[];
+    readonly ntk?: SwitchName;
+    readonly logn?: SwitchName;
+    readonly save?: string;
+    readonly head?: HeadMode;
+    readonly activations?: ActivationDtype;
+    readonly kv?: CacheDtype;
+  };
 
 const switches = { on: [true], off: [false], both: [false, true] } as const;
 type SwitchName = keyof typeof switches;
@@ -55,15 +55,15 @@ export const evaluate: CommandSpec = {
   define: (command) => {
     command
       .description(
-        "Perplexity of models on a text; with several, how far each is from the first: difference of perplexity, " +
-          "KL divergence and how often the most likely token is the same.",
+        "Perplexity of models on a text, or scores on benchmarks (--tasks); with several, how far each is from the " +
+          "first: difference of perplexity, KL divergence and how often the most likely token is the same.",
       )
       .argument(
         "<model...>",
         "model directories or model ids, the original first",
         modelDirectories,
       )
-      .requiredOption("--data <file>", "text to score, UTF-8", path)
+      .option("--data <file>", "text to score, UTF-8; with --tasks it may be repeated", dataFile)
       .option("--window <tokens>", "tokens per pass", integer(2), 512)
       .option(
         "--stride <tokens>",
@@ -102,8 +102,9 @@ export const evaluate: CommandSpec = {
           "the same for keys and values, all of which are read back from a cache (default: f32)",
         ).choices(cacheDtypes),
       )
-      .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile)
-      .addHelpText("after", examples);
+      .option("--save <file>", "each scored token's losses, as an Arrow file", arrowFile);
+    addTaskFlags(command);
+    command.addHelpText("after", examples);
   },
   run: runEvaluate,
 };
@@ -120,7 +121,23 @@ is meant for. Up to the trained length neither changes anything.
 --save writes a row per scored token: its window, position and id, and for each
 model its loss and from the second on its KL divergence from the first.
 
-Models take turns: neither has to fit in memory whole.
+Models take turns: neither has to fit in memory whole, unless they answer
+questions (--tasks other than ppl and kl).
+
+--tasks asks and scores as Qwen's own scripts do, each model in turn:
+  mmlu, ceval, cmmlu  multiple choice; base models by the logits of the letters
+                      after 5 examples, chat models in words
+  gsm8k               arithmetic; base models after 8 examples
+  humaneval           Python; a score only with --run-generated-code
+  tool-use            calls of tools in ReAct form, chat models
+  ppl, kl             as without --tasks, on every --data
+Each score has its interval of 95 %; against the first model also McNemar's
+test or a paired bootstrap, and whether the difference is noise.
+
+--data-dir holds the benchmarks as they are published: mmlu/{dev,test}/*.csv,
+ceval/{dev,val}/*.csv, cmmlu/{dev,test}/*.csv, gsm8k/{train,test}.jsonl,
+HumanEval.jsonl[.gz], exam_plugin_v20231206_react_{positive,negative}.jsonl.
+Nothing is downloaded; an error says where to get what is missing.
 
 Examples:
   nibble evaluate qwen-mini --data evaluation.txt
@@ -129,6 +146,8 @@ Examples:
   nibble evaluate my-int4 my-int4 --data evaluation.txt --head int8
   nibble evaluate my-int4 --data evaluation.txt --kv int8
   nibble evaluate Qwen-7B --data book.txt --lengths 4096,8192,16384 --ntk on
+  nibble evaluate A A-int4 --tasks mmlu,gsm8k --data-dir data --output run
+  nibble evaluate A A-int4 --tasks ppl,kl --data a.txt --data b.txt --output run
 `;
 
 function switchOption(flag: string, what: string): Option {
@@ -136,6 +155,10 @@ function switchOption(flag: string, what: string): Option {
     `${flag} <setting>`,
     `${what} (default: as config.json has it; both with --lengths)`,
   ).choices(Object.keys(switches));
+}
+
+function dataFile(text: string, earlier: readonly string[] | undefined): readonly string[] {
+  return repeated(path(text), earlier);
 }
 
 function arrowFile(text: string): string {
@@ -152,9 +175,14 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   const [models = []] = command.processedArgs as string[][];
   const flags = command.opts<EvaluateFlags>();
   checkFlags(flags, command);
-  const { data, window, stride = window, maxTokens, lengths, threads } = flags;
-  const common = { models, data, maxTokens, allowedSpecial: flags.allowedSpecial };
+  checkTaskFlags(flags, (name) => command.getOptionValueSource(name) === "cli", models.length);
+  const { window, stride = window, maxTokens, lengths, threads } = flags;
   using device = openComputeDevice(threads === undefined ? {} : { threads });
+  if (flags.tasks !== undefined) {
+    await runTasks(models, flags, { ...context, device });
+    return;
+  }
+  const common = { models, data: onlyText(flags), maxTokens, allowedSpecial: flags.allowedSpecial };
   if (lengths !== undefined) {
     const { ntk = "both", logn = "both" } = flags;
     const compared = { dynamicNtk: switches[ntk], logn: switches[logn] };
@@ -170,9 +198,7 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
     {
       ...common,
       ...{ window, stride, longContext: longContextOf(flags), arithmetic },
-      models: models.map((dir, i) =>
-        i === 0 && models.length > 1 ? { dir } : { dir, arithmetic },
-      ),
+      models: evaluatedModels(models, arithmetic),
     },
     { ...context, device },
   );
@@ -180,6 +206,42 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   context.output.result(evaluationJson(models, evaluation), () =>
     renderEvaluation(models, evaluation, context.output),
   );
+}
+
+/** Flags of arithmetic are for every model but the first, or for the only one. */
+function evaluatedModels(
+  models: readonly string[],
+  arithmetic: EvaluatedArithmetic,
+): readonly EvaluatedModel[] {
+  return models.map((dir, i) => (i === 0 && models.length > 1 ? { dir } : { dir, arithmetic }));
+}
+
+async function runTasks(
+  models: readonly string[],
+  flags: EvaluateFlags,
+  context: CommandContext & { readonly device: Device },
+): Promise<void> {
+  const { window, stride = window, maxTokens, allowedSpecial, data = [] } = flags;
+  const arithmetic = arithmeticOf(flags);
+  const longContext = longContextOf(flags);
+  const run = await evaluateTasks(
+    {
+      ...{ models: evaluatedModels(models, arithmetic), texts: data, flags },
+      text: { window, stride, maxTokens, allowedSpecial, arithmetic, longContext },
+      command: ["nibble", ...process.argv.slice(2)].map(shellQuoted).join(" "),
+      threads: flags.threads ?? availableParallelism(),
+    },
+    context,
+  );
+  context.output.result(run, () => renderRun(run, context.output));
+}
+
+/** @throws UsageError unless exactly one text is given */
+function onlyText({ data = [] }: EvaluateFlags): string {
+  const [text, ...others] = data;
+  if (text === undefined) throw new UsageError("give a text to score: --data FILE, or --tasks");
+  if (others.length === 0) return text;
+  throw new UsageError("--data may be repeated only with --tasks");
 }
 
 function checkFlags(flags: EvaluateFlags, command: Command): void {
@@ -218,52 +280,4 @@ function longContextOf({ ntk, logn }: EvaluateFlags): Partial<LongContext> {
     ...(ntk === undefined ? {} : { dynamicNtk: ntk === "on" }),
     ...(logn === undefined ? {} : { logn: logn === "on" }),
   };
-}
-
-/** The object that --json prints; differences are against the first model. */
-export function evaluationJson(models: readonly string[], evaluation: Evaluation): object {
-  const base = evaluation.scores[0]?.perplexity ?? Number.NaN;
-  return {
-    protocol: evaluation.protocol,
-    models: evaluation.scores.map(({ perplexity, loss, divergence }, i) => ({
-      ...{ model: models[i], perplexity, loss },
-      ...(divergence === undefined
-        ? {}
-        : { difference: perplexity - base, relativeDifference: perplexity / base - 1, divergence }),
-    })),
-  };
-}
-
-const columns: readonly Column[] = [
-  { header: "model", align: "left" },
-  { header: "perplexity", align: "right" },
-  { header: "change", align: "right" },
-  { header: "change", unit: "%", align: "right" },
-  { header: "KL mean", unit: "nats", align: "right" },
-  { header: "top-1 same", unit: "%", align: "right" },
-];
-
-function renderEvaluation(
-  models: readonly string[],
-  evaluation: Evaluation,
-  { colors, tableStyle, width }: Output,
-): string {
-  const { scores } = evaluation;
-  const base = scores[0]?.perplexity ?? Number.NaN;
-  const rows = scores.map(({ perplexity, divergence }, i) => [
-    models[i] ?? "",
-    perplexity.toFixed(4),
-    ...(divergence === undefined
-      ? ["-", "-", "-", "-"]
-      : [
-          formatDifference(perplexity - base, 4),
-          formatDifference(100 * (perplexity / base - 1), 2),
-          divergence.meanKl.toFixed(5),
-          (100 * divergence.top1).toFixed(2),
-        ]),
-  ]);
-  const shown = scores.length === 1 ? columns.slice(0, 2) : columns;
-  const table = formatTable(shown, rows, tableStyle);
-  const lines = wrapText(describeProtocol(evaluation), width).map((line) => colors.dim(line));
-  return `${lines.join("\n")}\n\n${table}`;
 }

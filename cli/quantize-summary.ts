@@ -1,5 +1,5 @@
 import type { LinearReport, QuantizationReport, Recipe, RecipeRule } from "../quantizer/index.ts";
-import { formatBytes, formatCount, formatSeconds, plural } from "./terminal/format.ts";
+import { formatBytes, formatCount, formatSeconds, plural, shellQuoted } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { formatTable, type TableStyle } from "./terminal/table.ts";
 
@@ -45,12 +45,12 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
 
 /** With an adapter, what the result is to be compared with has to be made first. */
 function nextSteps({ source, adapter }: QuantizationReport, dir: string): readonly string[] {
-  const merge = `nibble merge ${quoted(source)} --adapter ${quoted(adapter ?? "")} -o MERGED`;
-  const original = adapter === undefined ? quoted(source) : "MERGED";
+  const merge = `nibble merge ${shellQuoted(source)} --adapter ${shellQuoted(adapter ?? "")} -o MERGED`;
+  const original = adapter === undefined ? shellQuoted(source) : "MERGED";
   const commands = [
     ...(adapter === undefined ? [] : [merge]),
-    `nibble evaluate ${original} ${quoted(dir)} --data TEXT_FILE`,
-    `nibble generate ${quoted(dir)} --prompt "…"`,
+    `nibble evaluate ${original} ${shellQuoted(dir)} --data TEXT_FILE`,
+    `nibble generate ${shellQuoted(dir)} --prompt "…"`,
   ];
   return commands.map((command, i) => `${i === 0 ? "Next:" : "     "} ${command}`);
 }
@@ -193,9 +193,4 @@ function optional(
   field: (name: string, lines: readonly string[]) => string,
 ): readonly string[] {
   return lines.length === 0 ? [] : [field(name, lines)];
-}
-
-/** A path as a shell takes it. */
-function quoted(path: string): string {
-  return /^[\w./@%+=:,-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -6,6 +6,7 @@ export {
   convertModel,
   floatDtypes,
 } from "./convert.ts";
+export { DirectoryLock, isLock } from "./directory-lock.ts";
 export { QuantizeError, RecipeError } from "./errors.ts";
 export { hasInterruptedRun } from "./journal.ts";
 export {

@@ -34,6 +34,8 @@ export type RunModel = {
 
 export type TextModelResult = {
   readonly perplexity: number;
+  /** Of the perplexity; absent where there are too few windows to tell */
+  readonly interval?: Interval | undefined;
   readonly loss: number;
   /** Null for the first model, as is `divergence`. Of perplexity. */
   readonly difference: Difference | null;
@@ -90,6 +92,9 @@ export type TaskResult = {
   readonly models: readonly TaskModelResult[];
 };
 
+/** A task whose answers were not judged. */
+export type UnscoredTask = Omit<TaskResult, "models" | "metric">;
+
 export type SampleResult = {
   readonly prompt: string;
   /** Pieces of text by token, in the order of the run's models */
@@ -109,6 +114,8 @@ export type EvaluationRun = {
   readonly models: readonly RunModel[];
   readonly texts: readonly TextResult[];
   readonly tasks: readonly TaskResult[];
+  /** Absent if there is none */
+  readonly unscored?: readonly UnscoredTask[] | undefined;
   readonly samples: readonly SampleResult[];
 };
 
@@ -126,20 +133,26 @@ const runModel: z.ZodType<RunModel> = z.object({
 const divergence = z.object({
   ...{ meanKl: z.number(), interval, p99Kl: z.number(), maxKl: z.number(), top1: z.number() },
 });
-const text: z.ZodType<TextResult> = z.object({
+/** Of a text, which is kept by itself until the run is complete. */
+export const textResult: z.ZodType<TextResult> = z.object({
   ...{ data: z.string(), protocol: z.string(), window: z.number(), stride: z.number() },
   ...{ windows: z.number(), scoredTokens: z.number(), tokens: z.string() },
   models: z.array(
     z.object({
-      ...{ perplexity: z.number(), loss: z.number() },
+      ...{ perplexity: z.number(), interval: interval.optional(), loss: z.number() },
       ...{ difference: difference.nullable(), divergence: divergence.nullable() },
     }),
   ),
 });
 const category = z.object({ name: z.string(), score: z.number(), items: z.number() });
-const task: z.ZodType<TaskResult> = z.object({
-  ...{ task: z.string(), title: z.string(), metric: z.string(), items: z.number() },
+const questions = {
+  ...{ task: z.string(), title: z.string(), items: z.number() },
   ...{ data: z.string(), notes: z.array(z.string()), answers: z.array(z.string()) },
+};
+const unscored: z.ZodType<UnscoredTask> = z.object(questions);
+const task: z.ZodType<TaskResult> = z.object({
+  ...questions,
+  metric: z.string(),
   models: z.array(
     z.object({
       ...{ score: z.number(), interval, categories: z.array(category) },
@@ -156,6 +169,6 @@ const sample: z.ZodType<SampleResult> = z.object({
 export const evaluationRun: z.ZodType<EvaluationRun> = z.object({
   ...{ format: z.literal(1), nibble: z.string(), command: z.string(), startedAt: z.string() },
   ...{ seconds: z.number(), machine: z.object({ cpu: z.string(), threads: z.number() }) },
-  ...{ models: z.array(runModel), texts: z.array(text), tasks: z.array(task) },
-  samples: z.array(sample),
+  ...{ models: z.array(runModel), texts: z.array(textResult), tasks: z.array(task) },
+  ...{ unscored: z.array(unscored).optional(), samples: z.array(sample) },
 });

@@ -53,6 +53,11 @@ export function formatDifference(value: number, digits: number): string {
   return Number(text) === 0 ? (0).toFixed(digits) : `${value > 0 ? "+" : ""}${text}`;
 }
 
+/** An argument as a shell takes it. */
+export function shellQuoted(argument: string): string {
+  return /^[\w./@%+=:,-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
+
 /**
  * Text from a model or a file, without the control characters that would reprogram a terminal. Line feeds and
  * tabs stay.

@@ -12,6 +12,8 @@ import { type TokenLogprobs, tokenLogprobs } from "./logprobs.ts";
 export interface TokenConstraint extends Disposable {
   /** Bit i % 32 of entry i / 32 is set where id i may come next. */
   mask(): Promise<Int32Array>;
+  /** Shows the logits [vocabulary] that are chosen from, for the time of the call. */
+  observe?(logits: Float32Array): void;
   /** Tells which id was chosen. */
   accept(id: number): void;
 }
@@ -102,6 +104,7 @@ export class Request {
    * @throws GenerationError GENERATION_NOT_FINITE
    */
   choose(logits: Float32Array, mask: Int32Array | undefined): void {
+    this.constraint?.observe?.(logits);
     const id = this.#sampler.sample(logits, this.history, this.#allowed, mask);
     const probabilities =
       this.#logprobs === undefined

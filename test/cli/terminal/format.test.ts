@@ -8,6 +8,7 @@ import {
   parseBytes,
   plural,
   printable,
+  shellQuoted,
   wrapText,
 } from "../../../cli/terminal/format.ts";
 
@@ -86,4 +87,15 @@ describe("text for a terminal", () => {
       "x",
     ]);
   });
+});
+
+test.each([
+  ["--tasks", "--tasks"],
+  ["a/b-c_1.5", "a/b-c_1.5"],
+  ["two words", "'two words'"],
+  ["it's", String.raw`'it'\''s'`],
+  ["", "''"],
+  ["$(x)", "'$(x)'"],
+])("a shell takes %s as %s", (argument, expected) => {
+  expect(shellQuoted(argument)).toBe(expected);
 });

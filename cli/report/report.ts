@@ -8,6 +8,7 @@ import { UsageError } from "../errors.ts";
 import { modelCard } from "./markdown.ts";
 import { buildReport } from "./model.ts";
 import { reportPage } from "./page.ts";
+import { publishedFigures } from "./published-figures.ts";
 import { readRun } from "./read-run.ts";
 import { reportTables } from "./tables.ts";
 
@@ -55,7 +56,7 @@ async function runReport(command: Command, { output, signal }: CommandContext): 
   const [dir = ""] = command.processedArgs as string[];
   const { output: target = dir, title } = command.opts<ReportFlags>();
   if (target !== dir) checkOutput(target);
-  const made = buildReport(await readRun(dir), { title });
+  const made = buildReport(await readRun(dir), { title, published: publishedFigures });
   signal.throwIfAborted();
   const files = new Map<string, string | Uint8Array>([
     ["report.html", await reportPage(made)],

@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { type Inspection, inspectCheckpoint } from "../../runtime/index.ts";
+import { measureGeneration } from "../measure-generation.ts";
 import type { RunModel } from "../run-directory/format.ts";
 
 export type NamedModel = {
@@ -30,19 +31,40 @@ export function fingerprint({ inspection }: NamedModel): readonly string[] {
   });
 }
 
-/** @param runDir  gets a copy of each model's report; undefined for no copies */
+/**
+ * @param speeds  of each model, where they were measured
+ * @param runDir  gets a copy of each model's report; undefined for no copies
+ */
 export function describeModels(
   models: readonly NamedModel[],
+  speeds: readonly RunModel["speed"][],
   runDir: string | undefined,
 ): readonly RunModel[] {
-  return models.map(({ name, inspection }) => ({
+  return models.map(({ name, inspection }, i) => ({
     ...{ name, dir: inspection.dir },
     weightBytes: weightFiles(inspection).reduce((sum, file) => sum + statSync(file).size, 0),
     bitsPerWeight: inspection.quantization?.bitsPerWeight ?? 16,
     scheme: schemeOf(inspection.quantization),
     quantizationReport: copyReport(name, inspection.dir, runDir),
-    speed: null,
+    speed: speeds[i] ?? null,
   }));
+}
+
+/** What every model continues, so that speeds compare. */
+const speedPrompt = "It was a dark night, and";
+
+/** One model after the other, each in a process of its own, so that memory is the model's. */
+export async function measureSpeeds(
+  models: readonly NamedModel[],
+  options: { readonly threads: number; readonly signal: AbortSignal },
+): Promise<readonly RunModel["speed"][]> {
+  const speeds: RunModel["speed"][] = [];
+  for (const { inspection } of models) {
+    const measured = await measureGeneration(inspection.dir, { prompt: speedPrompt, ...options });
+    const { tokensPerSecond, peakMemoryBytes: peakBytes } = measured;
+    speeds.push(tokensPerSecond === undefined ? null : { tokensPerSecond, peakBytes });
+  }
+  return speeds;
 }
 
 function weightFiles({ tensors }: Inspection): readonly string[] {

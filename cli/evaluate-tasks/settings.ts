@@ -27,7 +27,7 @@ export function settingsOf(
       arithmetic: models[i]?.arithmetic ?? {},
     })),
     tasks: flags.tasks ?? [],
-    ...{ mode, longContext, samples: flags.samples ?? [] },
+    ...{ mode, longContext, samples: flags.samples ?? [], speed: flags.speed ?? false },
     texts: texts.map(stateOf),
     ...{ window, stride, maxTokens: maxTokens ?? null },
     allowedSpecial: typeof allowedSpecial === "string" ? allowedSpecial : [...allowedSpecial],

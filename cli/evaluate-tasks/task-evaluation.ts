@@ -18,7 +18,7 @@ import { type EvaluationRun, type TextResult, textResult } from "../run-director
 import { RunDirectory } from "../run-directory/run-directory.ts";
 import { version } from "../version.ts";
 import { answerAll, type ModelAnswers } from "./model-answers.ts";
-import { describeModels, nameModels } from "./run-models.ts";
+import { describeModels, measureSpeeds, nameModels } from "./run-models.ts";
 import { settingsOf } from "./settings.ts";
 import type { TaskFlags } from "./task-flags.ts";
 import { type Answers, type AskedTask, taskResults, unscoredTasks } from "./task-results.ts";
@@ -70,13 +70,16 @@ export async function evaluateTasks(
     results: answers.map(({ results }) => results.get(task) ?? []),
     files: run === undefined ? [] : named.map(({ name }) => `answers/${task}-${name}.jsonl`),
   });
+  const { threads } = request;
+  const speeds =
+    flags.speed === true ? await measureSpeeds(named, { threads, signal: context.signal }) : [];
   const unscored = asked.flatMap((task) => unscoredTasks(task, answersOf(task.name)));
   const result: EvaluationRun = {
     ...{ format: 1, nibble: version, command },
     startedAt: run?.startedAt ?? new Date(performance.timeOrigin).toISOString(),
     seconds: run?.seconds ?? performance.now() / 1000,
-    machine: { cpu: cpus()[0]?.model ?? "unknown", threads: request.threads },
-    models: describeModels(named, run?.dir),
+    machine: { cpu: cpus()[0]?.model ?? "unknown", threads },
+    models: describeModels(named, speeds, run?.dir),
     texts,
     tasks: asked.flatMap((task) => taskResults(task, answersOf(task.name))),
     ...(unscored.length === 0 ? {} : { unscored }),

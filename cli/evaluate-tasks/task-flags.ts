@@ -13,6 +13,7 @@ export type TaskFlags = {
   readonly shots?: number;
   readonly fewShot?: boolean;
   readonly samples?: readonly string[];
+  readonly speed?: boolean;
   readonly output?: string;
   readonly overwrite?: boolean;
   readonly runGeneratedCode?: boolean;
@@ -26,8 +27,8 @@ const names: readonly string[] = [...textTasks, ...tasks.map(({ name }) => name)
 
 /** What has no meaning without --tasks. */
 const dependent = [
-  ...["dataDir", "chat", "base", "limit", "shots", "fewShot", "samples", "output", "overwrite"],
-  ...["runGeneratedCode", "allowNetwork"],
+  ...["dataDir", "chat", "base", "limit", "shots", "fewShot", "samples", "speed", "output"],
+  ...["overwrite", "runGeneratedCode", "allowNetwork"],
 ] as const;
 
 export function addTaskFlags(command: Command): void {
@@ -44,6 +45,10 @@ export function addTaskFlags(command: Command): void {
     )
     .option("--few-shot", "GSM8K's four examples for chat models, which otherwise get none")
     .option("--samples <prompt>", "also show how each model goes on; may be repeated", repeated)
+    .option(
+      "--speed",
+      "also decode 128 tokens with each, in a process of its own: speed and memory",
+    )
     .option("--output <dir>", "keep results, answers and tables, and go on where a run ended", path)
     .option("--overwrite", "begin the run in --output anew")
     .option("--run-generated-code", "run the programs that models write for humaneval")

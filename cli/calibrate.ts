@@ -35,7 +35,8 @@ Examples:
   nibble calibrate Qwen-1_8B-Chat --data chats.jsonl --data books.parquet=0.3 \\
     --tokens assistant -o segments.safetensors
   nibble quantize Qwen-1_8B-Chat --data segments.safetensors -o my-Int4
-  nibble calibrate Qwen-1_8B-Chat --data chats.jsonl --statistics stats.safetensors
+  nibble calibrate Qwen-1_8B-Chat --data chats.jsonl \\
+    --statistics stats.safetensors
   nibble quantize Qwen-1_8B-Chat --statistics stats.safetensors -o my-Int4
 `;
 

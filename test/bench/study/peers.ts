@@ -105,10 +105,10 @@ async function addWindow(
   using targets = device.from("i32", ids.slice(1));
   using picked = ops.pick(logTheirs, targets);
   using kl = ops.klDivergence(logOurs, logTheirs);
-  const [losses, divergences] = [await picked.read(), await kl.read()];
+  const [logs, divergences] = [await picked.read(), await kl.read()];
   const [a, b] = [await bestTheirs.read(), await bestOurs.read()];
   for (let i = 0; i < scored; i++) {
-    sums.loss += losses[i] ?? Number.NaN;
+    sums.loss -= logs[i] ?? Number.NaN;
     sums.kl += divergences[i] ?? Number.NaN;
     if (a[i] === b[i]) sums.same++;
   }

@@ -25,10 +25,14 @@ export type LinearComparison = {
 };
 
 /**
- * Rounding errs by at most half a step; GPTQ moves weights further, to 0.32 … 0.57 in AutoGPTQ's and our int4 and int8
- * of the bundled model. Zeros that are off by one give 1.04 or more, another model's weights several.
+ * Rounding errs by at most half a step; GPTQ moves weights further, to 0.32 … 0.57 in AutoGPTQ's int4 and int8
+ * of the bundled model, and GPTAQ by several steps of 8 bits. Zeros that are off by one give 1.04 or more, another model's weights
+ * several.
  */
 const plausibleSteps = 0.9;
+
+/** What more steps than that may be by: a calibrated change is small beside the weight, and no shift, as a wrong zero is. */
+const plausibleChange = { relativeError: 0.5, shift: 0.5 } as const;
 
 /** Outputs per linear that are compared. */
 const sampledRows = 64;
@@ -99,15 +103,43 @@ async function compareLinear(
   using allScales = ops.cast(weight.scales, "f32", counts);
   using scales = ops.gatherColumns(allScales, index);
   const [a, b] = [await approximate.read(), await exact.read()];
-  const error = Math.sqrt(sumOfSquares(b.map((value, i) => value - (a[i] ?? Number.NaN))));
+  const difference = b.map((value, i) => value - (a[i] ?? Number.NaN));
+  const error = Math.sqrt(sumOfSquares(difference));
+  const steps = await scales.read();
   // Every group has the same number of inputs, so their scales weigh the same.
-  const step = Math.sqrt(sumOfSquares(await scales.read()) * weight.groupSize);
-  const errorInSteps = error / step;
+  const errorInSteps = error / Math.sqrt(sumOfSquares(steps) * weight.groupSize);
+  const relativeError = error / Math.sqrt(sumOfSquares(b));
+  const shift = meanShift(difference, steps, { weight, groups: await weight.groupIndex?.read() });
+  const isChange =
+    relativeError < plausibleChange.relativeError && Math.abs(shift) < plausibleChange.shift;
   return {
-    relativeError: error / Math.sqrt(sumOfSquares(b)),
-    errorInSteps,
-    isPlausible: errorInSteps <= plausibleSteps,
+    ...{ relativeError, errorInSteps },
+    isPlausible: errorInSteps <= plausibleSteps || isChange,
   };
+}
+
+/**
+ * The mean of errors in steps of their groups: ±1 for zeros that are off by one.
+ *
+ * @param difference  [rows, in]
+ * @param steps       [groups, rows]
+ */
+function meanShift(
+  difference: Float32Array,
+  steps: Float32Array,
+  { weight, groups }: { readonly weight: GptqWeight; readonly groups: Int32Array | undefined },
+): number {
+  const rows = steps.length / weight.scales.size(0);
+  const inputs = difference.length / rows;
+  let sum = 0;
+  for (let row = 0; row < rows; row++) {
+    for (let j = 0; j < inputs; j++) {
+      const group = groups?.[j] ?? Math.floor(j / weight.groupSize);
+      const step = steps[group * rows + row] ?? Number.NaN;
+      sum += (difference[row * inputs + j] ?? Number.NaN) / step;
+    }
+  }
+  return sum / difference.length;
 }
 
 function sumOfSquares(values: Float32Array): number {

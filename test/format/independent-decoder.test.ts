@@ -41,6 +41,11 @@ const recipes: Readonly<Record<string, Partial<Recipe>>> = {
   "int8-per-channel": { bits: 8, groupSize: -1 },
   "int4-bf16": { dtype: "bf16" },
   "int4-rtn": { method: "rtn" },
+  "int4-plain": { signedScales: false, refine: "none" },
+  int3: { bits: 3 },
+  "int3-act-order-asymmetric": { bits: 3, order: "act-order", symmetric: false, groupSize: 32 },
+  int2: { bits: 2, groupSize: 64, gptaq: 0 },
+  "int2-rtn": { bits: 2, method: "rtn" },
 };
 
 beforeAll(async () => {
@@ -93,14 +98,17 @@ describe("a decoder that knows only the format", () => {
 
   test.each(Object.keys(recipes))("finds the source's weights in our %s output", (name) => {
     const decoded = readGptqCheckpoint(join(work.path, name));
-    const bits = recipes[name]?.bits ?? 4;
+    const { bits = 4, method, gptaq } = recipes[name] ?? {};
+    // With GPTAQ on so little data, weights are moved by a third more.
+    const moved = method === "rtn" || gptaq === 0 ? 1 : 1.5;
     for (const linear of decoded.linears) {
       const { values } = decoded.decode(linear);
       const expected = originals.get(linear) ?? new Float32Array();
       const difference = values.map((value, i) => value - expected[i]!);
       // Rounding gives a third of a step and GPTQ up to twice that. A step is about 0.37 (0.022 of 8 bits) of a normal
       // weight's deviation, which a zero wrong by one would add; a wrong group or order gives more than 1.
-      expect(norm(difference) / norm(expected), linear).toBeLessThan(bits === 4 ? 0.3 : 0.02);
+      const bound = { 2: 0.8, 3: 0.5, 4: 0.3, 8: 0.02 }[bits] ?? 0;
+      expect(norm(difference) / norm(expected), linear).toBeLessThan(moved * bound);
     }
   });
 

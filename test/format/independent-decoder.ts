@@ -90,15 +90,23 @@ function decodeLinear(
   ) as [StoredTensor, StoredTensor, StoredTensor, StoredTensor];
   const [, outFeatures] = qweight.shape as [number, number];
   const [inFeatures] = groupIndex.shape as [number];
-  const perWord = 32 / bits;
   const levels = 2 ** bits;
-  const field = (tensor: StoredTensor, word: number, position: number) =>
-    (tensor.bytes.getUint32(4 * word, true) >>> (bits * position)) & (levels - 1);
+  const wordOf = (tensor: StoredTensor, word: number) => tensor.bytes.getUint32(4 * word, true);
+  /** Code `index` of a run whose first word is `first` and whose words are `apart`. */
+  const field = (tensor: StoredTensor, first: number, apart: number, index: number) => {
+    const perWord = bits === 3 ? 32 : 32 / bits;
+    const at = first + Math.floor(index / perWord) * (bits === 3 ? 3 : 1) * apart;
+    const position = index % perWord;
+    if (bits !== 3) return (wordOf(tensor, at) >>> (bits * position)) & (levels - 1);
+    const words = [0, 1, 2].map((i) => wordOf(tensor, at + i * apart));
+    return threeBits(words as [number, number, number], position);
+  };
   // Scales lie [groups, out], zeros the same with the outs of a group packed along the row.
   const groupsTimesOut = elementsOf(scales).length;
   const scale = Float64Array.from({ length: groupsTimesOut }, (_, i) => floatAt(scales, i));
   const zero = Int32Array.from({ length: groupsTimesOut }, (_, i) => {
-    const stored = field(qzeros, Math.floor(i / perWord), i % perWord);
+    const [group, out] = [Math.floor(i / outFeatures), i % outFeatures];
+    const stored = field(qzeros, (group * outFeatures * bits) / 32, 1, out);
     return storesZeroMinusOne ? (stored + 1) % levels : stored;
   });
   const values = new Float32Array(outFeatures * inFeatures);
@@ -106,12 +114,21 @@ function decodeLinear(
     const group = groupIndex.bytes.getInt32(4 * i, true);
     for (let o = 0; o < outFeatures; o++) {
       // The codes of consecutive inputs share a word.
-      const code = field(qweight, Math.floor(i / perWord) * outFeatures + o, i % perWord);
+      const code = field(qweight, o, outFeatures, i);
       const at = group * outFeatures + o;
       values[o * inFeatures + i] = scale[at]! * (code - zero[at]!);
     }
   }
   return { outFeatures, inFeatures, values };
+}
+
+/** As auto_gptq's pack() lays 32 codes over three words: ten, one across, ten, one across, ten. */
+function threeBits([a, b, c]: [number, number, number], position: number): number {
+  if (position < 10) return (a >>> (3 * position)) & 7;
+  if (position === 10) return (a >>> 30) | ((b & 1) << 2);
+  if (position < 21) return (b >>> (3 * (position - 11) + 1)) & 7;
+  if (position === 21) return (b >>> 31) | ((c & 3) << 1);
+  return (c >>> (3 * (position - 22) + 2)) & 7;
 }
 
 function elementsOf({ shape }: StoredTensor): { readonly length: number } {

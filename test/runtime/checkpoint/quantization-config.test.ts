@@ -125,9 +125,11 @@ describe("readQuantizationConfig", () => {
     });
   });
 
+  it.each([2, 3, 4, 8])("reads %i bits", (bits) => {
+    expect(read({ quantize_config: { ...officialConfig, bits } })?.bits).toBe(bits);
+  });
+
   it.each([
-    { fields: { bits: 3 }, names: "bits 3" },
-    { fields: { bits: 2 }, names: "bits 2" },
     { fields: { quant_method: "awq" }, names: "awq" },
     { fields: { version: "GEMM" }, names: "AWQ" },
     { fields: { quant_method: "bitsandbytes" }, names: "bitsandbytes" },
@@ -137,7 +139,7 @@ describe("readQuantizationConfig", () => {
     { fields: { quant_method: 7 }, names: "7" },
     { fields: { pack_dtype: "int16" }, names: "int16" },
     { fields: { lm_head: true }, names: "lm_head" },
-    { fields: { dynamic: { "+:.*down.*": { bits: 3 } } }, names: "bits 3" },
+    { fields: { dynamic: { "+:.*down.*": { bits: 5 } } }, names: "bits 5" },
     { fields: { dynamic: { "+:.*": { pack_dtype: "int16" } } }, names: "pack_dtype" },
     { fields: { dynamic: { "-:(a+)+$": {} } }, names: "(a+)+$" },
     { fields: { dynamic: { "-:.*.*.*.*x": {} } }, names: ".*.*.*.*x" },

@@ -87,7 +87,7 @@ export function renderLinears(report: QuantizationReport, style: TableStyle): st
 }
 
 export function describeRecipe(recipe: Recipe): string {
-  const { bits, groupSize, symmetric, method, order, compat, rules } = recipe;
+  const { bits, groupSize, symmetric, method, order, compat, rules, refine, gptaq } = recipe;
   const orders = {
     "in-order": "columns in order",
     "act-order": "act-order with dynamic groups",
@@ -99,6 +99,8 @@ export function describeRecipe(recipe: Recipe): string {
     symmetric ? "symmetric" : "asymmetric",
     method,
     ...(method === "rtn" ? [] : [orders[order]]),
+    ...(refine === "none" ? [] : [`${refine} refined`]),
+    ...(gptaq === 0 ? [] : [`GPTAQ ${gptaq}`]),
     ...(compat === "none" ? [] : [`as ${compat}`]),
     ...(rules.length === 0 ? [] : [`with ${plural(rules.length, "exception")}`]),
   ];

@@ -48,11 +48,15 @@ function facts(report: QuantizationReport): readonly (readonly string[])[] {
 }
 
 function describeScheme(recipe: Recipe): string {
-  const { bits, groupSize, symmetric, order, grid, damping, compat } = recipe;
+  const { bits, groupSize, symmetric, order, grid, damping, compat, gptaq } = recipe;
   const groups = groupSize === -1 ? "one group per output" : `groups of ${groupSize}`;
-  const kind = symmetric ? "symmetric" : "asymmetric";
+  const signs = recipe.signedScales ? " with signed scales" : "";
+  const kind = symmetric ? `symmetric${signs}` : "asymmetric";
   const like = compat === "none" ? "" : `, as ${compat} does it`;
-  return `int${bits}, ${groups}, ${kind}, ${order}, ${grid} grid, damping ${damping}${like}`;
+  const refined = { none: "", scales: ", scales refined", codes: ", scales and codes refined" };
+  const steps = `${order}, ${grid} grid, damping ${damping}${refined[recipe.refine]}`;
+  const aim = gptaq === 0 ? "" : `, GPTAQ ${gptaq}`;
+  return `int${bits}, ${groups}, ${kind}, ${steps}${aim}${like}`;
 }
 
 function describeRule(rule: RecipeRule): string {

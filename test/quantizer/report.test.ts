@@ -73,7 +73,8 @@ describe("the Markdown of a report", () => {
   test("says what it would take to do it again", () => {
     expect(text).toContain("````sh\nnibble quantize mine --data '```.txt'\n````");
     expect(text).toContain(
-      "int4, groups of 128, symmetric, act-order-static, min-max grid, damping 0.01",
+      "int4, groups of 128, symmetric with signed scales, act-order-static, importance grid, damping 0.05, " +
+        "scales and codes refined, GPTAQ 0.75",
     );
   });
 

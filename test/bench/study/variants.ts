@@ -75,8 +75,6 @@ export const sets: Readonly<Record<string, readonly Variant[]>> = {
   // 4.976: what Q4_K_M takes for the linears of the bundled model.
   budget: [
     compat,
-    best,
-    { name: "best, 4.5 bpw", recipe: {}, preset: "best", targetBpw: 4.5 },
     { name: "best, 4.976 bpw", recipe: {}, preset: "best", targetBpw: 4.976 },
   ],
   options: [compat, rtn, ...alone, ...together],

@@ -9,6 +9,21 @@ import { plural } from "./terminal/format.ts";
 
 export type BudgetFlags = { readonly targetBpw?: number; readonly adapter?: string };
 
+/** @throws UsageError for a budget with what excludes it */
+export function checkBudget(
+  command: Command,
+  { targetBpw, data }: BudgetFlags & { readonly data?: readonly string[] },
+): void {
+  if (targetBpw === undefined) return;
+  for (const name of ["bits", "groupSize"]) {
+    if (command.getOptionValueSource(name) === "default") continue;
+    throw new UsageError(
+      "--target-bpw chooses bits and group sizes; leave --bits and --group-size out",
+    );
+  }
+  if (data === undefined) throw new UsageError("--target-bpw needs --data FILE to measure on");
+}
+
 /** With bits by sensitivity, where a budget of them is given. */
 export async function mixedRecipe(
   recipe: Recipe,
@@ -17,19 +32,11 @@ export async function mixedRecipe(
     readonly source: string;
     readonly segments: Segments;
     readonly device: Device;
-    readonly command: Command;
   },
   { output, signal }: CommandContext,
 ): Promise<Recipe> {
   if (target === undefined) return recipe;
   const { source, device, segments } = task;
-  for (const name of ["bits", "groupSize"]) {
-    if (task.command.getOptionValueSource(name) === "default") continue;
-    throw new UsageError(
-      "--target-bpw chooses bits and group sizes; leave --bits and --group-size out",
-    );
-  }
-  if (segments.tokens === 0) throw new UsageError("--target-bpw needs --data FILE to measure on");
   const widths = target < leastOfFour ? weightBits : ([4, 8] as const);
   using progress = output.progress(segments.tokens);
   const { recipe: mixed, chosen } = await mixBits(recipe, {

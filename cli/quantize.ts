@@ -18,7 +18,7 @@ import type { CommandContext, CommandSpec } from "./command.ts";
 import { openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { memoryLimit } from "./memory.ts";
-import { type BudgetFlags, mixedRecipe } from "./mixed-recipe.ts";
+import { type BudgetFlags, checkBudget, mixedRecipe } from "./mixed-recipe.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { addRunFlags, optionsOf, type RunFlags, recipeOf } from "./quantize-flags.ts";
 import { renderLinears, renderSummary } from "./quantize-summary.ts";
@@ -95,12 +95,13 @@ async function runQuantize(command: Command, context: CommandContext): Promise<v
   const flags = optionsOf<QuantizeFlags>(command);
   const recipe = recipeOf(withoutStreams(flags));
   checkCalibration(flags, recipe);
+  checkBudget(command, flags);
   const isWaiting = hasInterruptedRun(flags.output);
   checkOutput(flags.output, source, isWaiting || (flags.overwrite ?? false));
   using device = openComputeDevice(flags);
   const segments = await loadSegments({ model: source, ...flags }, device);
   noteSegments(segments, output);
-  const mixed = await mixedRecipe(recipe, flags, { source, segments, device, command }, context);
+  const mixed = await mixedRecipe(recipe, flags, { source, segments, device }, context);
   const options: QuantizeOptions = {
     ...{ source, output: flags.output, recipe: mixed, device, version, signal },
     command: commandLine(process.argv.slice(2)),

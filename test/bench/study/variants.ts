@@ -73,9 +73,6 @@ const together: readonly Variant[] = [
 export const sets: Readonly<Record<string, readonly Variant[]>> = {
   main: [compat, rtn, fast, best],
   // 4.976: what Q4_K_M takes for the linears of the bundled model.
-  budget: [
-    compat,
-    { name: "best, 4.976 bpw", recipe: {}, preset: "best", targetBpw: 4.976 },
-  ],
+  budget: [compat, { name: "best, 4.976 bpw", recipe: {}, preset: "best", targetBpw: 4.976 }],
   options: [compat, rtn, ...alone, ...together],
 };

@@ -63,8 +63,7 @@ struct BlockRows {
     for (int row = 0; row < Lanes::kWidth; ++row) {
       const int64_t at = first + row;
       scale[row] = row < rows ? args.scales.Row<const float>(at)[index] : 1.0f;
-      zero[row] =
-          row < rows ? static_cast<float>(args.zeros.Row<const int32_t>(at)[index]) : 0.0f;
+      zero[row] = row < rows ? static_cast<float>(args.zeros.Row<const int32_t>(at)[index]) : 0.0f;
     }
     return {Lanes::Load(scale), Lanes::Load(zero)};
   }

@@ -1,7 +1,7 @@
 // Hessians kept in a file: the model runs over calibration data once, and is then quantized in as many ways as one likes.
 // A safetensors file with, for each stage of each block, `NAME.hessian` F32 [in · (in + 1) / 2], the upper triangle of
 // Σ xxᵀ / tokens by rows, NAME being the stage's first linear. All of it is of the float model: no stage sees what quantized
-// predecessors give it, which is what this costs (LOG.md).
+// predecessors give it; LOG.md has what that costs.
 import { createHash } from "node:crypto";
 import type { Device } from "../kernels/index.ts";
 import {

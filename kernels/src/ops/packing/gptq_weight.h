@@ -20,10 +20,10 @@ inline uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t i
 }
 
 // The fewest codes that fill whole words, and those words.
-inline int UnitCodes(int bits) {
+constexpr int UnitCodes(int bits) {
   return bits == 3 ? 32 : 32 / bits;
 }
-inline int UnitWords(int bits) {
+constexpr int UnitWords(int bits) {
   return bits == 3 ? 3 : 1;
 }
 

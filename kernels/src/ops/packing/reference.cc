@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "core/widen.h"
 #include "ops/packing/gptq_weight.h"
@@ -33,17 +34,37 @@ void ForEachTile(const Context& context, int64_t rows, int64_t columns, const Bo
   context.pool.ParallelFor(down * across, [&](int64_t index, int) { run(index); });
 }
 
-// The words of one unit (see gptq_weight.h) from its codes, whose upper bits do not count.
-template <class CodeOf>
-void PackUnit(int bits, uint32_t (&words)[3], const CodeOf& code_of) {
-  const uint32_t mask = (1u << bits) - 1;
-  std::fill_n(words, 3, 0u);
-  for (int j = 0; j < UnitCodes(bits); ++j) {
-    const uint32_t code = code_of(j) & mask;
-    const int shift = j * bits % 32;
-    words[j * bits / 32] |= code << shift;
-    if (shift + bits > 32) words[j * bits / 32 + 1] |= code >> (32 - shift);
+// Runs `body` with the bits as a constant, so that shifts and counts are.
+template <class Body>
+void WithBits(int bits, const Body& body) {
+  switch (bits) {
+    case 2:
+      return body(std::integral_constant<int, 2>());
+    case 3:
+      return body(std::integral_constant<int, 3>());
+    case 4:
+      return body(std::integral_constant<int, 4>());
+    default:
+      return body(std::integral_constant<int, 8>());
   }
+}
+
+// The words of one unit (see gptq_weight.h) from its codes, whose upper bits do not count.
+template <int kBits, class CodeOf>
+void PackUnit(uint32_t (&words)[UnitWords(kBits)], const CodeOf& code_of) {
+  for (uint32_t& word : words) word = 0;
+  for (int j = 0; j < UnitCodes(kBits); ++j) {
+    const uint32_t code = code_of(j) & ((1u << kBits) - 1);
+    const int shift = j * kBits % 32;
+    words[j * kBits / 32] |= code << shift;
+    if (shift + kBits > 32) words[j * kBits / 32 + 1] |= code >> (32 - shift);
+  }
+}
+
+// The codes of one unit, whose words are `stride` apart, one after another.
+template <int kBits, class Put>
+void UnpackUnit(const int32_t* words, int64_t stride, const Put& put) {
+  for (int j = 0; j < UnitCodes(kBits); ++j) put(j, CodeAt(words, stride, kBits, j));
 }
 
 void StoreFloat(float value, float* to) {
@@ -84,71 +105,83 @@ void TransposeFrom(const Context& context, const TransposeArgs& args) {
 }  // namespace
 
 void PackWeight(const Context& context, const PackWeightArgs& args) {
-  const int bits = args.bits;
-  const int codes_per_unit = UnitCodes(bits);
-  const int words_per_unit = UnitWords(bits);
-  const int64_t units = args.qweight.shape[0] / words_per_unit;
-  ForEachTile(context, units, args.qweight.shape[1], [&](const Tile& tile) {
-    for (int64_t u = tile.row_begin; u < tile.row_end; ++u) {
-      for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
-        uint32_t words[3];
-        PackUnit(bits, words, [&](int j) {
-          return uint32_t{args.codes.Row<const uint8_t>(o)[u * codes_per_unit + j]};
-        });
-        for (int w = 0; w < words_per_unit; ++w) {
-          args.qweight.Row<int32_t>(u * words_per_unit + w)[o] = static_cast<int32_t>(words[w]);
+  WithBits(args.bits, [&](auto bits) {
+    constexpr int kCodes = UnitCodes(bits);
+    constexpr int kWords = UnitWords(bits);
+    const int64_t units = args.qweight.shape[0] / kWords;
+    ForEachTile(context, units, args.qweight.shape[1], [&](const Tile& tile) {
+      for (int64_t u = tile.row_begin; u < tile.row_end; ++u) {
+        for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
+          const uint8_t* codes = args.codes.Row<const uint8_t>(o) + u * kCodes;
+          uint32_t words[kWords];
+          PackUnit<bits>(words, [&](int j) { return uint32_t{codes[j]}; });
+          for (int w = 0; w < kWords; ++w) {
+            args.qweight.Row<int32_t>(u * kWords + w)[o] = static_cast<int32_t>(words[w]);
+          }
         }
       }
-    }
+    });
   });
 }
 
 void UnpackWeight(const Context& context, const UnpackWeightArgs& args) {
-  const int bits = args.bits;
-  const int64_t unit = UnitCodes(bits);
-  const int64_t stride = args.qweight.stride[0];
-  ForEachTile(context, args.codes.shape[1] / unit, args.codes.shape[0], [&](const Tile& tile) {
-    for (int64_t i = tile.row_begin * unit; i < tile.row_end * unit; ++i) {
-      for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
-        const uint32_t code = CodeAt(args.qweight.As<const int32_t>() + o, stride, bits, i);
-        args.codes.Row<uint8_t>(o)[i] = static_cast<uint8_t>(code);
+  WithBits(args.bits, [&](auto bits) {
+    constexpr int kCodes = UnitCodes(bits);
+    constexpr int kWords = UnitWords(bits);
+    const int64_t units = args.qweight.shape[0] / kWords;
+    ForEachTile(context, units, args.qweight.shape[1], [&](const Tile& tile) {
+      for (int64_t u = tile.row_begin; u < tile.row_end; ++u) {
+        const int32_t* words = args.qweight.Row<const int32_t>(u * kWords);
+        for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
+          uint8_t* codes = args.codes.Row<uint8_t>(o) + u * kCodes;
+          UnpackUnit<bits>(words + o, args.qweight.stride[0],
+                           [&](int j, uint32_t code) { codes[j] = static_cast<uint8_t>(code); });
+        }
       }
-    }
+    });
   });
 }
 
 void PackZeros(const Context& context, const PackZerosArgs& args) {
-  const int bits = args.bits;
-  const int codes_per_unit = UnitCodes(bits);
-  const int words_per_unit = UnitWords(bits);
   const uint32_t offset = static_cast<uint32_t>(args.zero_offset);
-  const int64_t units = args.qzeros.shape[1] / words_per_unit;
-  ForEachTile(context, args.qzeros.shape[0], units, [&](const Tile& tile) {
-    for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
-      for (int64_t u = tile.column_begin; u < tile.column_end; ++u) {
-        uint32_t words[3];
-        PackUnit(bits, words, [&](int j) {
-          const int32_t zero = args.zeros.Row<const int32_t>(u * codes_per_unit + j)[g];
-          return static_cast<uint32_t>(zero) - offset;
-        });
-        for (int w = 0; w < words_per_unit; ++w) {
-          args.qzeros.Row<int32_t>(g)[u * words_per_unit + w] = static_cast<int32_t>(words[w]);
+  WithBits(args.bits, [&](auto bits) {
+    constexpr int kCodes = UnitCodes(bits);
+    constexpr int kWords = UnitWords(bits);
+    const int64_t units = args.qzeros.shape[1] / kWords;
+    ForEachTile(context, args.qzeros.shape[0], units, [&](const Tile& tile) {
+      for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
+        for (int64_t u = tile.column_begin; u < tile.column_end; ++u) {
+          uint32_t words[kWords];
+          PackUnit<bits>(words, [&](int j) {
+            return static_cast<uint32_t>(args.zeros.Row<const int32_t>(u * kCodes + j)[g]) - offset;
+          });
+          for (int w = 0; w < kWords; ++w) {
+            args.qzeros.Row<int32_t>(g)[u * kWords + w] = static_cast<int32_t>(words[w]);
+          }
         }
       }
-    }
+    });
   });
 }
 
 void UnpackZeros(const Context& context, const UnpackZerosArgs& args) {
-  const uint32_t mask = (1u << args.bits) - 1;
   const uint32_t offset = static_cast<uint32_t>(args.zero_offset);
-  ForEachTile(context, args.qzeros.shape[0], args.zeros.shape[0], [&](const Tile& tile) {
-    for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
-      for (int64_t o = tile.column_begin; o < tile.column_end; ++o) {
-        const uint32_t stored = CodeAt(args.qzeros.Row<const int32_t>(g), 1, args.bits, o);
-        args.zeros.Row<int32_t>(o)[g] = static_cast<int32_t>((stored + offset) & mask);
+  WithBits(args.bits, [&](auto bits) {
+    constexpr int kCodes = UnitCodes(bits);
+    constexpr int kWords = UnitWords(bits);
+    constexpr uint32_t kMask = (1u << bits) - 1;
+    const int64_t units = args.qzeros.shape[1] / kWords;
+    ForEachTile(context, args.qzeros.shape[0], units, [&](const Tile& tile) {
+      for (int64_t g = tile.row_begin; g < tile.row_end; ++g) {
+        const int32_t* words = args.qzeros.Row<const int32_t>(g);
+        for (int64_t u = tile.column_begin; u < tile.column_end; ++u) {
+          UnpackUnit<bits>(words + u * kWords, 1, [&](int j, uint32_t stored) {
+            const uint32_t zero = (stored + offset) & kMask;
+            args.zeros.Row<int32_t>(u * kCodes + j)[g] = static_cast<int32_t>(zero);
+          });
+        }
       }
-    }
+    });
   });
 }
 

@@ -18,9 +18,6 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
   const { colors, dir } = context;
   const field = (name: string, lines: readonly string[]): string =>
     lines.map((line, i) => `  ${colors.dim((i === 0 ? name : "").padEnd(12))} ${line}`).join("\n");
-  const { segments, tokens, counted } = report.calibration;
-  const some = counted < tokens ? `, ${counted} counted` : "";
-  const calibration = `${plural(segments, "segment")}, ${plural(tokens, "token")}${some}`;
   const linears = plural(report.linears.length, "linear");
   return [
     colors.bold(describeRecipe(report.recipe)),
@@ -28,7 +25,7 @@ export function renderSummary(report: QuantizationReport, context: SummaryContex
     field("weights", [`${linears} at ${report.bitsPerWeight.toFixed(2)} bits per weight`]),
     ...optional("exceptions", shortened(report.recipe.rules.map(describeRule)), field),
     field("size", [`${formatBytes(report.tensorBytes)} (before: ${context.sourceSize})`]),
-    ...optional("calibration", segments === 0 ? [] : [calibration], field),
+    ...optional("calibration", calibrationLines(report), field),
     ...optional("worst error", worstLinears(report.linears), field),
     ...optional("fallbacks", fallbacks(report.linears), field),
     ...optional("dead inputs", deadInputs(report.linears), field),
@@ -53,6 +50,19 @@ function nextSteps({ source, adapter }: QuantizationReport, dir: string): readon
     `nibble generate ${shellQuoted(dir)} --prompt "…"`,
   ];
   return commands.map((command, i) => `${i === 0 ? "Next:" : "     "} ${command}`);
+}
+
+function calibrationLines({
+  calibration,
+  statistics,
+  linears,
+}: QuantizationReport): readonly string[] {
+  if (statistics !== undefined)
+    return [`${statistics}, ${plural(linears[0]?.tokens ?? 0, "token")}`];
+  const { segments, tokens, counted } = calibration;
+  if (segments === 0) return [];
+  const some = counted < tokens ? `, ${counted} counted` : "";
+  return [`${plural(segments, "segment")}, ${plural(tokens, "token")}${some}`];
 }
 
 /** Every linear in the order it was quantized. */

@@ -30,6 +30,7 @@ export type {
   PeakKind,
   QuantizedCache,
   RangeSource,
+  RefineOptions,
   RoundedWeight,
   U8,
   WeightBits,

@@ -1,9 +1,9 @@
 // Which linears get more bits under a budget: most divergence saved for a bit first.
 
+import type { LinearScheme } from "./schemes.ts";
+
 /** A way to store some linears. */
-export type StorageOption = {
-  readonly bits: number;
-  readonly groupSize: number;
+export type StorageOption = LinearScheme & {
   /** Bits per weight, with scales and zeros */
   readonly cost: number;
   /** Estimated KL divergence that it causes, in nats */

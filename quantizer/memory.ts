@@ -30,13 +30,19 @@ export type MemoryNeed = {
 type AdapterFacts = Pick<Adapter, "names" | "storedBytes">;
 
 export type CalibrationExtent = {
+  /** Whether Hessians come from a file; then no token runs through the model. */
+  readonly hasStatistics?: boolean;
   readonly tokens: number;
   /** Tokens of the longest segment. */
   readonly longest: number;
 };
 
-export function calibrationExtent(segments: readonly Int32Array[]): CalibrationExtent {
+export function calibrationExtent(
+  segments: readonly Int32Array[],
+  statistics?: string,
+): CalibrationExtent {
   return {
+    hasStatistics: statistics !== undefined,
     tokens: segments.reduce((sum, { length }) => sum + length, 0),
     longest: segments.reduce((most, { length }) => Math.max(most, length), 0),
   };
@@ -61,7 +67,7 @@ export function countedTokens({
 export function memoryNeed(
   model: Model,
   recipe: Recipe,
-  { tokens, longest }: CalibrationExtent,
+  { tokens, longest, hasStatistics = false }: CalibrationExtent,
   adapter?: AdapterFacts,
 ): MemoryNeed {
   using block = model.loadBlock(0);
@@ -77,10 +83,12 @@ export function memoryNeed(
     const inFeatures = extents[0]?.inFeatures ?? 0;
     const outFeatures = extents.map((linear) => linear.outFeatures);
     const out = outFeatures.reduce((sum, extent) => sum + extent, 0);
-    const hessian = tokens === 0 ? 0 : 4 * inFeatures ** 2;
+    const hessian = tokens === 0 && !hasStatistics ? 0 : 4 * inFeatures ** 2;
     const residual = addsToResidual ? 4 * width * inFeatures : 0;
     const weights = Math.max(...outFeatures) * inFeatures;
     solving = Math.max(solving, solvingBytes(recipe, { hessian, residual, weights }));
+    // As it is read: the triangle, the square made of it, and the device's.
+    if (hasStatistics) solving = Math.max(solving, 2.5 * hessian);
     // Input and outputs, the next input, the residual stream before and after, keys and values, and a load's host copy.
     running = Math.max(running, 4 * rows * (3 * inFeatures + 2 * out + 4 * width), hessian);
     for (const [i, name] of linears.entries()) {
@@ -106,8 +114,8 @@ function solvingBytes(
   const refines = refine !== "none";
   // What inputs, and a residual stream, lack to those of the float model.
   const crosses = gptaq > 0 ? hessian + residual : 0;
-  // The Hessian and the factor; a target of its own takes the factor's transpose, refining a damped Hessian.
-  const matrices = 2 + (gptaq > 0 || refines ? 1 : 0);
+  // The Hessian and the factor; refining takes a damped Hessian.
+  const matrices = 2 + (refines ? 1 : 0);
   // Copies of a weight, one more of residuals where it is refined, and codes twice.
   const copies = weights * ((refines ? 5 : 4) * 4 + 2);
   // Before, a permuted copy of the Hessian lies beside it and the factor.

@@ -5,7 +5,7 @@ import { openAdapter } from "./adapter.ts";
 import { allocate, type StorageOption, type StorageUnit } from "./allocation.ts";
 import { RecipeError } from "./errors.ts";
 import type { Recipe, RecipeRule } from "./recipe.ts";
-import { type LinearScheme, schemeOf } from "./schemes.ts";
+import { type LinearScheme, ruleOf } from "./schemes.ts";
 import { measureSensitivity, type SensitivityOptions } from "./sensitivity.ts";
 
 export type MixedBitsOptions = SensitivityOptions & {
@@ -34,7 +34,9 @@ export async function mixBits(recipe: Recipe, options: MixedBitsOptions): Promis
   using overlay = adapter === undefined ? undefined : await openAdapter(adapter, source, device);
   using model = openModel(source, device, { overlay });
   const measured = await measureSensitivity(model, options);
-  const units = measured.filter(({ linears }) => linears.every((name) => isOpen(recipe, name)));
+  const units = measured.filter(({ linears }) =>
+    linears.every((name) => ruleOf(recipe, name) === undefined),
+  );
   const allowed = units.map((unit) => withWidths(unit, widths));
   const chosen = allocate(allowed, target);
   if (chosen === undefined) throw tooFew(target, allowed);
@@ -50,19 +52,8 @@ export async function mixBits(recipe: Recipe, options: MixedBitsOptions): Promis
   };
 }
 
-/** Whether no rule of the recipe has decided on a linear. */
-function isOpen(recipe: Recipe, name: string): boolean {
-  const marked = { ...recipe, bits: 0, groupSize: 0 } as unknown as Recipe;
-  const scheme = schemeOf(marked, name) as { bits: number; groupSize: number } | undefined;
-  return scheme?.bits === 0 && scheme.groupSize === 0;
-}
-
 function withWidths(unit: StorageUnit, widths: readonly number[]): StorageUnit {
   return { ...unit, options: unit.options.filter(({ bits }) => widths.includes(bits)) };
-}
-
-function schemeOfOption({ bits, groupSize }: StorageOption): LinearScheme {
-  return { bits, groupSize } as LinearScheme;
 }
 
 function isSame(option: StorageOption, scheme: LinearScheme): boolean {
@@ -82,11 +73,13 @@ function mostFrequent(
   }
   const [first] = [...counts.values()].sort((a, b) => b.weights - a.weights);
   if (first === undefined) throw new RangeError("no linear is left to choose for");
-  return schemeOfOption(first.option);
+  const { bits, groupSize } = first.option;
+  return { bits, groupSize };
 }
 
 function ruleFor(name: string, option: StorageOption): RecipeRule {
-  return { pattern: name.replace(/^transformer\./, ""), ...schemeOfOption(option) };
+  const { bits, groupSize } = option;
+  return { pattern: name.replace(/^transformer\./, ""), bits, groupSize };
 }
 
 function tooFew(target: number, units: readonly StorageUnit[]): RecipeError {

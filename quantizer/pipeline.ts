@@ -71,7 +71,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
       : await openAdapter(options.adapter, options.source, device);
   using model = openModel(options.source, device, { overlay });
   checkSource(model, options);
-  const extent = calibrationExtent(segments);
+  const extent = calibrationExtent(segments, options.statistics);
   const need = memoryNeed(model, recipe, extent, overlay);
   const { budget: budgetBytes } = planMemory(need, options.memory);
   requireReadableCompanions(model.checkpoint.dir);
@@ -94,6 +94,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     ...(options.command === undefined ? {} : { command: options.command }),
     source: options.source,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
+    ...(options.statistics === undefined ? {} : { statistics: options.statistics }),
     recipe,
     calibration: { segments: segments.length, tokens, counted: countedTokens(options) },
     linears: reports,

@@ -12,9 +12,7 @@ import {
 import { openAdapter } from "./adapter.ts";
 import { sampledOutputs } from "./measure.ts";
 import { type CalibrationExtent, type MemoryNeed, memoryNeed } from "./memory.ts";
-import { methods } from "./methods/index.ts";
-import { refineProducts, refineSweeps } from "./methods/refine.ts";
-import { retargetProducts } from "./methods/retarget.ts";
+import { methods, refineProducts, refineSweeps, retargetProducts } from "./methods/index.ts";
 import { bitsPerWeight, quantizedEntries } from "./output.ts";
 import type { PhaseSeconds } from "./phases.ts";
 import { measureRates, type Rates } from "./rates.ts";

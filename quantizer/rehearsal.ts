@@ -44,7 +44,12 @@ export async function rehearse(options: QuantizeOptions): Promise<Rehearsal> {
     options.adapter === undefined ? undefined : await openAdapter(options.adapter, source, device);
   using model = openModel(source, device, { overlay });
   checkSource(model, options);
-  const need = memoryNeed(model, recipe, calibrationExtent(options.segments), overlay);
+  const need = memoryNeed(
+    model,
+    recipe,
+    calibrationExtent(options.segments, options.statistics),
+    overlay,
+  );
   const memory = planMemory(need, options.memory);
   requireReadableCompanions(model.checkpoint.dir);
   const isWaiting = hasInterruptedRun(options.output);

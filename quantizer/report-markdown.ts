@@ -22,7 +22,7 @@ export function reportMarkdown(report: QuantizationReport): string {
 }
 
 function facts(report: QuantizationReport): readonly (readonly string[])[] {
-  const { recipe, calibration, adapter } = report;
+  const { recipe, adapter } = report;
   const phases = Object.entries(report.phases).map(
     ([name, seconds]) => `${name} ${fixed(seconds)}`,
   );
@@ -37,14 +37,18 @@ function facts(report: QuantizationReport): readonly (readonly string[])[] {
     ],
     ["size", `${megabytes(report.tensorBytes)} MB of tensors`],
     ["other tensors", recipe.dtype],
-    [
-      "calibration",
-      calibration.tokens === 0
-        ? "none"
-        : `${calibration.segments} segments, ${calibration.tokens} tokens, of which ${calibration.counted} count`,
-    ],
+    ["calibration", describeCalibration(report)],
     ["time", `${fixed(report.seconds)} s (${phases.join(", ")})`],
   ];
+}
+
+function describeCalibration({ calibration, statistics, linears }: QuantizationReport): string {
+  if (statistics !== undefined) {
+    return `kept statistics (${inline(lastPart(statistics))}), ${linears[0]?.tokens ?? 0} tokens`;
+  }
+  const { segments, tokens, counted } = calibration;
+  if (tokens === 0) return "none";
+  return `${segments} segments, ${tokens} tokens, of which ${counted} count`;
 }
 
 function describeScheme(recipe: Recipe): string {

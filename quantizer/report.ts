@@ -37,6 +37,8 @@ export type QuantizationReport = {
   readonly source: string;
   /** The LoRA adapter that was merged into the source's weights. */
   readonly adapter?: string;
+  /** The file of Hessians that was used in the place of calibration data. */
+  readonly statistics?: string;
   readonly recipe: Recipe;
   readonly calibration: {
     readonly segments: number;

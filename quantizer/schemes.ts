@@ -17,6 +17,11 @@ export type StagedLinear = {
 /** The linears of a model by their full names. */
 export type StagedLinears = ReadonlyMap<string, StagedLinear>;
 
+/** The rule that sets a linear apart, by its full name; undefined if none does. */
+export function ruleOf({ rules }: Recipe, name: string): RecipeRule | undefined {
+  return rules.find(({ pattern }) => matches(pattern, name));
+}
+
 /**
  * How one linear is quantized.
  *
@@ -24,8 +29,8 @@ export type StagedLinears = ReadonlyMap<string, StagedLinear>;
  * @returns undefined for one that stays float
  */
 export function schemeOf(recipe: Recipe, name: string): LinearScheme | undefined {
-  const { bits, groupSize, rules } = recipe;
-  const rule = rules.find(({ pattern }) => matches(pattern, name));
+  const { bits, groupSize } = recipe;
+  const rule = ruleOf(recipe, name);
   if (rule === undefined) return { bits, groupSize };
   if ("skip" in rule) return undefined;
   return { bits: rule.bits ?? bits, groupSize: rule.groupSize ?? groupSize };

@@ -11,8 +11,10 @@ import {
   stepOptions,
 } from "../runtime/index.ts";
 import type { StorageUnit } from "./allocation.ts";
+import { roundInPlace } from "./methods/index.ts";
 import type { QuantizeProgress } from "./progress.ts";
-import { groupSizes } from "./recipe.ts";
+import { defaultRecipe, groupSizes } from "./recipe.ts";
+import type { LinearScheme } from "./schemes.ts";
 
 /** Tokens that divergences are measured on. */
 const sampledTokens = 2048;
@@ -68,7 +70,9 @@ async function measureUnit(
   }
   const divergence = await sample.divergence(block, index);
   const base = errors.get(keyOf(measured)) ?? 0;
-  const options = schemesFor(block.linear(linears[0] ?? "").inFeatures).map((scheme) => {
+  const { inFeatures } = block.linear(linears[0] ?? "");
+  const possible = schemesFor(inFeatures).filter((scheme) => isOption(scheme, inFeatures));
+  const options = possible.map((scheme) => {
     const share = base > 0 ? (errors.get(keyOf(scheme)) ?? 0) / base : 0;
     const cost = scheme.bits + (16 + scheme.bits) / scheme.groupSize;
     return { ...scheme, cost, divergence: divergence * share };
@@ -76,23 +80,31 @@ async function measureUnit(
   return { linears: linears.map((name) => `${block.name}.${name}`), weights, options };
 }
 
-function keyOf({ bits, groupSize }: Scheme): string {
+function keyOf({ bits, groupSize }: LinearScheme): string {
   return `${bits} ${groupSize}`;
 }
 
-type Scheme = { readonly bits: number; readonly groupSize: number };
+/** As `rtn` rounds, without clipping. */
+function roundedWeight(weight: F32, scheme: LinearScheme): F32 {
+  const w = ops.copy(weight);
+  const recipe = { ...defaultRecipe, ...scheme, grid: "min-max" } as const;
+  const { codes, scales, zeros } = roundInPlace(w, recipe);
+  for (const tensor of [codes, scales, zeros]) tensor[Symbol.dispose]();
+  return w;
+}
 
-function isMeasured({ bits, groupSize }: Scheme): boolean {
+function isMeasured({ bits, groupSize }: LinearScheme): boolean {
   return bits === measured.bits && groupSize === measured.groupSize;
 }
 
-/** What is tried. A width that no group divides has the measured scheme with a short last group, which is no option. */
-function schemesFor(inFeatures: number): readonly Scheme[] {
+/** What is tried: the measured scheme too where its groups do not divide the inputs and it is no option. */
+function schemesFor(inFeatures: number): readonly LinearScheme[] {
   const all = weightBits.flatMap((bits) => groupSizes.map((groupSize) => ({ bits, groupSize })));
-  return all.filter(
-    (scheme) =>
-      isMeasured(scheme) || (scheme.groupSize !== -1 && inFeatures % scheme.groupSize === 0),
-  );
+  return all.filter((scheme) => isMeasured(scheme) || isOption(scheme, inFeatures));
+}
+
+function isOption({ groupSize }: LinearScheme, inFeatures: number): boolean {
+  return groupSize !== -1 && inFeatures % groupSize === 0;
 }
 
 /** The linear with its weight rounded as measured; adds up the squared errors of every scheme. */
@@ -103,7 +115,7 @@ async function roundedLinear(linear: Linear, errors: Map<string, number>): Promi
   using counts = device.zeros("i32", [2]);
   using original = ops.cast(weight, "f32", counts);
   for (const scheme of schemesFor(inFeatures)) {
-    using rounded = roundToNearest(original, scheme);
+    using rounded = roundedWeight(original, scheme);
     using squares = device.zeros("f32", [original.size(0)]);
     ops.accumulateSquares(original, rounded, squares);
     const error = (await squares.read()).reduce((sum, x) => sum + x, 0);
@@ -112,25 +124,7 @@ async function roundedLinear(linear: Linear, errors: Map<string, number>): Promi
   }
   using flat = bias?.reshape([1, bias.size(0)]);
   using copied = flat && ops.copy(flat);
-  return floatLinear(roundToNearest(original, measured), copied?.reshape([copied.size(1)]));
-}
-
-function roundToNearest(weight: F32, { bits, groupSize }: Scheme): F32 {
-  const { device } = weight;
-  const w = ops.copy(weight);
-  const grid = { bits, symmetric: true, keepsPositiveRange: false, isSigned: true } as const;
-  const { scales, zeros } = ops.findGrid(
-    w,
-    { ...grid, scaleDtype: "f16", minimizesError: false },
-    groupSize,
-  );
-  const groups = Int32Array.from({ length: w.size(1) }, (_, i) => Math.floor(i / groupSize));
-  using columnGroup = device.from("i32", groups);
-  using codes = device.empty("u8", w.shape);
-  ops.roundToGrid({ w, columnGroup, scales, zeros, codes }, bits);
-  scales[Symbol.dispose]();
-  zeros[Symbol.dispose]();
-  return w;
+  return floatLinear(roundedWeight(original, measured), copied?.reshape([copied.size(1)]));
 }
 
 /** Some calibration tokens in the float model: the residual stream before every block and at the end. */

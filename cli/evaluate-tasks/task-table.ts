@@ -1,8 +1,8 @@
 // A run's result as text: a table for each text and each measure.
+import type { Interval } from "../../runtime/index.ts";
 import type {
   Difference,
   EvaluationRun,
-  Interval,
   SampleResult,
   TaskResult,
   TextResult,

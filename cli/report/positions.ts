@@ -1,5 +1,5 @@
 // Perplexity by position in the window: what a model makes of more context.
-import type { Interval } from "../run-directory/format.ts";
+import type { Interval } from "../../runtime/index.ts";
 import type { TokenColumns } from "./token-columns.ts";
 
 export type PositionBucket = {

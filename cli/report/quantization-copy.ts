@@ -15,6 +15,8 @@ export type QuantizationCopy = {
   readonly nibble: string;
   readonly command?: string | undefined;
   readonly source: string;
+  /** The file of Hessians that was used in the place of calibration data */
+  readonly statistics?: string | undefined;
   /** As it is in the file: which fields there are depends on the version. */
   readonly recipe: Readonly<Record<string, unknown>>;
   readonly calibration: { readonly segments: number; readonly tokens: number };
@@ -32,6 +34,7 @@ const linear: z.ZodType<LinearError> = z.object({
 
 export const quantizationCopy: z.ZodType<QuantizationCopy> = z.object({
   ...{ nibble: z.string(), command: z.string().optional(), source: z.string() },
+  statistics: z.string().optional(),
   recipe: z.record(z.string(), z.unknown()),
   calibration: z.object({ segments: z.number(), tokens: z.number() }),
   ...{ linears: z.array(linear), seconds: z.number() },

@@ -1,9 +1,9 @@
 // A run's directory, read whole before anything is written.
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import type { z } from "zod";
 import { InputError } from "../errors.ts";
 import { type EvaluationRun, evaluationRun } from "../run-directory/format.ts";
+import { readInput, readJson } from "../run-directory/read-json.ts";
 import { type QuantizationCopy, quantizationCopy } from "./quantization-copy.ts";
 import { readTokenColumns, type TokenColumns } from "./token-columns.ts";
 
@@ -15,7 +15,7 @@ export type RunFiles = {
   readonly tokens: readonly TokenColumns[];
 };
 
-const howToMakeOne = "nibble evaluate MODEL… --data FILE --output RUN makes one";
+const howToMakeOne = "nibble evaluate MODEL… --tasks ppl,kl --data FILE --output RUN makes one";
 
 /** @throws InputError naming the file that is missing or wrong */
 export async function readRun(dir: string): Promise<RunFiles> {
@@ -35,7 +35,13 @@ export async function readRun(dir: string): Promise<RunFiles> {
   const tokens: TokenColumns[] = [];
   for (const { tokens: name } of run.texts) {
     const path = inside(dir, name);
-    tokens.push(await readTokenColumns(path, readInput(path), run.models.length));
+    tokens.push(
+      await readTokenColumns(
+        path,
+        readInput(path, "the run is incomplete: evaluate again"),
+        run.models.length,
+      ),
+    );
   }
   return { run, quantizations, tokens };
 }
@@ -54,31 +60,6 @@ function inside(dir: string, name: string): string {
   throw new InputError(
     `${join(dir, "run.json")}: names ${JSON.stringify(name)}, which lies outside of the run's directory`,
   );
-}
-
-function readJson<Value>(file: string, schema: z.ZodType<Value>, advice: string): Value {
-  const text = new TextDecoder().decode(readInput(file, advice));
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new InputError(`${file}: not JSON: ${reasonOf(cause)}; ${advice}`, { cause });
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const place = issue?.path.map(String).join(".") ?? "";
-  throw new InputError(
-    `${file}: ${place === "" ? "" : `${place}: `}${issue?.message ?? "unexpected contents"}; ${advice}`,
-  );
-}
-
-function readInput(file: string, advice = "the run is incomplete: evaluate again"): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw new InputError(`${file}: cannot be read: ${reasonOf(cause)}; ${advice}`, { cause });
-  }
 }
 
 /** Results stand in the order of the models, so that a missing one would shift all others. */
@@ -100,8 +81,4 @@ function checkCounts(file: string, run: EvaluationRun): void {
       `${file}: ${place}: ${count} results for ${models.length} models; ${howToMakeOne}`,
     );
   }
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -1,6 +1,7 @@
 // Figures as a report writes them, for the page and the model card alike.
 import { basename, resolve } from "node:path";
-import type { Difference, EvaluationRun, Interval, RunModel } from "../run-directory/format.ts";
+import type { Interval } from "../../runtime/index.ts";
+import type { Difference, EvaluationRun, RunModel } from "../run-directory/format.ts";
 import { formatDifference } from "../terminal/format.ts";
 
 /** Of a path only what it leads to: the rest is somebody's machine. */

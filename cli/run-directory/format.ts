@@ -1,20 +1,9 @@
 // What `evaluate --output RUN` leaves in a directory and `report RUN` reads: run.json, with tables and copies beside it.
 import { z } from "zod";
-
-/** Bounds of 95 % confidence. */
-export type Interval = { readonly low: number; readonly high: number };
+import type { Interval, MeasureResult, PairedDifference } from "../../runtime/index.ts";
 
 /** Against the first model. */
-export type Difference = {
-  readonly value: number;
-  readonly interval: Interval;
-  /** Of no difference; null where only an interval was made */
-  readonly pValue: number | null;
-  /** How: "paired bootstrap over windows", "McNemar's exact test" */
-  readonly method: string;
-  /** Whether chance explains it: the interval holds 0, or the p-value is above 0.05. */
-  readonly isNoise: boolean;
-};
+export type Difference = PairedDifference;
 
 export type RunModel = {
   /** Short and unique within the run */
@@ -62,18 +51,8 @@ export type TextResult = {
   readonly models: readonly TextModelResult[];
 };
 
-export type TaskModelResult = {
-  /** From 0 to 1, larger is better unless the metric says otherwise */
-  readonly score: number;
-  readonly interval: Interval;
-  readonly categories: readonly {
-    readonly name: string;
-    readonly score: number;
-    readonly items: number;
-  }[];
-  /** Null for the first model */
-  readonly difference: Difference | null;
-};
+/** Of one model; the score is from 0 to 1, larger is better unless the metric says otherwise. */
+export type TaskModelResult = MeasureResult["models"][number];
 
 export type TaskResult = {
   /** Such as "mmlu" */

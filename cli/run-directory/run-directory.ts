@@ -1,19 +1,23 @@
 // The directory of an evaluation while it is made: what decides its results, and each part of them as it is ready, so that a run that
 // was ended goes on from there.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { DirectoryLock, isLock } from "../../quantizer/index.ts";
 import { type JsonObject, makeDirectories, writeFileAtomic } from "../../runtime/index.ts";
-import { InputError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { AnswersLog } from "./answers-log.ts";
 import { type EvaluationRun, evaluationRun } from "./format.ts";
+import { readJson } from "./read-json.ts";
 
 const settingsFile = "settings.json";
 const runFile = "run.json";
 const secondsFile = "seconds.json";
 /** All that a run leaves, for --overwrite. */
 const owned = [settingsFile, runFile, secondsFile, "answers", "tokens", "parts", "reports"];
+
+/** For files that something else has changed. */
+const advice = "--overwrite begins anew";
 
 const settingsSchema = z.object({ startedAt: z.string(), settings: z.json() });
 
@@ -40,7 +44,7 @@ export class RunDirectory implements Disposable {
         mkdirSync(join(dir, name), { recursive: true });
       }
       const seconds = join(dir, secondsFile);
-      this.#before = existsSync(seconds) ? readJson(seconds, z.number()) : 0;
+      this.#before = existsSync(seconds) ? readJson(seconds, z.number(), advice) : 0;
     } catch (error) {
       this.#lock[Symbol.dispose]();
       throw error;
@@ -64,7 +68,7 @@ export class RunDirectory implements Disposable {
     make: () => Promise<Part>,
   ): Promise<Part> {
     const file = join(this.dir, "parts", `${name}.json`);
-    if (existsSync(file)) return readJson(file, schema);
+    if (existsSync(file)) return readJson(file, schema, advice);
     const part = await make();
     writeJson(file, part);
     return part;
@@ -107,7 +111,7 @@ function agreeOnSettings(dir: string, settings: JsonObject, overwrite: boolean):
 
 /** @returns when the run began */
 function checkSettings(file: string, settings: JsonObject): string {
-  const earlier = readJson(file, settingsSchema);
+  const earlier = readJson(file, settingsSchema, advice);
   const [before, now] = [earlier.settings as JsonObject, settings];
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
   const other = names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(now[name]));
@@ -120,21 +124,4 @@ function checkSettings(file: string, settings: JsonObject): string {
 
 function writeJson(file: string, value: unknown): void {
   writeFileAtomic(file, `${JSON.stringify(value, undefined, 2)}\n`);
-}
-
-/** @throws InputError naming the file and field */
-function readJson<Value>(file: string, schema: z.ZodType<Value>): Value {
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(file, "utf8"));
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new InputError(`${file}: cannot be read: ${reason}; --overwrite begins anew`, { cause });
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new InputError(
-    `${file}: field ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not valid"}; --overwrite begins anew`,
-  );
 }

@@ -44,6 +44,7 @@ export {
   unpackZeros,
 } from "./packing.ts";
 export { arithmeticPeak, type PeakKind, peakKinds, readAll } from "./peak.ts";
+export type { RefineOptions } from "./refine.ts";
 export { accumulateProduct, refineBlock, residual } from "./refine.ts";
 export { rope, ropeTable } from "./rope.ts";
 export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";

@@ -2,6 +2,17 @@ import { call } from "../native.ts";
 import type { RoundedWeight } from "./gptq.ts";
 import type { F32 } from "./types.ts";
 
+export type RefineOptions = {
+  readonly bits: number;
+  /** What scales are stored as, and therefore rounded to */
+  readonly scaleDtype: "f32" | "f16" | "bf16";
+  /** Over the scales and then the codes of the columns */
+  readonly sweeps: number;
+  /** Requires groups to lie within the columns. */
+  readonly refinesScales: boolean;
+  readonly refinesCodes: boolean;
+};
+
 /** (target − w)·H: minus half the gradient of tr((target − w) H (target − w)ᵀ). @param target, w  [out, in] @param hessian  [in, in] */
 export function residual(target: F32, w: F32, hessian: F32): F32 {
   const y = w.device.empty("f32", w.shape);
@@ -24,14 +35,7 @@ export function refineBlock(
   weight: RoundedWeight,
   { residual, hessian }: { readonly residual: F32; readonly hessian: F32 },
   { begin, end }: { readonly begin: number; readonly end: number },
-  options: {
-    readonly bits: number;
-    readonly scaleDtype: "f32" | "f16" | "bf16";
-    readonly sweeps: number;
-    /** Requires groups to lie within the columns. */
-    readonly refinesScales: boolean;
-    readonly refinesCodes: boolean;
-  },
+  options: RefineOptions,
 ): F32 {
   const change = weight.w.device.empty("f32", [weight.w.size(0), end - begin]);
   call((addon) =>

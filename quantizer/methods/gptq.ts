@@ -94,19 +94,18 @@ class GptqSolver implements Solver {
     using columnGroup = w.device.from("i32", ownGroups);
     const codes = w.device.empty("u8", w.shape);
     const spread = this.#solve({ w, columnGroup, ...grid, codes }, recipe, given);
-    const rounded = this.#refined({ w, codes, ...grid }, target, recipe, groups);
-    if (rounded.isRefined) spread[Symbol.dispose]();
+    const stored = this.#refined({ w, codes, ...grid }, target, recipe, groups);
     const { damping } = this.#factored;
     return {
       ...grid,
-      codes: rounded.codes,
+      codes: stored,
       groupIndex:
         order === undefined || given
           ? groups
           : inverseOf(order).map((position) => groups[position] ?? 0),
       method: "gptq",
       damping,
-      spread: rounded.isRefined ? undefined : spread,
+      spread,
       target: this.#ownTarget(target),
       fallback:
         damping === recipe.damping
@@ -136,7 +135,7 @@ class GptqSolver implements Solver {
     target: F32,
     recipe: Recipe,
     groups: Int32Array<ArrayBuffer>,
-  ): { readonly codes: U8; readonly isRefined: boolean } {
+  ): U8 {
     const { columnOrder, damped } = this.#stage;
     const isStored = columnOrder === undefined;
     const restore = <T extends "f32" | "u8">(tensor: Tensor<T>): Tensor<T> => {
@@ -146,19 +145,19 @@ class GptqSolver implements Solver {
     };
     if (damped === undefined) {
       rounded.w[Symbol.dispose]();
-      return { codes: restore(rounded.codes), isRefined: false };
+      return restore(rounded.codes);
     }
     using columnGroup = target.device.from("i32", groups);
     if (isStored || recipe.order !== "act-order") {
       using w = restore(rounded.w);
       const codes = restore(rounded.codes);
       refine({ ...rounded, w, codes, columnGroup }, target, damped, recipe);
-      return { codes, isRefined: true };
+      return codes;
     }
     using w = rounded.w;
     using permutedTarget = ops.gatherColumns(target, columnOrder.order);
     refine({ ...rounded, w, columnGroup }, permutedTarget, damped, recipe);
-    return { codes: restore(rounded.codes), isRefined: true };
+    return restore(rounded.codes);
   }
 
   #givenGrid(weight: F32, recipe: Recipe): { scales: F32; zeros: I32 } {
@@ -171,9 +170,14 @@ class GptqSolver implements Solver {
     );
   }
 
-  #solve(weight: Parameters<typeof ops.gptqBlock>[0], recipe: Recipe, given: boolean): F32 {
+  /** What was spread, unless refining comes after, which leaves other errors. */
+  #solve(
+    weight: Parameters<typeof ops.gptqBlock>[0],
+    recipe: Recipe,
+    given: boolean,
+  ): F32 | undefined {
     const dynamic: RangeSource = recipe.compat === "autogptq" ? "stale" : "updated";
-    const { columnOrder, diagonal } = this.#stage;
+    const { columnOrder, diagonal, damped } = this.#stage;
     using permuted = columnOrder && permutedVector(diagonal, columnOrder.order);
     const options = {
       grid: gridOf(recipe),
@@ -182,11 +186,12 @@ class GptqSolver implements Solver {
     };
     const { factor } = this.#factored;
     const columns = weight.w.size(1);
-    const spread = weight.w.device.zeros("f32", [weight.w.size(0)]);
+    const spread =
+      damped === undefined ? weight.w.device.zeros("f32", [weight.w.size(0)]) : undefined;
     for (let begin = 0; begin < columns; begin += blockColumns) {
       const end = Math.min(begin + blockColumns, columns);
       using error = ops.gptqBlock(weight, factor, { begin, end }, options);
-      ops.accumulateSquares(error, undefined, spread);
+      if (spread !== undefined) ops.accumulateSquares(error, undefined, spread);
       if (end < columns) ops.trailingUpdate(weight.w, error, factor, begin);
     }
     return spread;

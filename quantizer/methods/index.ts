@@ -10,3 +10,6 @@ export const methodNames: readonly MethodName[] = ["gptq", "rtn"];
 
 export { gridOf } from "./grid.ts";
 export type { MethodResult, Solver } from "./method.ts";
+export { refineProducts, refineSweeps } from "./refine.ts";
+export { retargetProducts } from "./retarget.ts";
+export { roundInPlace } from "./rtn.ts";

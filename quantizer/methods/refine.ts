@@ -1,5 +1,5 @@
 // What is left to gain after rounding, without leaving the format: better scales for the codes, better codes for the scales.
-import { type F32, ops, type RoundedWeight } from "../../kernels/index.ts";
+import { type F32, ops, type RefineOptions, type RoundedWeight } from "../../kernels/index.ts";
 import type { Recipe } from "../recipe.ts";
 
 /** Columns refined together; the residuals of the others follow in one product. */
@@ -28,34 +28,26 @@ export function refine(
 ): void {
   const columns = weight.w.size(1);
   const groupSize = recipe.groupSize === -1 ? columns : recipe.groupSize;
-  const options = {
-    bits: recipe.bits,
-    scaleDtype: recipe.dtype,
-    sweeps: innerSweeps,
-    refinesCodes: recipe.refine === "codes",
-  };
+  const options = { bits: recipe.bits, scaleDtype: recipe.dtype };
+  const refinesCodes = recipe.refine === "codes";
   using residual = ops.residual(target, weight.w, hessian);
-  const step = (begin: number, end: number, refinesScales: boolean, refinesCodes: boolean) => {
-    using change = ops.refineBlock(
-      weight,
-      { residual, hessian },
-      { begin, end },
-      { ...options, refinesScales, refinesCodes },
-    );
-    using rows = hessian.narrow(0, begin, end - begin);
-    ops.accumulateProduct({ a: change, b: rows }, residual, "-");
+  const sweep = (
+    width: number,
+    how: Pick<RefineOptions, "sweeps" | "refinesScales" | "refinesCodes">,
+  ) => {
+    for (let begin = 0; begin < columns; begin += width) {
+      const end = Math.min(begin + width, columns);
+      const parts = { residual, hessian };
+      using change = ops.refineBlock(weight, parts, { begin, end }, { ...options, ...how });
+      using rows = hessian.narrow(0, begin, end - begin);
+      ops.accumulateProduct({ a: change, b: rows }, residual, "-");
+    }
   };
-  const isWhole = groupSize > blockColumns;
-  for (let sweep = 0; sweep < outerSweeps; sweep++) {
-    if (isWhole) {
-      for (let begin = 0; begin < columns; begin += groupSize) {
-        step(begin, Math.min(begin + groupSize, columns), true, false);
-      }
-      if (recipe.refine === "scales") continue;
-    }
-    for (let begin = 0; begin < columns; begin += blockColumns) {
-      const end = Math.min(begin + blockColumns, columns);
-      step(begin, end, !isWhole, recipe.refine === "codes");
-    }
+  // A scale can move only with its whole group at hand, and is then at its best at once while codes stay.
+  const isWide = groupSize > blockColumns;
+  for (let outer = 0; outer < outerSweeps; outer++) {
+    if (isWide) sweep(groupSize, { sweeps: 1, refinesScales: true, refinesCodes: false });
+    if (isWide && !refinesCodes) continue;
+    sweep(blockColumns, { sweeps: innerSweeps, refinesScales: !isWide, refinesCodes });
   }
 }

@@ -30,10 +30,8 @@ export function retarget(
   let missing = residualCross ? ops.copy(residualCross) : device.zeros("f32", shape);
   ops.accumulateProduct({ a: weight, b: cross }, missing);
   if (columnOrder !== undefined) missing = reordered(missing, columnOrder.order);
-  const half = device.zeros("f32", shape);
-  const transposed = ops.transpose(factor, "f32");
-  ops.accumulateProduct({ a: missing, b: transposed }, half);
-  transposed[Symbol.dispose]();
+  // Times the transpose of the factor.
+  const half = ops.linear(missing, factor);
   missing[Symbol.dispose]();
   let shift = device.zeros("f32", shape);
   ops.accumulateProduct({ a: half, b: factor }, shift);

@@ -21,6 +21,21 @@ export function roundToNearest(
   fallback: string | undefined,
 ): MethodResult {
   using w = weight;
+  return {
+    ...roundInPlace(w, recipe),
+    method: "rtn",
+    damping: 0,
+    spread: undefined,
+    target: undefined,
+    fallback,
+  };
+}
+
+/** Replaces a weight [out, in] by its nearest points of the recipe's grids. */
+export function roundInPlace(
+  w: F32,
+  recipe: Recipe,
+): Pick<MethodResult, "codes" | "scales" | "zeros" | "groupIndex"> {
   const inFeatures = w.size(1);
   const groupIndex = consecutiveGroups(inFeatures, recipe.groupSize);
   using columnGroup = w.device.from("i32", groupIndex);
@@ -28,15 +43,5 @@ export function roundToNearest(
   const { scales, zeros } = ops.findGrid(w, gridOf(recipe), groupSize);
   const codes = w.device.empty("u8", w.shape);
   ops.roundToGrid({ w, columnGroup, scales, zeros, codes }, recipe.bits);
-  return {
-    codes,
-    scales,
-    zeros,
-    groupIndex,
-    method: "rtn",
-    damping: 0,
-    spread: undefined,
-    target: undefined,
-    fallback,
-  };
+  return { codes, scales, zeros, groupIndex };
 }

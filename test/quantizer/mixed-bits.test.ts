@@ -7,7 +7,13 @@ import { mixBits, parseRecipe, type Recipe } from "../../quantizer/index.ts";
 import { openModel } from "../../runtime/index.ts";
 import { seeded } from "../support/random.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
-import { bundledSegments, quantize, writeTwoBlocks } from "./quantized.ts";
+import {
+  bundledSegments,
+  quantize,
+  tinySegments,
+  writeTinyModel,
+  writeTwoBlocks,
+} from "./quantized.ts";
 
 const work = temporaryDirectory();
 afterAll(work.remove);
@@ -137,6 +143,19 @@ describe("a recipe with bits by sensitivity", () => {
 
   test("is the same every time", async () => {
     expect(await mix(4.6)).toEqual(await mix(4.6));
+  });
+
+  test("chooses only groups that the inputs divide into", async () => {
+    writeTinyModel(at("narrow"));
+    const data = tinySegments(6, 40);
+    using device = openDevice({ threads: 2 });
+    const source = at("narrow");
+    const { recipe, chosen } = await mixBits(parseRecipe({}), {
+      ...{ source, device, segments: data, target: 6, widths: [4, 8] },
+    });
+    for (const { groupSize } of chosen) expect([32, 64]).toContain(groupSize);
+    const output = at("narrow-mixed");
+    await quantize({ source, output, device, segments: data, recipe: { ...recipe, gptaq: 0 } });
   });
 
   test("refuses a budget that nothing fits in, and names the least", async () => {

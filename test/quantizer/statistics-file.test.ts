@@ -48,6 +48,10 @@ describe("statistics in a file", () => {
     const recipe = { hessianDtype: "f32" } as const;
     const live = await run("live", recipe);
     const kept = await run("kept", recipe, "statistics.safetensors");
+    expect(kept.statistics).toBe(at("statistics.safetensors"));
+    expect(readFileSync(at("kept/report.md"), "utf8")).toContain(
+      "kept statistics (`statistics.safetensors`), 240 tokens",
+    );
     const first = "transformer.h.0.attn.c_attn.qweight";
     expect(codesOf("kept", first)).toEqual(codesOf("live", first));
     expect(kept.linears.map(({ name, tokens }) => [name, tokens])).toEqual(

@@ -1,5 +1,5 @@
 // Figures with their bounds of 95 % confidence, a line for each.
-import type { Interval } from "../../run-directory/format.ts";
+import type { Interval } from "../../../runtime/index.ts";
 import { colorOf, drawPlot, type Plot } from "./plot.ts";
 
 export type IntervalRow = {

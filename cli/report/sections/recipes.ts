@@ -19,9 +19,7 @@ export function recipesSection({ run, quantizations }: Report): Html | undefined
   const rows = [
     row("source", ({ source }) => lastPart(source)),
     ...fields.map((field) => row(wordsOf(field), ({ recipe }) => settingText(recipe[field]))),
-    row("calibration", ({ calibration: { segments, tokens } }) =>
-      tokens === 0 ? "none" : `${formatCount(segments)} segments, ${formatCount(tokens)} tokens`,
-    ),
+    row("calibration", calibrationText),
     row("time", ({ seconds }) => formatSeconds(seconds)),
     row("made by", ({ nibble }) => `Nibble ${nibble}`),
   ];
@@ -50,4 +48,12 @@ function settingText(value: unknown): string {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value) && value.length === 0) return "none";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function calibrationText({
+  statistics,
+  calibration: { segments, tokens },
+}: QuantizationDetails): string {
+  if (statistics !== undefined) return `kept statistics, ${lastPart(statistics)}`;
+  return tokens === 0 ? "none" : `${formatCount(segments)} segments, ${formatCount(tokens)} tokens`;
 }

@@ -6,6 +6,7 @@ import type { Model } from "../../model/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { GenerationError } from "../errors.ts";
 import { checkRequest } from "../generate.ts";
+import { type Mask, masksOf } from "./masks.ts";
 import { type PlanLimits, planStep, type Share } from "./plan.ts";
 import { type CompletionDelta, type EngineRequest, Request } from "./request.ts";
 import { type StepResult, StepRunner } from "./step-runner.ts";
@@ -284,16 +285,6 @@ export class Engine implements AsyncDisposable {
     this.#runner[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
   }
-}
-
-type Mask = PromiseSettledResult<Int32Array>;
-
-/** Of the requests that have a constraint. */
-async function masksOf(requests: readonly Request[]): Promise<ReadonlyMap<Request, Mask>> {
-  const constrained = requests.filter(({ constraint, isOver }) => constraint && !isOver);
-  if (constrained.length === 0) return new Map();
-  const masks = await Promise.allSettled(constrained.map(({ constraint }) => constraint?.mask()));
-  return new Map(constrained.map((request, i) => [request, masks[i] as Mask]));
 }
 
 function chosen(id: number | undefined): number {

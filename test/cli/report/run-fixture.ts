@@ -5,7 +5,6 @@ import { type EvaluatedModel, evaluateModels } from "../../../cli/evaluation.ts"
 import type {
   Difference,
   EvaluationRun,
-  Interval,
   RunModel,
   SampleResult,
   TaskResult,
@@ -14,6 +13,7 @@ import type {
 import { Output } from "../../../cli/terminal/output.ts";
 import { tokenTable } from "../../../cli/token-table.ts";
 import { openDevice } from "../../../kernels/index.ts";
+import type { Interval } from "../../../runtime/index.ts";
 import { generate, openModel, openQwenTokenizer } from "../../../runtime/index.ts";
 import { bundledSegments, quantize, qwenMini } from "../../quantizer/quantized.ts";
 import { seeded } from "../../support/random.ts";

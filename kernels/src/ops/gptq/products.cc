@@ -5,24 +5,11 @@
 #include "core/rows.h"
 #include "ops/gemm/gemm.h"
 #include "ops/gptq/gptq.h"
+#include "ops/gptq/products.h"
 
 namespace kernels {
 
 namespace {
-
-// Rows of a quadratic form computed together; bounds the memory of the product.
-constexpr int64_t kFormRows = 192;
-
-void Difference(const QuadraticFormArgs& args, int64_t row, float* d) {
-  const float* a = args.a.Row<float>(row);
-  const int64_t in = args.a.shape[1];
-  if (args.b.empty()) {
-    std::copy_n(a, in, d);
-    return;
-  }
-  const float* b = args.b.Row<float>(row);
-  for (int64_t j = 0; j < in; ++j) d[j] = a[j] - b[j];
-}
 
 double Dot(const float* a, const float* b, int64_t n) {
   // Four chains in a fixed order: the sum does not wait for each addition.
@@ -36,6 +23,36 @@ double Dot(const float* a, const float* b, int64_t n) {
 }
 
 }  // namespace
+
+void MultiplyDifference(const Context& context, const DifferenceRows& of, const Tensor& hessian,
+                        float* differences, float* products) {
+  const int64_t in = hessian.shape[0];
+  ForRows(context.pool, of.rows, in, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* a = of.a.Row<const float>(of.first + i);
+      float* d = differences + i * in;
+      if (of.b.empty()) {
+        std::copy_n(a, in, d);
+        continue;
+      }
+      const float* b = of.b.Row<const float>(of.first + i);
+      for (int64_t j = 0; j < in; ++j) d[j] = a[j] - b[j];
+    }
+  });
+  std::fill_n(products, of.rows * in, 0.0f);
+  Gemm(context, {.m = of.rows,
+                 .n = in,
+                 .k = in,
+                 .a = differences,
+                 .a_row = in,
+                 .a_column = 1,
+                 .b = hessian.As<float>(),
+                 .b_row = in,
+                 .c = products,
+                 .c_row = in,
+                 .alpha = 1.0f,
+                 .upper_only = false});
+}
 
 void TrailingUpdate(const Context& context, const TrailingUpdateArgs& args) {
   const int64_t in = args.w.shape[1];
@@ -59,25 +76,13 @@ void TrailingUpdate(const Context& context, const TrailingUpdateArgs& args) {
 void QuadraticForm(const Context& context, const QuadraticFormArgs& args) {
   const int64_t out = args.a.shape[0];
   const int64_t in = args.a.shape[1];
-  const int64_t block = std::min(out, kFormRows);
+  const int64_t block = std::min(out, kDifferenceRows);
   std::vector<float> differences(block * in);
   std::vector<float> products(block * in);
   for (int64_t first = 0; first < out; first += block) {
     const int64_t rows = std::min(block, out - first);
-    for (int64_t i = 0; i < rows; ++i) Difference(args, first + i, &differences[i * in]);
-    std::fill_n(products.begin(), rows * in, 0.0f);
-    Gemm(context, {.m = rows,
-                   .n = in,
-                   .k = in,
-                   .a = differences.data(),
-                   .a_row = in,
-                   .a_column = 1,
-                   .b = args.hessian.As<float>(),
-                   .b_row = in,
-                   .c = products.data(),
-                   .c_row = in,
-                   .alpha = 1.0f,
-                   .upper_only = false});
+    const DifferenceRows difference = {args.a, args.b, first, rows};
+    MultiplyDifference(context, difference, args.hessian, differences.data(), products.data());
     for (int64_t i = 0; i < rows; ++i) {
       const double sum = Dot(&differences[i * in], &products[i * in], in);
       args.y.As<float>()[first + i] = static_cast<float>(sum);

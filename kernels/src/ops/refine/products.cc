@@ -3,42 +3,19 @@
 #include <vector>
 
 #include "ops/gemm/gemm.h"
+#include "ops/gptq/products.h"
 #include "ops/refine/refine.h"
 
 namespace kernels {
 
-namespace {
-
-// Rows computed together; bounds the memory of their differences.
-constexpr int64_t kRows = 192;
-
-}  // namespace
-
 void Residual(const Context& context, const ResidualArgs& args) {
   const int64_t out = args.target.shape[0];
   const int64_t in = args.target.shape[1];
-  std::vector<float> differences(std::min(out, kRows) * in);
-  for (int64_t first = 0; first < out; first += kRows) {
-    const int64_t rows = std::min(kRows, out - first);
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* target = args.target.Row<const float>(first + i);
-      const float* w = args.w.Row<const float>(first + i);
-      for (int64_t j = 0; j < in; ++j) differences[i * in + j] = target[j] - w[j];
-    }
-    float* c = args.residual.Row<float>(first);
-    std::fill_n(c, rows * in, 0.0f);
-    Gemm(context, {.m = rows,
-                   .n = in,
-                   .k = in,
-                   .a = differences.data(),
-                   .a_row = in,
-                   .a_column = 1,
-                   .b = args.hessian.As<float>(),
-                   .b_row = in,
-                   .c = c,
-                   .c_row = in,
-                   .alpha = 1.0f,
-                   .upper_only = false});
+  std::vector<float> differences(std::min(out, kDifferenceRows) * in);
+  for (int64_t first = 0; first < out; first += kDifferenceRows) {
+    const DifferenceRows of = {args.target, args.w, first, std::min(kDifferenceRows, out - first)};
+    MultiplyDifference(context, of, args.hessian, differences.data(),
+                       args.residual.Row<float>(first));
   }
 }
 

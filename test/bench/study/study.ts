@@ -32,6 +32,7 @@ const { values, positionals } = parseArgs({
     seeds: { type: "string", default: "1,2,3" },
     samples: { type: "string", default: "128" },
     length: { type: "string", default: "512" },
+    tokens: { type: "string", default: "all" },
     windows: { type: "string", default: "1000000" },
     data: { type: "string", multiple: true, default: ["example"] },
     text: { type: "string", multiple: true, default: ["examples/evaluation.txt"] },
@@ -41,6 +42,7 @@ const { values, positionals } = parseArgs({
 });
 const [model = "examples/qwen-mini"] = positionals;
 const work = join("build", "study");
+const scope = values.tokens === "assistant" ? "assistant" : "all";
 /** Models scored in one pass over a text; bounds memory. */
 const atOnce = 16;
 
@@ -61,7 +63,7 @@ async function quantize(variant: Variant, seed: number): Promise<Run> {
   const segments = await loadSegments(
     {
       ...{ model, data: values.data, samples: Number(values.samples), seed },
-      ...{ length: Number(values.length), tokens: "all", allowedSpecial: "all" },
+      ...{ length: Number(values.length), tokens: scope, allowedSpecial: "all" },
     },
     device,
   );
@@ -82,7 +84,9 @@ async function quantize(variant: Variant, seed: number): Promise<Run> {
   });
   const { bitsPerWeight, tensorBytes: bytes } = report;
   const seconds = (performance.now() - started) / 1000;
-  process.stderr.write(`${name}, seed ${seed}: ${seconds.toFixed(1)} s\n`);
+  process.stderr.write(
+    `${name}, ${segments.counted} tokens, seed ${seed}: ${seconds.toFixed(1)} s\n`,
+  );
   return { directory, head: variant.head, made: { variant: name, bitsPerWeight, bytes, seconds } };
 }
 

@@ -1,12 +1,22 @@
-/* What the programs here need of llama.cpp, by the declarations of its llama.h; parameter blocks are passed as they came, but for their
-   first fields. */
+/* What the programs here need of llama.cpp, by the declarations of its llama.h; parameter blocks
+   are passed as they came, but for their first fields. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct params { int32_t word[256]; }; /* larger than any version's */
-struct batch { int32_t n_tokens; int32_t* token; float* embd; int32_t* pos; int32_t* n_seq_id; int32_t** seq_id; int8_t* logits; };
+struct params {
+  int32_t word[256];
+}; /* larger than any version's */
+struct batch {
+  int32_t n_tokens;
+  int32_t* token;
+  float* embd;
+  int32_t* pos;
+  int32_t* n_seq_id;
+  int32_t** seq_id;
+  int8_t* logits;
+};
 
 extern void ggml_backend_load_all_from_path(const char*);
 extern void llama_backend_init(void);
@@ -23,10 +33,15 @@ extern int32_t llama_decode(void*, struct batch);
 extern float* llama_get_logits_ith(void*, int32_t);
 extern void llama_log_set(void (*)(int, const char*, void*), void*);
 
-static void quiet(int level, const char* text, void* data) { (void)level; (void)text; (void)data; }
+static void quiet(int level, const char* text, void* data) {
+  (void)level;
+  (void)text;
+  (void)data;
+}
 
 /* A context for a model's file, or NULL with the reason on standard error. */
-static void* open_context(const char* path, const char* backends, int threads, int size, int32_t* vocabulary) {
+static void* open_context(const char* path, const char* backends, int threads, int size,
+                          int32_t* vocabulary) {
   llama_log_set(quiet, NULL);
   ggml_backend_load_all_from_path(backends);
   llama_backend_init();

@@ -9,6 +9,9 @@ import { Tensor } from "./tensor.ts";
 export const isaLevels = ["scalar", "avx2", "avx512", "avx512-vnni", "avx512-bf16"] as const;
 export type Isa = (typeof isaLevels)[number];
 
+export const deviceKinds = ["cpu", "cuda"] as const;
+export type DeviceKind = (typeof deviceKinds)[number];
+
 export type DeviceOptions = {
   /** Cores to compute with; all by default. Results do not depend on it. */
   readonly threads?: number;
@@ -32,11 +35,18 @@ export type MemoryUse = {
  */
 export class Device implements Disposable {
   readonly handle: NativeDevice;
+  readonly kind: DeviceKind;
+  /** Of the processor; 1 where a GPU computes. */
   readonly threads: number;
+  /** Of the processor; "scalar" where a GPU computes. */
   readonly isa: Isa;
 
-  constructor(handle: NativeDevice, threads: number, isa: Isa) {
+  constructor(
+    handle: NativeDevice,
+    { kind, threads, isa }: Pick<Device, "kind" | "threads" | "isa">,
+  ) {
     this.handle = handle;
+    this.kind = kind;
     this.threads = threads;
     this.isa = isa;
   }
@@ -115,11 +125,8 @@ export class Device implements Disposable {
 export function openDevice(options: DeviceOptions = {}): Device {
   const threads = options.threads ?? availableParallelism();
   const isa = options.isa ?? detectedIsa();
-  return new Device(
-    call((addon) => addon.openDevice(threads, isa)),
-    threads,
-    isa,
-  );
+  const handle = call((addon) => addon.openDevice(threads, isa));
+  return new Device(handle, { kind: "cpu", threads, isa });
 }
 
 /** The highest instruction-set level of this processor that kernels exist for. */

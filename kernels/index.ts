@@ -1,9 +1,12 @@
 import * as ops from "./ops/index.ts";
 
+export { type CudaDevice, type CudaOptions, cudaDevices, openCudaDevice } from "./cuda.ts";
 export {
   type Device,
+  type DeviceKind,
   type DeviceOptions,
   detectedIsa,
+  deviceKinds,
   type Isa,
   isaLevels,
   MappedFile,

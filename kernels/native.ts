@@ -23,6 +23,9 @@ export type NativePackedWeight = readonly [
 ];
 export type Native = {
   openDevice(threads: number, isa: string): D;
+  openCudaDevice(library: string, index: number): D;
+  /** name, bytes of memory, compute capability, multiprocessors */
+  cudaDevices(library: string): readonly (readonly [string, number, string, number])[];
   closeDevice(device: D): void;
   detectedIsa(): string;
   cpuFeatures(): readonly string[];

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type F32, type FloatTensor, type Isa, ops, type Tensor } from "../../kernels/index.ts";
+import { type F32, type FloatTensor, ops, type Tensor } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
 import {
   f16ToNumber,
   fromBf16,
+  type Implementation,
+  implementations,
   numberToF16,
-  runnableIsas,
   toBf16,
   withDevice,
 } from "../support/kernels.ts";
@@ -30,7 +31,7 @@ const tolerance = (values: readonly number[]) => (i: number) =>
   4 * eps * Math.abs(values[i] ?? 0) + 1e-37;
 
 async function norm(
-  isa: Isa,
+  isa: Implementation,
   x: Float32Array<ArrayBuffer>,
   weight: Float32Array<ArrayBuffer>,
   threads = 2,
@@ -43,7 +44,7 @@ async function norm(
   });
 }
 
-describe.each(runnableIsas)("rmsNorm on %s", (isa) => {
+describe.each(implementations)("rmsNorm on %s", (isa) => {
   test("matches the double-precision definition at every width around the vector length", async () => {
     const random = seeded(1);
     for (const width of [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 64, 257, 2048, 4095]) {

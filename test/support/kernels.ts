@@ -1,9 +1,11 @@
+import { fileURLToPath } from "node:url";
 import {
   candidates,
   type Device,
   detectedIsa,
   type Isa,
   isaLevels,
+  openCudaDevice,
   openDevice,
 } from "../../kernels/index.ts";
 
@@ -11,6 +13,25 @@ const present = isaLevels.slice(0, isaLevels.indexOf(detectedIsa()) + 1);
 
 /** The general levels this machine can run, the plain reference ("scalar") first. */
 export const runnableIsas: readonly Isa[] = present.filter((level) => !level.startsWith("avx512-"));
+
+/** CUDA kernels run on the processor (kernels/src/cuda/emulation.h), or on the GPU where NIBBLE_TEST_CUDA is set. */
+export type Implementation = Isa | "cuda";
+
+/** What an operation that has CUDA kernels is tested on. */
+export const implementations: readonly Implementation[] = [...runnableIsas, "cuda"];
+
+const emulated: string = fileURLToPath(
+  new URL("../../build/emulated/nibble_cuda_emulated.so", import.meta.url),
+);
+
+/** A device of one implementation. */
+export function openImplementation(
+  implementation: Implementation,
+  options: { readonly threads?: number } = {},
+): Device {
+  if (implementation !== "cuda") return openDevice({ threads: 2, ...options, isa: implementation });
+  return openCudaDevice(process.env["NIBBLE_TEST_CUDA"] === "gpu" ? {} : { library: emulated });
+}
 
 /** The levels this machine can run that an operation has an implementation for, the plain reference first. */
 export function levelsOf(operation: string): readonly Isa[] {
@@ -20,10 +41,10 @@ export function levelsOf(operation: string): readonly Isa[] {
 
 /** Runs `body` on a device of its own and waits for what it enqueued. */
 export async function withDevice<R>(
-  options: { readonly isa: Isa; readonly threads?: number },
+  { isa, ...options }: { readonly isa: Implementation; readonly threads?: number },
   body: (device: Device) => Promise<R>,
 ): Promise<R> {
-  using device = openDevice({ threads: 2, ...options });
+  using device = openImplementation(isa, options);
   const result = await body(device);
   await device.sync();
   return result;

@@ -2,6 +2,8 @@
 
 #include <napi.h>
 
+#include <type_traits>
+
 #include "binding/arguments.h"
 
 namespace kernels::binding {
@@ -15,7 +17,12 @@ Napi::Value Enqueue(const Napi::CallbackInfo& info, const char* op, Args (*read)
     kernels::Device& device = *in.Device().device;
     const Args args = read(in);
     Check(args);
-    device.Enqueue([&device, args] { Run(device.context(), args); });
+    if (device.accelerator() == nullptr) {
+      device.Enqueue([&device, args] { Run(device.context(), args); });
+    } else {
+      static_assert(std::is_trivially_copyable_v<Args>);  // it goes to a library of its own
+      device.Enqueue([run = device.accelerator()->Find(op, sizeof(Args)), args] { run(&args); });
+    }
     return info.Env().Undefined();
   });
 }

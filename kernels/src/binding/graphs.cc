@@ -25,7 +25,7 @@ Napi::Value BeginCapture(const Napi::CallbackInfo& info) {
     if (device.recording != nullptr) {
       throw Error(Code::kValue, "a capture began while another was in progress");
     }
-    device.recording = std::make_unique<Recording>();
+    device.recording = std::make_unique<Recording>(device.accelerator());
     return info.Env().Undefined();
   });
 }
@@ -49,9 +49,7 @@ Napi::Value Replay(const Napi::CallbackInfo& info) {
     if (outer != nullptr)
       outer->storages.insert(graph.recording->storages.begin(), graph.recording->storages.end());
     // Only the operations: this may be the last to let go of them, on the stream's thread.
-    graph.device->Enqueue([operations = graph.recording->operations] {
-      for (const auto& operation : *operations) operation();
-    });
+    graph.device->Enqueue([operations = graph.recording->operations] { operations->Run(); });
     return info.Env().Undefined();
   });
 }

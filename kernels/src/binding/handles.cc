@@ -1,11 +1,11 @@
 #include "binding/handles.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "binding/arguments.h"
+#include "cuda/library.h"
 
 namespace kernels::binding {
 
@@ -68,6 +68,20 @@ Tensor ParseShape(const char* op, const Napi::Value& value, DType dtype) {
   return tensor;
 }
 
+Napi::Value WrapDevice(Napi::Env env, std::shared_ptr<Device> device) {
+  auto handle = std::make_unique<DeviceHandle>();
+  handle->device = std::move(device);
+  handle->device->on_memory = [env](int64_t change) {
+    Napi::MemoryManagement::AdjustExternalMemory(env, change);
+  };
+  handle->deliver = Napi::ThreadSafeFunction::New(
+      env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "nibble device", 0, 1);
+  handle->deliver.Unref(env);
+  // Hooks run last first, so this one runs before that of `deliver`.
+  napi_add_env_cleanup_hook(env, AbandonDevice, handle.get());
+  return WrapTagged(env, handle.release(), kDeviceTag);
+}
+
 Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("openDevice", info);
@@ -81,18 +95,37 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
       }
       isa = level;
     }
-    auto handle = std::make_unique<DeviceHandle>();
-    handle->device = std::make_shared<Device>(threads, isa);
-    handle->device->on_memory = [env = info.Env()](int64_t change) {
-      Napi::MemoryManagement::AdjustExternalMemory(env, change);
-    };
-    handle->deliver = Napi::ThreadSafeFunction::New(
-        info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo&) {}),
-        "nibble device", 0, 1);
-    handle->deliver.Unref(info.Env());
-    // Hooks run last first, so this one runs before that of `deliver`.
-    napi_add_env_cleanup_hook(info.Env(), AbandonDevice, handle.get());
-    return WrapTagged(info.Env(), handle.release(), kDeviceTag);
+    return WrapDevice(info.Env(), std::make_shared<Device>(threads, isa));
+  });
+}
+
+// openCudaDevice(library, device)
+Napi::Value OpenCudaDevice(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("openCudaDevice", info);
+    const cuda::Library library(in.String());
+    return WrapDevice(info.Env(), std::make_shared<Device>(
+                                      library.Open(static_cast<int32_t>(in.Integer(0, 1023)))));
+  });
+}
+
+// cudaDevices(library): [name, bytes of memory, compute capability, multiprocessors] of each
+Napi::Value CudaDevices(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    const Napi::Env env = info.Env();
+    Arguments in("cudaDevices", info);
+    const cuda::Library library(in.String());
+    Napi::Array rows = Napi::Array::New(env);
+    for (const cuda::DeviceDescription& device : library.Devices()) {
+      Napi::Array row = Napi::Array::New(env, 4);
+      row.Set(0u, Napi::String::New(env, device.name));
+      row.Set(1u, Napi::Number::New(env, static_cast<double>(device.memory_bytes)));
+      row.Set(2u, Napi::String::New(
+                      env, std::to_string(device.major) + "." + std::to_string(device.minor)));
+      row.Set(3u, Napi::Number::New(env, device.multiprocessors));
+      rows.Set(rows.Length(), row);
+    }
+    return rows;
   });
 }
 
@@ -143,8 +176,8 @@ Napi::Value Clear(const Napi::CallbackInfo& info) {
     if (!tensor.contiguous()) {
       throw Error(Code::kShape, "clear: " + Describe(tensor) + " is not contiguous");
     }
-    UnwrapTensor(info[0]).storage->device()->Enqueue(
-        [tensor] { std::memset(tensor.data, 0, tensor.extent()); });
+    Device& device = *UnwrapTensor(info[0]).storage->device();
+    device.Enqueue([&device, tensor] { device.Clear(tensor.data, tensor.extent()); });
     return info.Env().Undefined();
   });
 }
@@ -232,7 +265,7 @@ Napi::Value Evict(const Napi::CallbackInfo& info) {
 }
 
 // mapTensor(device, file, byte offset, dtype, shape): a view of the file, or a copy of it where the
-// offset does not suit the dtype.
+// offset does not suit the dtype or the device has memory of its own.
 Napi::Value MapTensor(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("mapTensor", info);
@@ -244,7 +277,8 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     Tensor view = ParseShape("mapTensor", in.Any(), dtype);
     const int64_t bytes = view.elements() * DTypeBytes(dtype);
     RequireInside(*file, offset, bytes);
-    if (offset % DTypeBytes(dtype) == 0 && bytes > 0) {
+    const bool is_host = device.device->accelerator() == nullptr;
+    if (is_host && offset % DTypeBytes(dtype) == 0 && bytes > 0) {
       auto storage = std::make_shared<Storage>(device.device, file);
       view.data = storage->data() + offset;
       return WrapTensor(info.Env(), std::move(storage), view);
@@ -252,8 +286,8 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     auto storage = std::make_shared<Storage>(device.device, bytes);
     view.data = storage->data();
     if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
-    device.device->Enqueue([file, offset, bytes, to = view.data] {
-      if (bytes > 0) std::memcpy(to, file->data() + offset, bytes);
+    device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data] {
+      to.Write(data, file->data() + offset, bytes);
     });
     return WrapTensor(info.Env(), std::move(storage), view);
   });
@@ -276,10 +310,10 @@ Napi::Value Write(const Napi::CallbackInfo& info) {
     }
     const auto* from =
         static_cast<const std::byte*>(source.ArrayBuffer().Data()) + source.ByteOffset();
-    storage->device()->Enqueue(
-        [to = tensor.data, copy = std::vector<std::byte>(from, from + bytes)] {
-          if (!copy.empty()) std::memcpy(to, copy.data(), copy.size());
-        });
+    Device& device = *storage->device();
+    device.Enqueue([&device, to = tensor.data, copy = std::vector<std::byte>(from, from + bytes)] {
+      device.Write(to, copy.data(), copy.size());
+    });
     return info.Env().Undefined();
   });
 }
@@ -301,30 +335,34 @@ Napi::Value Await(Napi::Env env, const Napi::Value& device_value, DeviceHandle& 
   wait->device = Napi::Persistent(device_value.As<Napi::Object>());
   if (handle.waits++ == 0) handle.deliver.Ref(env);
   const Napi::Promise promise = wait->deferred.Promise();
-  handle.device->stream().PushAlways(
-      [wait, &handle, task = std::move(task)](const std::optional<Error>& fault) {
-        if (!fault && task) task();
-        handle.deliver.NonBlockingCall([wait, &handle, fault](Napi::Env env, Napi::Function) {
-          const std::unique_ptr<Wait> owner(wait);
-          if (--handle.waits == 0) {
-            handle.deliver.Unref(env);
-            if (handle.closed) EndDevice(env, handle);
-          }
-          if (fault) {
-            wait->deferred.Reject(ToJsError(env, *fault).Value());
-          } else if (wait->buffer.IsEmpty()) {
-            wait->deferred.Resolve(env.Undefined());
-          } else {
-            wait->deferred.Resolve(wait->buffer.Value());
-          }
-        });
-      });
+  // Itself an operation, since it may find a fault.
+  if (task) handle.device->stream().Push(std::move(task));
+  handle.device->stream().PushAlways([wait, &handle](const std::optional<Error>& fault) {
+    handle.deliver.NonBlockingCall([wait, &handle, fault](Napi::Env env, Napi::Function) {
+      const std::unique_ptr<Wait> owner(wait);
+      if (--handle.waits == 0) {
+        handle.deliver.Unref(env);
+        if (handle.closed) EndDevice(env, handle);
+      }
+      if (fault) {
+        wait->deferred.Reject(ToJsError(env, *fault).Value());
+      } else if (wait->buffer.IsEmpty()) {
+        wait->deferred.Resolve(env.Undefined());
+      } else {
+        wait->deferred.Resolve(wait->buffer.Value());
+      }
+    });
+  });
   return promise;
 }
 
 Napi::Value Sync(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
-    return Await(info.Env(), info[0], UnwrapDevice(info[0]), {}, nullptr);
+    DeviceHandle& handle = UnwrapDevice(info[0]);
+    Accelerator* accelerator = handle.device->accelerator();
+    std::function<void()> wait;
+    if (accelerator != nullptr) wait = [accelerator] { accelerator->Synchronize(); };
+    return Await(info.Env(), info[0], handle, {}, std::move(wait));
   });
 }
 
@@ -339,10 +377,10 @@ Napi::Value Read(const Napi::CallbackInfo& info) {
     }
     const size_t bytes = tensor.elements() * DTypeBytes(tensor.dtype);
     auto buffer = Napi::ArrayBuffer::New(info.Env(), bytes);
-    return Await(info.Env(), info[0], device, buffer,
-                 [from = tensor.data, to = buffer.Data(), bytes] {
-                   if (bytes > 0) std::memcpy(to, from, bytes);
-                 });
+    return Await(
+        info.Env(), info[0], device, buffer,
+        [&of = *device.device, from = tensor.data, to = static_cast<std::byte*>(buffer.Data()),
+         bytes] { of.Read(to, from, bytes); });
   });
 }
 
@@ -379,6 +417,8 @@ void RegisterHandles(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("openDevice", OpenDevice);
+  add("openCudaDevice", OpenCudaDevice);
+  add("cudaDevices", CudaDevices);
   add("closeDevice", CloseDevice);
   add("detectedIsa", DetectedIsa);
   add("memory", Memory);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <future>
 #include <string>
 
 #include "core/error.h"
@@ -20,11 +21,11 @@ size_t CacheLimit(size_t) {
 size_t RoundUp(size_t bytes) {
   return bytes;
 }
-std::byte* New(size_t bytes) {
+std::byte* NewOnHost(size_t bytes) {
   void* data = nullptr;
   return posix_memalign(&data, 64, bytes) == 0 ? static_cast<std::byte*>(data) : nullptr;
 }
-void Delete(Allocator::Block block) {
+void DeleteOnHost(Allocator::Block block) {
   std::free(block.data);
 }
 #else
@@ -50,7 +51,7 @@ std::byte* Map(size_t bytes) {
   return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
 }
 
-std::byte* New(size_t bytes) {
+std::byte* NewOnHost(size_t bytes) {
   if (bytes < kOwnPages) return static_cast<std::byte*>(std::aligned_alloc(64, bytes));
   if (bytes < kHugePage) return Map(bytes);
   // Aligned, so that all of it but the end can lie in huge pages: a third faster to stream.
@@ -63,7 +64,7 @@ std::byte* New(size_t bytes) {
   return data + before;
 }
 
-void Delete(Allocator::Block block) {
+void DeleteOnHost(Allocator::Block block) {
   if (block.bytes < kOwnPages) {
     std::free(block.data);
   } else {
@@ -73,6 +74,26 @@ void Delete(Allocator::Block block) {
 #endif
 
 }  // namespace
+
+std::byte* Allocator::New(size_t bytes) {
+  if (accelerator_ == nullptr) return NewOnHost(bytes);
+  std::byte* data = accelerator_->Allocate(bytes);
+  if (data != nullptr) return data;
+  // What is kept for reuse may be what is missing.
+  TrimTo(0);
+  std::promise<void> trimmed;
+  stream_.PushAlways([&trimmed](const std::optional<Error>&) { trimmed.set_value(); });
+  trimmed.get_future().wait();
+  return accelerator_->Allocate(bytes);
+}
+
+void Allocator::Delete(Block block) {
+  if (accelerator_ == nullptr) {
+    DeleteOnHost(block);
+  } else {
+    accelerator_->Release(block.data);
+  }
+}
 
 Allocator::~Allocator() {
   for (const Block& block : cache_) Delete(block);
@@ -116,7 +137,7 @@ void Allocator::TrimTo(size_t limit) {
     cache_.pop_front();
     cached_ -= oldest.bytes;
     // Operations that still use it are ahead in the stream.
-    stream_.PushAlways([oldest](const std::optional<Error>&) { Delete(oldest); });
+    stream_.PushAlways([this, oldest](const std::optional<Error>&) { Delete(oldest); });
   }
 }
 

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 
+#include "core/accelerator.h"
 #include "core/stream.h"
 
 namespace kernels {
@@ -14,7 +15,9 @@ namespace kernels {
 // execution, however far the caller runs ahead. Called from the owner's thread only.
 class Allocator {
  public:
-  explicit Allocator(Stream& stream) : stream_(stream) {}
+  // Of the accelerator's memory, or of the host's where there is none.
+  Allocator(Stream& stream, Accelerator* accelerator)
+      : stream_(stream), accelerator_(accelerator) {}
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -34,9 +37,12 @@ class Allocator {
   void ResetPeak() { peak_ = live_; }
 
  private:
+  std::byte* New(size_t bytes);
+  void Delete(Block block);
   void TrimTo(size_t limit);
 
   Stream& stream_;
+  Accelerator* accelerator_;
   std::list<Block> cache_;  // oldest first
   std::multimap<size_t, std::list<Block>::iterator> by_size_;
   size_t live_ = 0;

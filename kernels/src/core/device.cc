@@ -1,14 +1,63 @@
 #include "core/device.h"
 
+#include <cstring>
 #include <utility>
 
 namespace kernels {
+
+Operations::~Operations() {
+  if (graph_ != nullptr) accelerator_->ReleaseGraph(graph_);
+}
+
+void Operations::RunEach() const {
+  for (const auto& operation : list_) operation();
+}
+
+void Operations::Run() {
+  if (graph_ == nullptr && (!has_run_ || !accelerator_ || !accelerator_->BeginCapture())) {
+    RunEach();
+    has_run_ = true;
+    return;
+  }
+  if (graph_ == nullptr) {
+    RunEach();
+    graph_ = accelerator_->EndCapture();
+  }
+  accelerator_->Launch(graph_);
+}
 
 void Device::Enqueue(std::function<void()> operation) {
   if (recording == nullptr) {
     stream_.Push(std::move(operation));
   } else {
-    recording->operations->push_back(std::move(operation));
+    recording->operations->Add(std::move(operation));
+  }
+}
+
+void Device::Write(std::byte* to, const std::byte* host, size_t bytes) const {
+  if (bytes == 0) return;
+  if (accelerator_ == nullptr) {
+    std::memcpy(to, host, bytes);
+  } else {
+    accelerator_->Write(to, host, bytes);
+  }
+}
+
+void Device::Read(std::byte* host, const std::byte* from, size_t bytes) const {
+  if (bytes == 0) return;
+  if (accelerator_ == nullptr) {
+    std::memcpy(host, from, bytes);
+  } else {
+    accelerator_->Read(host, from, bytes);
+  }
+}
+
+void Device::Clear(std::byte* data, size_t bytes) const {
+  if (bytes == 0) return;
+  if (accelerator_ == nullptr) {
+    std::memset(data, 0, bytes);
+  } else {
+    accelerator_->Clear(data, bytes);
   }
 }
 

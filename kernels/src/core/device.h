@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/accelerator.h"
 #include "core/allocator.h"
 #include "core/context.h"
 #include "core/mapped_file.h"
@@ -17,29 +18,65 @@ namespace kernels {
 
 class Storage;
 
+// Operations in the order in which they were recorded. After they have run once, with which an
+// accelerator's scratch has the size they need, it runs them as one graph.
+class Operations {
+ public:
+  explicit Operations(Accelerator* accelerator) : accelerator_(accelerator) {}
+  ~Operations();
+  Operations(const Operations&) = delete;
+  Operations& operator=(const Operations&) = delete;
+
+  void Add(std::function<void()> operation) { list_.push_back(std::move(operation)); }
+  // On the stream.
+  void Run();
+
+ private:
+  void RunEach() const;
+
+  Accelerator* accelerator_;
+  std::vector<std::function<void()>> list_;
+  bool has_run_ = false;
+  void* graph_ = nullptr;
+};
+
 // Operations to be run again, and the memory they use. The operations may go on any thread, the
 // memory only on the owner's.
 struct Recording {
-  std::shared_ptr<std::vector<std::function<void()>>> operations =
-      std::make_shared<std::vector<std::function<void()>>>();
+  explicit Recording(Accelerator* accelerator)
+      : operations(std::make_shared<Operations>(accelerator)) {}
+  std::shared_ptr<Operations> operations;
   std::unordered_set<std::shared_ptr<Storage>> storages;
 };
 
-// A CPU device: one stream, the pool it computes with, and its memory.
+// A device: one stream, what computes (the host's pool of threads, or an accelerator), and its
+// memory.
 class Device {
  public:
   Device(int threads, Isa isa)
       : pool_(threads),
         read_ahead_(pool_),
         context_{pool_, read_ahead_, isa},
-        allocator_(stream_) {}
+        allocator_(stream_, nullptr) {}
+  explicit Device(std::unique_ptr<Accelerator> accelerator)
+      : accelerator_(std::move(accelerator)),
+        pool_(1),
+        read_ahead_(pool_),
+        context_{pool_, read_ahead_, Isa::kScalar},
+        allocator_(stream_, accelerator_.get()) {}
 
   const Context& context() const { return context_; }
   Stream& stream() { return stream_; }
   Allocator& allocator() { return allocator_; }
+  Accelerator* accelerator() const { return accelerator_.get(); }  // null for the host
 
   // Runs an operation in stream order, or records it while there is a recording.
   void Enqueue(std::function<void()> operation);
+
+  // In stream order, from memory of the host or to it.
+  void Write(std::byte* to, const std::byte* host, size_t bytes) const;
+  void Read(std::byte* host, const std::byte* from, size_t bytes) const;
+  void Clear(std::byte* data, size_t bytes) const;
 
   // While this is set, operations are recorded instead of run, and whoever names a storage to one
   // adds it.
@@ -50,6 +87,7 @@ class Device {
 
  private:
   // Destroyed in reverse: the stream finishes its tasks before the memory and the pool go.
+  std::unique_ptr<Accelerator> accelerator_;
   ThreadPool pool_;
   ReadAhead read_ahead_;
   Context context_;

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 
 namespace kernels {
 
@@ -47,7 +45,8 @@ constexpr bool IsFloat(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
 
-// Storage types of 16-bit floats; arithmetic happens in f32 only.
+// Storage types of 16-bit floats; arithmetic happens in f32 only. Conversions are constexpr so that
+// CUDA code may call them.
 struct BF16 {
   uint16_t bits;
 };
@@ -55,16 +54,16 @@ struct F16 {
   uint16_t bits;
 };
 
-inline float ToFloat(float value) {
+constexpr float ToFloat(float value) {
   return value;
 }
 
-inline float ToFloat(BF16 value) {
+constexpr float ToFloat(BF16 value) {
   return std::bit_cast<float>(uint32_t{value.bits} << 16);
 }
 
 // IEEE 754 binary16 to binary32, exact for every input.
-inline float ToFloat(F16 value) {
+constexpr float ToFloat(F16 value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16;
   const uint32_t exponent = (value.bits >> 10) & 0x1f;
   const uint32_t mantissa = value.bits & 0x3ff;
@@ -77,15 +76,15 @@ inline float ToFloat(F16 value) {
 }
 
 // Round to nearest even; NaN stays NaN.
-inline BF16 ToBF16(float value) {
+constexpr BF16 ToBF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
+  if (value != value) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
   return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
 }
 
 // Round to nearest even with gradual underflow; values beyond 65504 + half a step become infinity.
 // Without branches, so that a loop of them is vectorized.
-inline F16 ToF16(float value) {
+constexpr F16 ToF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (bits >> 16) & 0x8000;
   const uint32_t magnitude = bits & 0x7fffffffu;

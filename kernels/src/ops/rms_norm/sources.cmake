@@ -5,3 +5,6 @@ list(APPEND KERNEL_SOURCES
   ops/rms_norm/dispatch.cc
   ops/rms_norm/reference.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/rms_norm/cuda.cu
+)

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/error.h"
+
+// The border between the addon and the library of CUDA kernels: C functions in a versioned table,
+// so that the addon needs neither CUDA nor the library, and refuses one that is not its own.
+namespace kernels::cuda {
+
+// To be raised with every change of this file, of Tensor or of an operation's arguments.
+constexpr uint32_t kBackendVersion = 1;
+
+// Filled in by a function that returns false or null.
+struct Failure {
+  Code code = Code::kInternal;
+  char message[1000] = {};
+};
+
+struct DeviceDescription {
+  char name[256];
+  uint64_t memory_bytes;
+  int32_t major, minor;  // compute capability
+  int32_t multiprocessors;
+};
+
+struct OperationEntry {
+  const char* name;         // as in kernels/native.ts
+  uint64_t argument_bytes;  // of its Args, which must not have changed since
+  bool (*run)(void* session, const void* args, Failure* failure);
+};
+
+struct Backend {
+  uint32_t version;
+  uint32_t table_bytes;
+  const char* name;  // "cuda", or "emulation" on the processor
+
+  bool (*count_devices)(int32_t* count, Failure* failure);
+  bool (*describe)(int32_t device, DeviceDescription* description, Failure* failure);
+
+  // A session: one device and one stream. Its functions may come from any thread, but for
+  // `allocate` not from two at a time.
+  void* (*open)(int32_t device, Failure* failure);
+  void (*close)(void* session);
+  void* (*allocate)(void* session, uint64_t bytes);  // null: no memory left
+  void (*release)(void* session, void* data);
+  bool (*write)(void* session, void* to, const void* host, uint64_t bytes, Failure* failure);
+  bool (*clear)(void* session, void* data, uint64_t bytes, Failure* failure);
+  // These wait. Both fail with what a kernel found wrong with its data.
+  bool (*read)(void* session, void* host, const void* from, uint64_t bytes, Failure* failure);
+  bool (*synchronize)(void* session, Failure* failure);
+
+  // Null where operations cannot be captured.
+  bool (*begin_capture)(void* session, Failure* failure);
+  void* (*end_capture)(void* session, Failure* failure);
+  bool (*launch)(void* session, void* graph, Failure* failure);
+  void (*release_graph)(void* session, void* graph);
+
+  const OperationEntry* operations;
+  uint64_t operation_count;
+};
+
+}  // namespace kernels::cuda
+
+// The only symbol of the library.
+constexpr const char* kNibbleCudaBackendSymbol = "NibbleCudaBackend";

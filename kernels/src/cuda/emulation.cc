@@ -1,0 +1,245 @@
+#include "cuda/emulation.h"
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "cuda/fiber.h"
+
+namespace kernels::cuda::emulation {
+
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr int kPoison = 0xff;  // a NaN, and no index
+
+// xorshift64*: the order of blocks and threads, another one in every grid.
+class Random {
+ public:
+  uint64_t Next() {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return state_ * 0x2545f4914f6cdd1dull;
+  }
+  template <class T>
+  void Shuffle(std::vector<T>& values) {
+    for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[Next() % i]);
+  }
+
+ private:
+  uint64_t state_ = 0x9e3779b97f4a7c15ull;
+};
+
+struct Copy {
+  void* to;
+  std::vector<std::byte> bytes;
+  int group;
+};
+
+enum class State : uint8_t { kReady, kAtBlock, kAtWarp, kEnded };
+
+struct Thread {
+  Place place;
+  State state = State::kReady;
+  Fiber fiber;
+  std::vector<Copy> copies;
+  int copy_group = 0;
+  unsigned meetings = 0;  // of the warp
+};
+
+// The values of two meetings: a lane may come to the next while others still read the last.
+struct Warp {
+  std::byte values[2][kWarp][kExchangeBytes];
+};
+
+// All that runs on one thread of the host: one grid at a time, one block at a time.
+struct Machine {
+  Random random;
+  FiberPool fibers;
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  std::map<const void*, std::pair<std::unique_ptr<std::byte[]>, size_t>> shared;
+  std::unique_ptr<std::byte[]> dynamic_shared;
+  Thread* current = nullptr;
+  const std::function<void()>* body = nullptr;
+  std::exception_ptr error;
+};
+
+Machine& TheMachine() {
+  thread_local Machine machine;
+  return machine;
+}
+
+unsigned IndexOf(const Thread& thread) {
+  return static_cast<unsigned>(&thread - TheMachine().threads.data());
+}
+
+void RunThread(void*) {
+  Machine& machine = TheMachine();
+  try {
+    (*machine.body)();
+    if (!machine.current->copies.empty()) {
+      throw Error(Code::kInternal, "emulation: a thread ended before it waited for its copies");
+    }
+  } catch (...) {
+    if (machine.error == nullptr) machine.error = std::current_exception();
+  }
+  machine.current->state = State::kEnded;
+  machine.fibers.Leave(machine.current->fiber);
+}
+
+void Resume(Machine& machine, Thread& thread) {
+  machine.current = &thread;
+  thread.state = State::kReady;
+  machine.fibers.Enter(thread.fiber);
+  machine.current = nullptr;
+}
+
+// Adds the threads of warps that are complete at their meeting.
+void ReleaseWarps(Machine& machine, std::vector<Thread*>& ready) {
+  for (size_t first = 0; first < machine.threads.size(); first += kWarp) {
+    const auto begin = machine.threads.begin() + static_cast<ptrdiff_t>(first);
+    const auto end = machine.threads.begin() +
+                     static_cast<ptrdiff_t>(std::min(first + kWarp, machine.threads.size()));
+    if (std::any_of(begin, end, [](const Thread& t) { return t.state != State::kAtWarp; }))
+      continue;
+    for (auto thread = begin; thread != end; ++thread) ready.push_back(&*thread);
+  }
+}
+
+bool AllAre(const Machine& machine, State state) {
+  return std::all_of(machine.threads.begin(), machine.threads.end(),
+                     [state](const Thread& thread) { return thread.state == state; });
+}
+
+void Poison(Machine& machine, size_t dynamic_shared_bytes) {
+  for (auto& [tag, memory] : machine.shared) {
+    std::memset(memory.first.get(), kPoison, memory.second);
+  }
+  machine.dynamic_shared = std::make_unique<std::byte[]>(std::max<size_t>(dynamic_shared_bytes, 1));
+  std::memset(machine.dynamic_shared.get(), kPoison, dynamic_shared_bytes);
+}
+
+void RunBlock(Machine& machine, Dim3 index, Dim3 grid, Dim3 block, size_t dynamic_shared_bytes) {
+  Poison(machine, dynamic_shared_bytes);
+  std::vector<Thread*> ready;
+  for (size_t i = 0; i < machine.threads.size(); ++i) {
+    Thread& thread = machine.threads[i];
+    const auto at = static_cast<unsigned>(i);
+    thread.place = {
+        {at % block.x, at / block.x % block.y, at / (block.x * block.y)}, index, block, grid};
+    thread.copies.clear();
+    thread.copy_group = 0;
+    thread.meetings = 0;
+    machine.fibers.Start(thread.fiber, RunThread, nullptr);
+    ready.push_back(&thread);
+  }
+  while (true) {
+    machine.random.Shuffle(ready);
+    for (Thread* thread : ready) {
+      Resume(machine, *thread);
+      if (machine.error != nullptr) return;
+    }
+    ready.clear();
+    ReleaseWarps(machine, ready);
+    if (!ready.empty()) continue;
+    if (AllAre(machine, State::kEnded)) return;
+    if (!AllAre(machine, State::kAtBlock)) {
+      throw Error(Code::kInternal,
+                  "emulation: threads of a block wait for others that do not come");
+    }
+    for (Thread& thread : machine.threads) ready.push_back(&thread);
+  }
+}
+
+}  // namespace
+
+const Place& Current() {
+  return TheMachine().current->place;
+}
+
+unsigned Lane() {
+  return IndexOf(*TheMachine().current) % kWarp;
+}
+
+void RunGrid(Dim3 grid, Dim3 block, size_t dynamic_shared_bytes,
+             const std::function<void()>& body) {
+  Machine& machine = TheMachine();
+  machine.body = &body;
+  machine.error = nullptr;
+  const size_t threads = size_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024) throw Error(Code::kInternal, "emulation: 1 to 1024 threads");
+  machine.fibers.Reserve(threads);
+  // Of this kernel only, and of its size: what lies beyond is an error that AddressSanitizer sees.
+  machine.shared.clear();
+  machine.threads = std::vector<Thread>(threads);
+  machine.warps = std::vector<Warp>((threads + kWarp - 1) / kWarp);
+  for (size_t i = 0; i < threads; ++i) machine.threads[i].fiber.stack = i;
+  std::vector<uint64_t> blocks(uint64_t{grid.x} * grid.y * grid.z);
+  for (uint64_t i = 0; i < blocks.size(); ++i) blocks[i] = i;
+  machine.random.Shuffle(blocks);
+  for (const uint64_t at : blocks) {
+    const Dim3 index{static_cast<unsigned>(at % grid.x),
+                     static_cast<unsigned>(at / grid.x % grid.y),
+                     static_cast<unsigned>(at / grid.x / grid.y)};
+    RunBlock(machine, index, grid, block, dynamic_shared_bytes);
+    if (machine.error != nullptr) std::rethrow_exception(machine.error);
+  }
+}
+
+void* BlockMemory(const void* tag, size_t bytes) {
+  auto& memory = TheMachine().shared[tag];
+  if (memory.first == nullptr) {
+    memory = {std::make_unique<std::byte[]>(bytes), bytes};
+    std::memset(memory.first.get(), kPoison, bytes);
+  }
+  return memory.first.get();
+}
+
+void* DynamicShared() {
+  return TheMachine().dynamic_shared.get();
+}
+
+void Meet(Meeting meeting) {
+  Machine& machine = TheMachine();
+  Thread& thread = *machine.current;
+  thread.state = meeting == Meeting::kBlock ? State::kAtBlock : State::kAtWarp;
+  if (meeting == Meeting::kWarp) ++thread.meetings;
+  machine.fibers.Leave(thread.fiber);
+}
+
+const std::byte (*Exchange(const void* value, size_t bytes)) [kExchangeBytes] {
+  Machine& machine = TheMachine();
+  Thread& thread = *machine.current;
+  auto& values = machine.warps[IndexOf(thread) / kWarp].values[thread.meetings % 2];
+  std::memcpy(values[Lane()], value, bytes);
+  Meet(Meeting::kWarp);
+  return values;
+}
+
+void StartCopy(void* to, const void* from, size_t bytes) {
+  Thread& thread = *TheMachine().current;
+  const auto* source = static_cast<const std::byte*>(from);
+  thread.copies.push_back({to, std::vector<std::byte>(source, source + bytes), thread.copy_group});
+  std::memset(to, kPoison, bytes);
+}
+
+void CommitCopies() {
+  ++TheMachine().current->copy_group;
+}
+
+void WaitCopies(int groups_left) {
+  Thread& thread = *TheMachine().current;
+  std::erase_if(thread.copies, [&](const Copy& copy) {
+    if (copy.group >= thread.copy_group - groups_left) return false;
+    std::memcpy(copy.to, copy.bytes.data(), copy.bytes.size());
+    return true;
+  });
+}
+
+}  // namespace kernels::cuda::emulation

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/backend.h"
+
+// What sessions need of a machine with CUDA. platform_cuda.cu has it from the CUDA runtime,
+// emulation.cc from the processor. Failures are thrown as Error.
+namespace kernels::cuda::platform {
+
+using Stream = void*;
+
+const char* Name();
+int32_t CountDevices();
+void DescribeDevice(int32_t device, DeviceDescription* description);
+void UseDevice(int32_t device);
+
+Stream NewStream();
+void DeleteStream(Stream stream);
+void Wait(Stream stream);
+
+void* Allocate(uint64_t bytes);  // null: no memory left
+void Release(void* data);
+void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream);
+void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream);
+void Clear(void* data, uint64_t bytes, Stream stream);
+
+bool HasGraphs();
+void BeginCapture(Stream stream);
+void* EndCapture(Stream stream);
+void LaunchGraph(void* graph, Stream stream);
+void DeleteGraph(void* graph);
+
+}  // namespace kernels::cuda::platform

@@ -1,0 +1,122 @@
+#include <cuda_runtime.h>
+
+#include <cstring>
+#include <string>
+
+#include "core/error.h"
+#include "cuda/platform.h"
+
+namespace kernels::cuda::platform {
+
+namespace {
+
+void Expect(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  const Code code = status == cudaErrorMemoryAllocation ? Code::kOutOfMemory : Code::kDevice;
+  throw Error(code, std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+}
+
+cudaStream_t Native(Stream stream) {
+  return static_cast<cudaStream_t>(stream);
+}
+
+}  // namespace
+
+const char* Name() {
+  return "cuda";
+}
+
+int32_t CountDevices() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaErrorNoDevice) return 0;
+  if (status != cudaSuccess) {
+    throw Error(Code::kUnsupported,
+                std::string("no GPU can be used: ") + cudaGetErrorString(status));
+  }
+  return count;
+}
+
+void DescribeDevice(int32_t device, DeviceDescription* description) {
+  cudaDeviceProp properties;
+  Expect(cudaGetDeviceProperties(&properties, device), "asking for its properties");
+  std::strncpy(description->name, properties.name, sizeof description->name - 1);
+  description->memory_bytes = properties.totalGlobalMem;
+  description->major = properties.major;
+  description->minor = properties.minor;
+  description->multiprocessors = properties.multiProcessorCount;
+}
+
+void UseDevice(int32_t device) {
+  Expect(cudaSetDevice(device), "choosing the GPU");
+}
+
+Stream NewStream() {
+  cudaStream_t stream = nullptr;
+  Expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  return stream;
+}
+
+void DeleteStream(Stream stream) {
+  cudaStreamSynchronize(Native(stream));
+  cudaStreamDestroy(Native(stream));
+}
+
+void Wait(Stream stream) {
+  Expect(cudaStreamSynchronize(Native(stream)), "running kernels");
+}
+
+void* Allocate(uint64_t bytes) {
+  void* data = nullptr;
+  if (cudaMalloc(&data, bytes) == cudaSuccess) return data;
+  cudaGetLastError();  // it is not an error of what comes next
+  return nullptr;
+}
+
+void Release(void* data) {
+  cudaFree(data);
+}
+
+void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream) {
+  // Of pageable memory: staged before the call returns.
+  Expect(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, Native(stream)),
+         "copying to the GPU");
+}
+
+void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream) {
+  Expect(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, Native(stream)),
+         "copying from the GPU");
+}
+
+void Clear(void* data, uint64_t bytes, Stream stream) {
+  Expect(cudaMemsetAsync(data, 0, bytes, Native(stream)), "clearing memory");
+}
+
+bool HasGraphs() {
+  return true;
+}
+
+void BeginCapture(Stream stream) {
+  Expect(cudaStreamBeginCapture(Native(stream), cudaStreamCaptureModeThreadLocal),
+         "beginning a capture");
+}
+
+void* EndCapture(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  Expect(cudaStreamEndCapture(Native(stream), &graph), "ending a capture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  Expect(status, "making a graph");
+  return executable;
+}
+
+void LaunchGraph(void* graph, Stream stream) {
+  Expect(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), Native(stream)), "launching a graph");
+}
+
+void DeleteGraph(void* graph) {
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
+
+}  // namespace kernels::cuda::platform

@@ -1,0 +1,219 @@
+#include "cuda/session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "core/error.h"
+
+namespace kernels::cuda {
+
+namespace {
+
+std::vector<const char*>& FaultTexts() {
+  static std::vector<const char*> texts;
+  return texts;
+}
+
+void ThrowFault(const FaultRecord& fault) {
+  const std::string expected =
+      std::to_string(fault.lowest) + " to " + std::to_string(fault.limit - 1);
+  throw Error(Code::kValue, std::string(FaultTexts()[fault.operation]) + "[" +
+                                std::to_string(fault.index) + "] is " +
+                                std::to_string(fault.value) + "; expected " + expected);
+}
+
+Session& Of(void* session) {
+  auto& entered = *static_cast<Session*>(session);
+  entered.Enter();
+  return entered;
+}
+
+bool CountDevices(int32_t* count, Failure* failure) {
+  return Protect(failure, [&] { *count = platform::CountDevices(); });
+}
+
+bool DescribeDevice(int32_t device, DeviceDescription* description, Failure* failure) {
+  return Protect(failure, [&] { platform::DescribeDevice(device, description); });
+}
+
+void* Open(int32_t device, Failure* failure) {
+  Session* session = nullptr;
+  Protect(failure, [&] {
+    const int32_t count = platform::CountDevices();
+    if (device >= count) {
+      throw Error(Code::kUnsupported, "there is no GPU " + std::to_string(device) + "; " +
+                                          std::to_string(count) + " found");
+    }
+    session = new Session(device);
+  });
+  return session;
+}
+
+void Close(void* session) {
+  Of(session);
+  delete static_cast<Session*>(session);
+}
+
+void* Allocate(void* session, uint64_t bytes) {
+  Of(session);
+  return platform::Allocate(bytes);
+}
+
+void Release(void* session, void* data) {
+  Of(session);
+  platform::Release(data);
+}
+
+bool Write(void* session, void* to, const void* host, uint64_t bytes, Failure* failure) {
+  return Protect(failure, [&] { platform::CopyIn(to, host, bytes, Of(session).stream()); });
+}
+
+bool Clear(void* session, void* data, uint64_t bytes, Failure* failure) {
+  return Protect(failure, [&] { platform::Clear(data, bytes, Of(session).stream()); });
+}
+
+bool Read(void* session, void* host, const void* from, uint64_t bytes, Failure* failure) {
+  return Protect(failure, [&] {
+    platform::CopyOut(host, from, bytes, Of(session).stream());
+    Of(session).Synchronize();
+  });
+}
+
+bool Synchronize(void* session, Failure* failure) {
+  return Protect(failure, [&] { Of(session).Synchronize(); });
+}
+
+bool BeginCapture(void* session, Failure* failure) {
+  return Protect(failure, [&] { Of(session).BeginCapture(); });
+}
+
+void* EndCapture(void* session, Failure* failure) {
+  void* graph = nullptr;
+  Protect(failure, [&] { graph = Of(session).EndCapture(); });
+  return graph;
+}
+
+bool Launch(void* session, void* graph, Failure* failure) {
+  return Protect(failure, [&] { platform::LaunchGraph(graph, Of(session).stream()); });
+}
+
+void ReleaseGraph(void* session, void* graph) {
+  Of(session);
+  platform::DeleteGraph(graph);
+}
+
+}  // namespace
+
+std::vector<OperationEntry>& Entries() {
+  // In a function: the operations that add to it are initialized in no particular order.
+  static std::vector<OperationEntry> entries;
+  return entries;
+}
+
+int32_t RegisterFault(const char* text) {
+  FaultTexts().push_back(text);
+  return static_cast<int32_t>(FaultTexts().size() - 1);
+}
+
+void Describe(const std::exception& error, Code code, Failure* failure) {
+  failure->code = code;
+  std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
+}
+
+Session::Session(int32_t device) : device_(device) {
+  DeviceDescription description{};
+  platform::UseDevice(device);
+  platform::DescribeDevice(device, &description);
+  multiprocessors_ = description.multiprocessors;
+  stream_ = platform::NewStream();
+  faults_ = static_cast<FaultRecord*>(platform::Allocate(sizeof(FaultRecord)));
+  if (faults_ == nullptr) {
+    platform::DeleteStream(stream_);
+    throw Error(Code::kOutOfMemory, "the GPU has no memory left");
+  }
+  platform::Clear(faults_, sizeof(FaultRecord), stream_);
+}
+
+Session::~Session() {
+  for (void* scratch : retired_scratch_) platform::Release(scratch);
+  platform::Release(scratch_);
+  platform::Release(faults_);
+  platform::DeleteStream(stream_);
+}
+
+void Session::Enter() const {
+  platform::UseDevice(device_);
+}
+
+void Session::Synchronize() {
+  FaultRecord fault;
+  platform::CopyOut(&fault, faults_, sizeof fault, stream_);
+  platform::Wait(stream_);
+  if (fault.reported != 0) ThrowFault(fault);
+}
+
+void Session::BeginCapture() {
+  platform::BeginCapture(stream_);
+  is_capturing_ = true;
+  has_graphs_ = true;
+}
+
+void* Session::EndCapture() {
+  is_capturing_ = false;
+  return platform::EndCapture(stream_);
+}
+
+void* Session::ScratchBytes(uint64_t bytes) {
+  if (bytes <= scratch_bytes_) return scratch_;
+  if (is_capturing_) {
+    throw Error(Code::kInternal, "an operation needs more scratch memory than when it last ran");
+  }
+  if (has_graphs_) {
+    retired_scratch_.push_back(scratch_);
+  } else {
+    platform::Wait(stream_);
+    platform::Release(scratch_);
+  }
+  scratch_bytes_ = std::max(bytes, 2 * scratch_bytes_);
+  scratch_ = platform::Allocate(scratch_bytes_);
+  if (scratch_ == nullptr) {
+    scratch_bytes_ = 0;
+    throw Error(Code::kOutOfMemory,
+                "no memory on the GPU for " + std::to_string(bytes) + " bytes of scratch");
+  }
+  return scratch_;
+}
+
+}  // namespace kernels::cuda
+
+// What the addon looks up.
+extern "C" __attribute__((visibility("default"))) const kernels::cuda::Backend*
+NibbleCudaBackend() {
+  using namespace kernels::cuda;
+  static const Backend backend = [] {
+    const bool graphs = platform::HasGraphs();
+    Backend table{};
+    table.version = kBackendVersion;
+    table.table_bytes = sizeof(Backend);
+    table.name = platform::Name();
+    table.count_devices = CountDevices;
+    table.describe = DescribeDevice;
+    table.open = Open;
+    table.close = Close;
+    table.allocate = Allocate;
+    table.release = Release;
+    table.write = Write;
+    table.clear = Clear;
+    table.read = Read;
+    table.synchronize = Synchronize;
+    table.begin_capture = graphs ? BeginCapture : nullptr;
+    table.end_capture = EndCapture;
+    table.launch = Launch;
+    table.release_graph = ReleaseGraph;
+    table.operations = Entries().data();
+    table.operation_count = Entries().size();
+    return table;
+  }();
+  return &backend;
+}

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "core/tensor.h"
+#include "cuda/backend.h"
+#include "cuda/platform.h"
+
+// What the host side of a CUDA operation is written with.
+namespace kernels::cuda {
+
+// Where kernels say what they found wrong with their data, such as an id outside its table. The
+// first report counts; the host reads it when it waits. It lies in device memory.
+struct FaultRecord {
+  int32_t reported;  // 0 or 1
+  int32_t operation;
+  int64_t index, value, lowest, limit;
+};
+
+// A device, its stream and its scratch memory.
+class Session {
+ public:
+  explicit Session(int32_t device);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  platform::Stream stream() const { return stream_; }
+  FaultRecord* faults() const { return faults_; }
+  int multiprocessors() const { return multiprocessors_; }
+
+  // Makes this session's device the calling thread's.
+  void Enter() const;
+  // Waits for all that was enqueued. Throws what kernels reported.
+  void Synchronize();
+
+  // Memory for the operation that asks, until the next one that does: at least `bytes`, 256-byte
+  // aligned. Throws kOutOfMemory.
+  template <class T>
+  T* Scratch(int64_t count) {
+    return static_cast<T*>(ScratchBytes(static_cast<uint64_t>(count) * sizeof(T)));
+  }
+
+  // Between these, what is enqueued is captured.
+  void BeginCapture();
+  void* EndCapture();
+
+ private:
+  void* ScratchBytes(uint64_t bytes);
+
+  int32_t device_;
+  platform::Stream stream_;
+  FaultRecord* faults_;
+  int multiprocessors_;
+  void* scratch_ = nullptr;
+  uint64_t scratch_bytes_ = 0;
+  std::vector<void*> retired_scratch_;  // that graphs may still use
+  bool is_capturing_ = false;
+  bool has_graphs_ = false;
+};
+
+// What reports are printed with: "{text}[index] is value; expected lowest to limit - 1".
+int32_t RegisterFault(const char* text);
+
+void Describe(const std::exception& error, Code code, Failure* failure);
+
+// Runs `body`; what it throws becomes a failure.
+template <class Body>
+bool Protect(Failure* failure, Body body) {
+  try {
+    body();
+    return true;
+  } catch (const Error& error) {
+    Describe(error, error.code(), failure);
+  } catch (const std::bad_alloc& error) {
+    Describe(error, Code::kOutOfMemory, failure);
+  } catch (const std::exception& error) {
+    Describe(error, Code::kInternal, failure);
+  }
+  return false;
+}
+
+std::vector<OperationEntry>& Entries();
+
+// An operation under its name in kernels/native.ts; lives at namespace scope in its file.
+template <class Args, void (*Run)(Session&, const Args&)>
+struct Operation {
+  explicit Operation(const char* name) {
+    static_assert(std::is_trivially_copyable_v<Args>);
+    Entries().push_back({name, sizeof(Args), &Call});
+  }
+
+  static bool Call(void* session, const void* args, Failure* failure) {
+    return Protect(failure, [&] {
+      auto& entered = *static_cast<Session*>(session);
+      entered.Enter();
+      Run(entered, *static_cast<const Args*>(args));
+    });
+  }
+};
+
+}  // namespace kernels::cuda

@@ -4,6 +4,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    maxWorkers: 2,
     testTimeout: 600_000,
     hookTimeout: 600_000,
     // Two files run at a time: what a busy machine does late is no failure.

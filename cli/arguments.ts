@@ -2,6 +2,7 @@
 
 import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, type Option } from "commander";
+import { deviceNames } from "./compute-device.ts";
 import { parseBytes } from "./terminal/format.ts";
 
 /** A parser of integers in a range, for commander. */
@@ -72,8 +73,14 @@ export function allowedSpecial(text: string): AllowedSpecial {
   );
 }
 
+function deviceName(text: string): string {
+  if (deviceNames.test(text)) return text;
+  throw new InvalidArgumentError('Expected "cpu", "cuda", or "cuda:1" for the second GPU.');
+}
+
 export type CommonFlags = {
   readonly threads?: number;
+  readonly device?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly color?: boolean;
@@ -87,6 +94,7 @@ export function addCommonFlags(command: Command): void {
       `cores to compute with, changes no result (default: all, ${availableParallelism()} here)`,
       integer(1, 1024),
     )
+    .option("--device <name>", "cpu, cuda, or cuda:1 for the second GPU (default: cpu)", deviceName)
     .option("--json", "print one JSON object instead of text")
     .option("-q, --quiet", "no progress and no notes")
     .option("--no-color", "no colour (also: NO_COLOR in the environment)")

@@ -21,7 +21,7 @@ import { packageRoot, version } from "./version.ts";
 
 type DemoFlags = CommonFlags & { readonly keep?: string };
 
-type Threads = { readonly threads?: number };
+type Limits = { readonly threads?: number; readonly device?: string };
 
 export const demo: CommandSpec = {
   name: "demo",
@@ -43,7 +43,7 @@ const window = 512;
 const prompt = "It was a dark night, and";
 
 async function runDemo(command: Command, context: CommandContext): Promise<void> {
-  const { keep, threads } = command.opts<DemoFlags>();
+  const { keep, threads, device } = command.opts<DemoFlags>();
   const found = keep === undefined ? undefined : statSync(keep, { throwIfNoEntry: false });
   if (found?.isDirectory() === false)
     throw new UsageError(`--keep ${keep} is a file; give a directory`);
@@ -51,8 +51,8 @@ async function runDemo(command: Command, context: CommandContext): Promise<void>
     throw new UsageError(`--keep ${keep}: the directory is not empty; choose another`);
   }
   const dir = keep ?? defaultDir;
-  const threadFlags = threads === undefined ? {} : { threads };
-  const { variants, evaluation } = await compute(dir, context, threadFlags);
+  const limits = { ...(threads && { threads }), ...(device && { device }) };
+  const { variants, evaluation } = await compute(dir, context, limits);
   const rows: DemoRow[] = [];
   context.output.note("generating from each in a process of its own");
   for (const [i, { scheme, model, bitsPerWeight, kvCache }] of variants.entries()) {
@@ -63,7 +63,7 @@ async function runDemo(command: Command, context: CommandContext): Promise<void>
       fileBytes: weightBytes(model),
       generation: await measureGeneration(model, {
         ...{ prompt, signal: context.signal },
-        ...threadFlags,
+        ...limits,
         ...(kvCache === undefined ? {} : { kv: kvCache }),
       }),
     });
@@ -106,17 +106,17 @@ type Computed = {
 };
 
 /** Everything that runs in this process. Each part has a device of its own, so that no memory is carried over. */
-async function compute(dir: string, context: CommandContext, threads: Threads): Promise<Computed> {
-  const segments = await loadDemoSegments(threads);
+async function compute(dir: string, context: CommandContext, limits: Limits): Promise<Computed> {
+  const segments = await loadDemoSegments(limits);
   const variants: Variant[] = [{ scheme: "original", model: source, bitsPerWeight: 16 }];
   for (const bits of [8, 4] as const) {
     const model = join(dir, `int${bits}`);
-    using device = openComputeDevice(threads);
+    using device = openComputeDevice(limits);
     const { bitsPerWeight } = await quantizeTo(model, { bits, segments, device }, context);
     variants.push({ scheme: `int${bits} g128`, model, bitsPerWeight });
     if (bits === 4) variants.push({ scheme: "int4, kv8", model, bitsPerWeight, kvCache: "int8" });
   }
-  using device = openComputeDevice(threads);
+  using device = openComputeDevice(limits);
   const models = variants.map(({ model, kvCache }) => ({
     dir: model,
     ...(kvCache === undefined ? {} : { arithmetic: { kvCache } }),
@@ -129,8 +129,8 @@ async function compute(dir: string, context: CommandContext, threads: Threads): 
   return { evaluation, variants };
 }
 
-async function loadDemoSegments(threads: Threads): Promise<Segments> {
-  using device = openComputeDevice(threads);
+async function loadDemoSegments(limits: Limits): Promise<Segments> {
+  using device = openComputeDevice(limits);
   const request = { model: source, data: ["example"], samples: 128, length: window, seed: 0 };
   return await loadSegments({ ...request, tokens: "all", allowedSpecial: "all" }, device);
 }

@@ -1,15 +1,17 @@
 import { availableParallelism, cpus, freemem, release, totalmem } from "node:os";
 import type { Command } from "commander";
 import {
+  type CudaDevice,
   candidates,
   cpuFeatures,
+  cudaDevices,
   type Isa,
   isaLevels,
   type OperationCandidates,
 } from "../kernels/index.ts";
 import { openModel, packedCacheFiles } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
-import { openComputeDevice, usedIsa } from "./compute-device.ts";
+import { cudaLibrary, openComputeDevice, usedIsa } from "./compute-device.ts";
 import { NegativeOutcome } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatField } from "./terminal/field.ts";
@@ -42,8 +44,6 @@ Examples:
   nibble doctor --json > report.json
 `;
 
-const noGpu = "no GPU backend in this version: everything runs on the processor";
-
 /** Something tried: what it gave, or the reason why not. */
 type Attempt<Result> = (Result & { readonly works: true }) | Failed;
 type Failed = { readonly works: false; readonly problem: string };
@@ -69,7 +69,7 @@ export type Diagnosis = {
   readonly processor: { readonly model: string; readonly threads: number };
   readonly memory: { readonly total: number; readonly free: number };
   readonly kernels: Attempt<Kernels>;
-  readonly gpu: string;
+  readonly gpu: Attempt<{ readonly devices: readonly CudaDevice[] }>;
   /** Packed weights that are kept for a faster start. */
   readonly cache: { readonly directory: string } & Attempt<WeightCache>;
   readonly model?: { readonly dir: string } & Attempt<{ readonly extent: string }>;
@@ -97,7 +97,7 @@ function diagnose(model: string | undefined): Diagnosis {
     },
     memory: { total: totalmem(), free: freemem() },
     kernels: attempt(examineKernels),
-    gpu: noGpu,
+    gpu: attempt(examineGpus),
     cache: { directory, ...attempt(() => examineCache(directory)) },
     ...(model === undefined ? {} : { model: { dir: model, ...attempt(() => tryModel(model)) } }),
   };
@@ -114,6 +114,22 @@ function attempt<Result>(action: () => Result): Attempt<Result> {
 function examineCache(directory: string): WeightCache {
   const files = packedCacheFiles(directory);
   return { models: files.length, bytes: files.reduce((sum, file) => sum + file.bytes, 0) };
+}
+
+/** What --device cuda could open. */
+function examineGpus(): { readonly devices: readonly CudaDevice[] } {
+  return { devices: cudaDevices(cudaLibrary().library) };
+}
+
+function describeGpus(gpu: Diagnosis["gpu"]): string {
+  if (!gpu.works) return `none: ${gpu.problem}`;
+  if (gpu.devices.length === 0) return "none found";
+  return gpu.devices
+    .map(
+      ({ name, memory, capability }, i) =>
+        `${name}, ${formatBytes(memory)}, compute capability ${capability} (--device cuda:${i})`,
+    )
+    .join("; ");
 }
 
 function describeCache({ cache }: Diagnosis): string {
@@ -171,7 +187,7 @@ export function renderDiagnosis(diagnosis: Diagnosis, output: Output): string {
     field("memory", `${formatBytes(memory.total)}, ${formatBytes(memory.free)} free`),
     field("kernels", kernels.works ? `load; level ${kernels.level}` : kernels.problem),
     ...(kernels.works ? [field("features", kernels.features.join(", ") || "none used")] : []),
-    field("GPU", diagnosis.gpu),
+    field("GPU", describeGpus(diagnosis.gpu)),
     field("cache", describeCache(diagnosis)),
     ...(model === undefined
       ? []

@@ -176,8 +176,8 @@ async function runEvaluate(command: Command, context: CommandContext): Promise<v
   const flags = command.opts<EvaluateFlags>();
   checkFlags(flags, command);
   checkTaskFlags(flags, (name) => command.getOptionValueSource(name) === "cli", models.length);
-  const { window, stride = window, maxTokens, lengths, threads } = flags;
-  using device = openComputeDevice(threads === undefined ? {} : { threads });
+  const { window, stride = window, maxTokens, lengths } = flags;
+  using device = openComputeDevice(flags);
   if (flags.tasks !== undefined) {
     await runTasks(models, flags, { ...context, device });
     return;
@@ -230,6 +230,7 @@ async function runTasks(
       text: { window, stride, maxTokens, allowedSpecial, arithmetic, longContext },
       command: ["nibble", ...process.argv.slice(2)].map(shellQuoted).join(" "),
       threads: flags.threads ?? availableParallelism(),
+      deviceName: flags.device,
     },
     context,
   );

@@ -8,6 +8,7 @@ import type { GenerationResult } from "./generate.ts";
 export type GenerationMeasurement = {
   readonly prompt: string;
   readonly threads?: number;
+  readonly device?: string | undefined;
   readonly kv?: CacheDtype;
   readonly signal: AbortSignal;
 };
@@ -19,7 +20,7 @@ const repetitionPenalty = 1.3;
 /** Runs `nibble generate --json` for 128 tokens, greedily. */
 export async function measureGeneration(
   model: string,
-  { prompt, threads, kv, signal }: GenerationMeasurement,
+  { prompt, threads, device, kv, signal }: GenerationMeasurement,
 ): Promise<GenerationResult> {
   const main = fileURLToPath(new URL("./main.js", import.meta.url));
   const limits = [
@@ -30,8 +31,9 @@ export async function measureGeneration(
   ];
   const flags = ["--prompt", prompt, "--greedy", ...limits, "--no-cache", "--json"];
   const threadFlags = threads === undefined ? [] : ["--threads", String(threads)];
+  const deviceFlags = device === undefined ? [] : ["--device", device];
   const kvFlags = kv === undefined ? [] : ["--kv", kv];
-  const args = [main, "generate", model, ...flags, ...threadFlags, ...kvFlags];
+  const args = [main, "generate", model, ...flags, ...threadFlags, ...deviceFlags, ...kvFlags];
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "pipe"],
     signal,

@@ -44,8 +44,9 @@ function defineMerge(command: Command): void {
 
 async function runMerge(command: Command, { output, signal }: CommandContext): Promise<void> {
   const [source = ""] = command.processedArgs as string[];
-  const { adapter, output: dir, maxShardSize, threads } = command.opts<MergeFlags>();
-  using device = openComputeDevice(threads === undefined ? {} : { threads });
+  const flags = command.opts<MergeFlags>();
+  const { adapter, output: dir, maxShardSize } = flags;
+  using device = openComputeDevice(flags);
   const report = await (async () => {
     using progress = output.progress();
     return await mergeModel({

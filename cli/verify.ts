@@ -78,9 +78,10 @@ function loaderList(text: string, earlier: readonly string[] | undefined): reado
 
 async function runVerify(command: Command, { output }: CommandContext): Promise<void> {
   const [model = ""] = command.processedArgs as string[];
-  const { source, require: required = [], threads } = command.opts<VerifyFlags>();
+  const flags = command.opts<VerifyFlags>();
+  const { source, require: required = [] } = flags;
   const check = checkLoaders(model);
-  using device = openComputeDevice(threads === undefined ? {} : { threads });
+  using device = openComputeDevice(flags);
   const own = await judgeOwn(model, device);
   const canCompare = source !== undefined && own.outcome !== "refuses";
   const comparison = canCompare ? await compareWithSource(model, source, device) : undefined;

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { type Inspection, inspectCheckpoint } from "../../runtime/index.ts";
-import { measureGeneration } from "../measure-generation.ts";
+import { type GenerationMeasurement, measureGeneration } from "../measure-generation.ts";
 import type { RunModel } from "../run-directory/format.ts";
 
 export type NamedModel = {
@@ -56,7 +56,7 @@ const speedPrompt = "It was a dark night, and";
 /** One model after the other, each in a process of its own, so that memory is the model's. */
 export async function measureSpeeds(
   models: readonly NamedModel[],
-  options: { readonly threads: number; readonly signal: AbortSignal },
+  options: Pick<GenerationMeasurement, "threads" | "device" | "signal">,
 ): Promise<readonly RunModel["speed"][]> {
   const speeds: RunModel["speed"][] = [];
   for (const { inspection } of models) {

@@ -34,6 +34,8 @@ export type TaskEvaluationRequest = {
   /** As it was typed. */
   readonly command: string;
   readonly threads: number;
+  /** As it was typed. */
+  readonly deviceName: string | undefined;
 };
 
 type Context = CommandContext & { readonly device: Device };
@@ -70,9 +72,11 @@ export async function evaluateTasks(
     results: answers.map(({ results }) => results.get(task) ?? []),
     files: run === undefined ? [] : named.map(({ name }) => `answers/${task}-${name}.jsonl`),
   });
-  const { threads } = request;
+  const { threads, deviceName: device } = request;
   const speeds =
-    flags.speed === true ? await measureSpeeds(named, { threads, signal: context.signal }) : [];
+    flags.speed === true
+      ? await measureSpeeds(named, { threads, device, signal: context.signal })
+      : [];
   const unscored = asked.flatMap((task) => unscoredTasks(task, answersOf(task.name)));
   const result: EvaluationRun = {
     ...{ format: 1, nibble: version, command },

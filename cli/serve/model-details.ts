@@ -14,7 +14,7 @@ export function detailsOf(model: Model): ServedModel["details"] {
   return {
     quantization: quantization === undefined ? "float" : describeQuantization(quantization),
     kvCache,
-    device: `cpu, ${device.threads} threads, ${device.isa}`,
+    device: device.kind === "cpu" ? `cpu, ${device.threads} threads, ${device.isa}` : device.kind,
   };
 }
 

@@ -2,9 +2,13 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { KernelError, MappedFile, openDevice } from "../../kernels/index.ts";
+import { KernelError, MappedFile } from "../../kernels/index.ts";
+import { openImplementation } from "../support/kernels.ts";
 
-describe("device", () => {
+describe.each(["scalar", "cuda"] as const)("a device of %s", (implementation) => {
+  const openDevice = ({ threads }: { threads: number }) =>
+    openImplementation(implementation, { threads });
+
   test("reads back what was written, in stream order", async () => {
     using device = openDevice({ threads: 2 });
     using x = device.from("f32", Float32Array.of(1, 2, 3, 4), [2, 2]);

@@ -20,8 +20,12 @@ export type Implementation = Isa | "cuda";
 /** What an operation that has CUDA kernels is tested on. */
 export const implementations: readonly Implementation[] = [...runnableIsas, "cuda"];
 
+/** NIBBLE_TEST_EMULATED names a build with sanitizers. */
 const emulated: string = fileURLToPath(
-  new URL("../../build/emulated/nibble_cuda_emulated.so", import.meta.url),
+  new URL(
+    `../../build/${process.env["NIBBLE_TEST_EMULATED"] ?? "emulated"}/nibble_cuda_emulated.so`,
+    import.meta.url,
+  ),
 );
 
 /** A device of one implementation. */

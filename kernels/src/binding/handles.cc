@@ -284,6 +284,7 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
       return WrapTensor(info.Env(), std::move(storage), view);
     }
     auto storage = std::make_shared<Storage>(device.device, bytes);
+    storage->ForbidWriting();  // as it is where it is a view
     view.data = storage->data();
     if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
     device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data] {

@@ -103,19 +103,21 @@ class Storage {
     device_->on_memory(static_cast<int64_t>(block_.bytes));
   }
   Storage(std::shared_ptr<Device> device, std::shared_ptr<MappedFile> file)
-      : device_(std::move(device)), file_(std::move(file)) {}
+      : device_(std::move(device)), file_(std::move(file)), writable_(false) {}
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   std::byte* data() const { return file_ ? file_->data() : block_.data; }
   const std::shared_ptr<Device>& device() const { return device_; }
-  bool writable() const { return file_ == nullptr; }
+  bool writable() const { return writable_; }
+  void ForbidWriting() { writable_ = false; }
 
  private:
   std::shared_ptr<Device> device_;
   Allocator::Block block_;
   std::shared_ptr<MappedFile> file_;
+  bool writable_ = true;
 };
 
 }  // namespace kernels

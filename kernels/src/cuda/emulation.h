@@ -5,12 +5,18 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <source_location>
 
 // CUDA's language, as far as kernels here use it, for an ordinary C++ compiler: a thread is a
 // fiber, a block's threads run one at a time in a random order from one meeting point (barrier,
 // shuffle) to the next, and shared memory begins poisoned. What a barrier should have ordered and
 // does not is therefore seen in another order sooner or later, by results and by AddressSanitizer.
 // Not for speed.
+//
+// For the check that a missing barrier is seen (test/emulated/mutations.test.ts) the environment
+// can name one, as "file.cu:line" in NIBBLE_EMULATION_SKIP: it is passed as if it were not there.
+// Where NIBBLE_EMULATION_SITES names a file, every barrier, wait and tensor-core product that is
+// reached is written to it once.
 namespace kernels::cuda::emulation {
 
 struct Dim3 {
@@ -31,9 +37,17 @@ void RunGrid(Dim3 grid, Dim3 block, size_t dynamic_shared_bytes, const std::func
 void* BlockMemory(const void* tag, size_t bytes);
 void* DynamicShared();
 
+using Site = std::source_location;
+
+// Whether this place is the one to be left out or spoilt.
+bool IsMutated(const Site& site);
+
 enum class Meeting : uint8_t { kBlock, kWarp };
 // Waits until all threads of the block, or of the warp, have come to it.
 void Meet(Meeting meeting);
+inline void Meet(Meeting meeting, const Site& site) {
+  if (!IsMutated(site)) Meet(meeting);
+}
 
 // Meets the warp; afterwards lane l's value is at [l] until the warp has met twice more.
 constexpr size_t kExchangeBytes = 64;
@@ -44,7 +58,7 @@ unsigned Lane();
 // is poison.
 void StartCopy(void* to, const void* from, size_t bytes);
 void CommitCopies();
-void WaitCopies(int groups_left);
+void WaitCopies(int groups_left, const Site& site = Site::current());
 
 template <class T>
 T ShuffleFrom(T value, unsigned lane) {
@@ -77,11 +91,13 @@ T ShuffleFrom(T value, unsigned lane) {
 #define DYNAMIC_SHARED(Type, name) \
   Type* name = static_cast<Type*>(::kernels::cuda::emulation::DynamicShared())
 
-inline void __syncthreads() {
-  ::kernels::cuda::emulation::Meet(::kernels::cuda::emulation::Meeting::kBlock);
+inline void __syncthreads(
+    const ::kernels::cuda::emulation::Site& site = ::kernels::cuda::emulation::Site::current()) {
+  ::kernels::cuda::emulation::Meet(::kernels::cuda::emulation::Meeting::kBlock, site);
 }
-inline void __syncwarp(unsigned = ~0u) {
-  ::kernels::cuda::emulation::Meet(::kernels::cuda::emulation::Meeting::kWarp);
+inline void __syncwarp(unsigned = ~0u, const ::kernels::cuda::emulation::Site& site =
+                                           ::kernels::cuda::emulation::Site::current()) {
+  ::kernels::cuda::emulation::Meet(::kernels::cuda::emulation::Meeting::kWarp, site);
 }
 template <class T>
 T __shfl_sync(unsigned, T value, unsigned lane) {

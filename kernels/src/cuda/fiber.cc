@@ -6,6 +6,7 @@
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -16,6 +17,13 @@ namespace {
 constexpr size_t kStackBytes = size_t{256} << 10;
 
 thread_local FiberPool* entered_pool = nullptr;
+
+// What a fiber that left for good had on its stack is nobody's any more.
+void Unpoison([[maybe_unused]] std::byte* stack) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack, kStackBytes);
+#endif
+}
 
 #if defined(__x86_64__)
 // Saves the registers that a callee keeps and the stack pointer, and takes those of `to`.
@@ -49,7 +57,10 @@ constexpr size_t kSavedRegisters = 6;
 }  // namespace
 
 FiberPool::~FiberPool() {
-  for (std::byte* stack : stacks_) munmap(stack, kStackBytes);
+  for (std::byte* stack : stacks_) {
+    Unpoison(stack);
+    munmap(stack, kStackBytes);
+  }
 }
 
 void FiberPool::Reserve(size_t fibers) {
@@ -62,6 +73,7 @@ void FiberPool::Reserve(size_t fibers) {
 }
 
 void FiberPool::Start(Fiber& fiber, void (*entry)(void*), void* argument) {
+  Unpoison(stacks_[fiber.stack]);
   fiber.entry = entry;
   fiber.argument = argument;
   // As if Begin had been called from nowhere: its return address, then the registers it would keep.

@@ -56,10 +56,13 @@ void Launch(Session& session, void (*kernel)(Parameters...), const Shape& shape,
                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shape.shared_bytes));
   }
-  kernel<<<dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z), dim3(shape.threads),
-           shape.shared_bytes, static_cast<cudaStream_t>(session.stream())> > >(
-      Parameters(arguments)...);
-  const cudaError_t status = cudaGetLastError();
+  // Not the angle brackets, which clang-format takes apart.
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z);
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(session.stream());
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
   if (status != cudaSuccess) {
     throw Error(Code::kDevice,
                 std::string("CUDA: launching a kernel: ") + cudaGetErrorString(status));

@@ -82,8 +82,11 @@ class Session : public Accelerator {
 Library::Library(const std::string& path) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    throw Error(Code::kUnsupported,
-                "the CUDA kernels could not be loaded: " + std::string(dlerror()));
+    throw Error(
+        Code::kUnsupported,
+        "the CUDA kernels could not be loaded (\"npm run build:cuda\" makes them, with CUDA's "
+        "compiler): " +
+            std::string(dlerror()));
   }
   using Entry = const Backend* (*)();
   const auto entry = reinterpret_cast<Entry>(dlsym(handle, kNibbleCudaBackendSymbol));

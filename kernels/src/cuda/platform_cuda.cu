@@ -1,4 +1,5 @@
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 
 #include <cstring>
 #include <string>
@@ -30,6 +31,9 @@ int32_t CountDevices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorNoDevice) return 0;
+  if (status == cudaErrorInsufficientDriver && dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
+    throw Error(Code::kUnsupported, "no GPU can be used: there is no NVIDIA driver");
+  }
   if (status != cudaSuccess) {
     throw Error(Code::kUnsupported,
                 std::string("no GPU can be used: ") + cudaGetErrorString(status));

@@ -10,7 +10,7 @@ namespace kernels {
 // three words, and two of them lie across words (AutoGPTQ's layout).
 //
 // Code `index` of a stream whose words are `stride` apart.
-inline uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t index) {
+constexpr uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t index) {
   const int64_t bit = index * bits;
   const int32_t* at = words + bit / 32 * stride;
   const int shift = static_cast<int>(bit % 32);

@@ -49,7 +49,7 @@ struct GptqWeight {
 };
 
 // One rounding, and none with 16-bit scales.
-inline float Dequantized(float scale, int32_t code, int32_t zero) {
+constexpr float Dequantized(float scale, int32_t code, int32_t zero) {
   return scale * static_cast<float>(code - zero);
 }
 

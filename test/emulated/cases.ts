@@ -2,8 +2,8 @@
 import {
   type Device,
   type F32,
-  type FloatTensor,
   type GptqWeight,
+  type GridOptions,
   ops,
   type Tensor,
 } from "../../kernels/index.ts";
@@ -271,5 +271,3 @@ const quantization: readonly Case[] = [
 ];
 
 export const cases: readonly Case[] = [...linears, ...inference, ...quantization];
-
-export type { FloatTensor };

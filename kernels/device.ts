@@ -155,18 +155,21 @@ export class MappedFile implements Disposable {
   /**
    * A read-only view of the file. A misaligned offset costs a copy.
    *
+   * A GPU gets a copy in its own memory, or where it `staysOnHost` in pinned memory of the host, which it reads more slowly.
+   *
    * @param offset  bytes from the start of the file
-   * @throws KernelError KERNEL_FILE if the view is not inside the file
+   * @throws KernelError KERNEL_FILE if the view is not inside the file; KERNEL_OUT_OF_MEMORY
    */
   tensor<T extends DType>(
     device: Device,
     offset: number,
     dtype: T,
     shape: readonly number[],
+    { staysOnHost = false }: { readonly staysOnHost?: boolean } = {},
   ): Tensor<T> {
     const extents = Float64Array.from(shape);
     const handle = call((addon) =>
-      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents),
+      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents, staysOnHost),
     );
     return new Tensor(device, handle, dtype, shape);
   }

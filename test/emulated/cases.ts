@@ -113,8 +113,8 @@ const linears: readonly Case[] = [
         name: `quantizedLinear of ${rows} rows, ${bits} bits, ${activations}`,
         run: (device: Device) => {
           const inputs = new Inputs(device);
-          const packed = ops.packLinear(inputs.weight(96, 384, bits, 128));
-          const results = ops.quantizedLinear(inputs.f32([rows, 384]), packed, { activations });
+          const packed = ops.packLinear(inputs.weight(96, 1280, bits, 128));
+          const results = ops.quantizedLinear(inputs.f32([rows, 1280]), packed, { activations });
           return [packed.words, results];
         },
       })),

@@ -8,4 +8,5 @@ list(APPEND KERNEL_SOURCES
 list(APPEND CUDA_SOURCES
   ops/gptq/cuda.cu
   ops/gptq/cuda_block.cu
+  ops/gptq/cuda_products.cu
   ops/gptq/cuda_wide_block.cu)

@@ -6,4 +6,7 @@ list(APPEND KERNEL_SOURCES
   ops/gptq/products.cc
   ops/gptq/reference.cc)
 list(APPEND CUDA_SOURCES
-  ops/gptq/cuda.cu)
+  ops/gptq/cuda.cu
+  ops/gptq/cuda_block.cu
+  ops/gptq/cuda_products.cu
+  ops/gptq/cuda_wide_block.cu)

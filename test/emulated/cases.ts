@@ -7,7 +7,7 @@ import {
   ops,
   type Tensor,
 } from "../../kernels/index.ts";
-import { makeProblem, span, storedProblem } from "../support/attention.ts";
+import { attendOn, makeProblem, span } from "../support/attention.ts";
 import { toBf16 } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 
@@ -141,8 +141,8 @@ function attends(
 ) {
   return (device: Device) => {
     const problem = makeProblem({ heads: 4, kvHeads: 2, dim }, lengths, rows);
-    const { cache, step, q, queryScale } = storedProblem(device, problem, { blockSize: 16, dtype });
-    return [cache.k, cache.v, ops.attention(q, cache, step, queryScale)];
+    const { cache, y } = attendOn(device, problem, { blockSize: 16, dtype });
+    return [cache.k, cache.v, y];
   };
 }
 

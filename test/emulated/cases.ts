@@ -121,6 +121,14 @@ const linears: readonly Case[] = [
     ]),
   ]),
   {
+    name: "quantizedLinear of 1 row",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const packed = ops.packLinear(inputs.weight(96, 1280, 4, 128));
+      return [ops.quantizedLinear(inputs.f32([1, 1280]), packed)];
+    },
+  },
+  {
     name: "screenedArgmax",
     run: (device) => {
       const inputs = new Inputs(device);

@@ -283,14 +283,14 @@ __device__ __forceinline__ void MultiplyChain(const A& a, const B& b, int64_t ro
   }
 }
 
-template <class A, class B, class Out, int kTiles>
-__global__ void __launch_bounds__(kFewWarps* kWarpSize)
-    FewRowsKernel(A a, B b, Out out, int64_t depth) {
-  DYNAMIC_SHARED(float, sums);  // [chain][column][16 rows]
+// By all threads of a block: rows `row` to `row` + 15 of a with all of b. `sums` is shared memory,
+// [chain][column][16 rows].
+template <int kTiles, class A, class B, class Out>
+__device__ __forceinline__ void MultiplyFewRows(const A& a, const B& b, const Out& out,
+                                                int64_t depth, int64_t row, float* sums) {
   constexpr int kSums = kTiles * 8 * 16;
   constexpr int kThreads = kFewWarps * kWarpSize;
   constexpr int kMine = (kSums + kThreads - 1) / kThreads;
-  const int64_t row = int64_t{blockIdx.x} * 16;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int g = LaneGroup();
   const int t = LaneInGroup();
@@ -333,16 +333,28 @@ __global__ void __launch_bounds__(kFewWarps* kWarpSize)
   }
 }
 
+template <class A, class B, class Out, int kTiles>
+__global__ void __launch_bounds__(kFewWarps* kWarpSize)
+    FewRowsKernel(A a, B b, Out out, int64_t depth) {
+  DYNAMIC_SHARED(float, sums);
+  MultiplyFewRows<kTiles>(a, b, out, depth, int64_t{blockIdx.x} * 16, sums);
+}
+
+// Bytes of `sums` for chains of so many inputs.
+template <int kTiles>
+size_t FewRowsSharedBytes(int64_t depth, int64_t chain_length) {
+  const int64_t held = Smaller(CeilDivide(depth, chain_length), kFewChains<kTiles>);
+  return static_cast<size_t>(held) * kTiles * 8 * 16 * sizeof(float);
+}
+
 constexpr int64_t kFewRows = 32;
 
 template <int kTiles, class A, class B, class Out>
 void LaunchFewTiles(Session& session, const A& a, const B& b, const Out& out, int64_t depth) {
-  const int64_t chains = CeilDivide(depth, a.ChainLength());
-  const int64_t held = Smaller(chains, kFewChains<kTiles>);
   Launch(session, FewRowsKernel<A, B, Out, kTiles>,
          {.blocks_x = BlockCount(CeilDivide(a.rows, 16)),
           .threads = kFewWarps * kWarpSize,
-          .shared_bytes = static_cast<size_t>(held) * kTiles * 8 * 16 * sizeof(float)},
+          .shared_bytes = FewRowsSharedBytes<kTiles>(depth, a.ChainLength())},
          a, b, out, depth);
 }
 

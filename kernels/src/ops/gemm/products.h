@@ -32,25 +32,34 @@ __device__ float PlainProduct(const A& a, const B& b, int64_t row, int64_t colum
   return sum;
 }
 
-// Adds a chain that ends before input `end` to a total.
+// What a chain of a row that ends before input `end` is multiplied with.
 template <class A>
-__device__ __forceinline__ float AddChain(const A& a, int64_t row, int64_t end, float total,
-                                          float chain) {
+__device__ __forceinline__ float ChainScale(const A& a, int64_t row, int64_t end) {
   if constexpr (A::kIsScaled) {
-    return __fmaf_rn(a.Scale(row, end - 1), chain, total);
+    return a.Scale(row, end - 1);
+  } else {
+    return 1;
+  }
+}
+template <class A>
+__device__ __forceinline__ float AddChain(float total, float chain, float scale) {
+  if constexpr (A::kIsScaled) {
+    return __fmaf_rn(scale, chain, total);
   } else {
     return total + chain;
   }
 }
 
 // Tiles of kWarpsA * kRowTiles * 16 rows of a by kWarpsB * kColumnTiles * 8 of b for a block.
-template <int warps_a, int warps_b, int row_tiles>
+template <int warps_a, int warps_b, int row_tiles, int blocks>
 struct BlockTile {
+  static constexpr int kBlocks = blocks;  // on a multiprocessor
   static constexpr int kWarpsA = warps_a, kWarpsB = warps_b, kRowTiles = row_tiles;
   static constexpr int kColumnTiles = 4;
   static constexpr int kThreads = kWarpsA * kWarpsB * kWarpSize;
   static constexpr int kRowsA = kWarpsA * kRowTiles * 16;
   static constexpr int kRowsB = kWarpsB * kColumnTiles * 8;
+  static constexpr int kTotals = kRowTiles * kColumnTiles * kThreads;  // of float4
 
   // Of the block's tile, where a thread's first sum is.
   static __device__ int RowOfThread() {
@@ -62,8 +71,8 @@ struct BlockTile {
     return warp / kWarpsA * kColumnTiles * 8 + 2 * LaneInGroup();
   }
 };
-using SmallTile = BlockTile<2, 2, 2>;  // 64 x 64
-using LargeTile = BlockTile<2, 4, 4>;  // 128 x 128
+using SmallTile = BlockTile<2, 2, 2, 3>;  // 64 x 64
+using LargeTile = BlockTile<2, 4, 4, 1>;  // 128 x 128
 
 // Where the shared tile has the 16 bytes of inputs 8 t to 8 t + 7 of a row: lanes that read rows in
 // turn, and lanes that write one t of neighbouring rows, meet all banks.
@@ -137,55 +146,60 @@ __device__ __forceinline__ void MultiplyStage(
   }
 }
 
-// Calls f(row tile, column tile, element, row, column) for each sum that this lane holds.
-template <class Tile, class F>
-__device__ __forceinline__ void ForEachSum(int64_t first_row, int64_t first_column, const F& f) {
-  const int64_t row = first_row + Tile::RowOfThread();
-  const int64_t column = first_column + Tile::ColumnOfThread();
+// The totals of a thread: in shared memory, for registers have the chains. Of row tile i and column
+// tile j those of a chain's four sums are at [(i * kColumnTiles + j) * kThreads + thread].
+template <class Tile, class A>
+__device__ __forceinline__ void AddChains(const A& a, int64_t row, int64_t end, bool is_first,
+                                          float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4],
+                                          float4* totals) {
 #pragma unroll
   for (int i = 0; i < Tile::kRowTiles; ++i) {
+    const float scale = ChainScale(a, row + i * 16, end);
+    const float scale_below = ChainScale(a, row + i * 16 + 8, end);
 #pragma unroll
     for (int j = 0; j < Tile::kColumnTiles; ++j) {
+      float4& to = totals[(i * Tile::kColumnTiles + j) * Tile::kThreads + threadIdx.x];
+      float (&chain)[4] = chains[i][j];
+      const float4 total = is_first ? float4{0, 0, 0, 0} : to;
+      to = {AddChain<A>(total.x, chain[0], scale), AddChain<A>(total.y, chain[1], scale),
+            AddChain<A>(total.z, chain[2], scale_below),
+            AddChain<A>(total.w, chain[3], scale_below)};
 #pragma unroll
-      for (int e = 0; e < 4; ++e) f(i, j, e, row + i * 16 + e / 2 * 8, column + j * 8 + e % 2);
+      for (int e = 0; e < 4; ++e) chain[e] = 0;
     }
   }
 }
 
+// Gives a thread's totals to `out`; zeros where there are none.
 template <class Tile, class A, class B, class Out>
-__device__ __forceinline__ void WriteTotals(
-    const A& a, const B& b, const Out& out, int64_t first_row, int64_t first_column,
-    const float (&totals)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
-  uint64_t special = 0;
-  ForEachSum<Tile>(first_row, first_column, [&](int i, int j, int e, int64_t row, int64_t column) {
-    if (row >= a.rows || column >= b.rows) return;
-    if (IsFinite(totals[i][j][e])) {
-      out.Write(row, column, totals[i][j][e]);
-    } else {
-      special |= uint64_t{1} << ((i * Tile::kColumnTiles + j) * 4 + e);
-    }
-  });
-  if (special == 0) return;
-  const int64_t own_row = first_row + Tile::RowOfThread();
-  const int64_t own_column = first_column + Tile::ColumnOfThread();
+__device__ __forceinline__ void WriteTotals(const A& a, const B& b, const Out& out, int64_t row,
+                                            int64_t column, const float4* totals) {
 #pragma unroll 1
-  for (int at = 0; at < Tile::kRowTiles * Tile::kColumnTiles * 4; ++at) {
-    if ((special >> at & 1) == 0) continue;
-    const int64_t row = own_row + at / 4 / Tile::kColumnTiles * 16 + at % 4 / 2 * 8;
-    const int64_t column = own_column + at / 4 % Tile::kColumnTiles * 8 + at % 2;
-    out.Write(row, column, PlainProduct(a, b, row, column));
+  for (int at = 0; at < Tile::kRowTiles * Tile::kColumnTiles; ++at) {
+    const float4 total = totals[at * Tile::kThreads + threadIdx.x];
+    const float sums[4] = {total.x, total.y, total.z, total.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int64_t i = row + at / Tile::kColumnTiles * 16 + e / 2 * 8;
+      const int64_t j = column + at % Tile::kColumnTiles * 8 + e % 2;
+      if (i >= a.rows || j >= b.rows) continue;
+      const float sum = a.depth == 0 ? 0.0f : sums[e];
+      out.Write(i, j, IsFinite(sum) ? sum : PlainProduct(a, b, i, j));
+    }
   }
 }
 
 // Many rows on both sides: a block for each tile; the next step's operands are read from memory
 // while this one's are multiplied from shared memory.
 template <class A, class B, class Out, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) ProductKernel(A a, B b, Out out, int64_t depth) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    ProductKernel(A a, B b, Out out, int64_t depth) {
   DYNAMIC_SHARED(uint4, shared);
   const int64_t row = int64_t{blockIdx.x} * Tile::kRowsA;
   const int64_t column = int64_t{blockIdx.y} * Tile::kRowsB;
   if (out.Skips(row, column + Tile::kRowsB)) return;
   constexpr int kSlots = kStageSlots<A, B, Tile>;
+  float4* totals = reinterpret_cast<float4*>(shared + 2 * kSlots);
   Stager<A, Tile::kRowsA, Tile::kThreads> stager_a;
   Stager<B, Tile::kRowsB, Tile::kThreads> stager_b;
   const auto load = [&](int64_t input) {
@@ -197,7 +211,8 @@ __global__ void __launch_bounds__(Tile::kThreads) ProductKernel(A a, B b, Out ou
     stager_b.Store(b, shared + stage * kSlots + 4 * Tile::kRowsA * A::kParts);
   };
   float chains[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
-  float totals[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
+  const int64_t length = a.ChainLength();
+  int64_t chain_end = length;
   load(0);
   store(0);
   __syncthreads();
@@ -206,16 +221,15 @@ __global__ void __launch_bounds__(Tile::kThreads) ProductKernel(A a, B b, Out ou
     const int64_t next = input + kStep;
     if (next < depth) load(next);
     MultiplyStage<A, B, Tile>(shared + stage * kSlots, chains);
-    if (next >= depth || next % a.ChainLength() == 0) {
-      ForEachSum<Tile>(row, column, [&](int i, int j, int e, int64_t at, int64_t) {
-        totals[i][j][e] = AddChain(a, at, next, totals[i][j][e], chains[i][j][e]);
-        chains[i][j][e] = 0;
-      });
+    if (next >= depth || next == chain_end) {
+      AddChains<Tile>(a, row + Tile::RowOfThread(), Smaller(next, depth), chain_end == length,
+                      chains, totals);
+      chain_end += length;
     }
     if (next < depth) store(stage ^ 1);
     __syncthreads();
   }
-  WriteTotals<Tile>(a, b, out, row, column, totals);
+  WriteTotals<Tile>(a, b, out, row + Tile::RowOfThread(), column + Tile::ColumnOfThread(), totals);
 }
 
 template <class Tile, class A, class B, class Out>
@@ -226,7 +240,7 @@ void LaunchTiles(Session& session, const A& a, const B& b, const Out& out, int64
          {.blocks_x = BlockCount(CeilDivide(a.rows, Tile::kRowsA)),
           .blocks_y = static_cast<unsigned>(across),
           .threads = Tile::kThreads,
-          .shared_bytes = 2 * kStageSlots<A, B, Tile> * sizeof(uint4)},
+          .shared_bytes = (2 * kStageSlots<A, B, Tile> + Tile::kTotals) * sizeof(uint4)},
          a, b, out, depth);
 }
 
@@ -318,7 +332,8 @@ __device__ __forceinline__ void MultiplyFewRows(const A& a, const B& b, const Ou
       if (at >= kSums || row + at % 16 >= a.rows) continue;
       for (int64_t chain = first; chain < last; ++chain) {
         const int64_t end = Smaller((chain + 1) * length, depth);
-        totals[i] = AddChain(a, row + at % 16, end, totals[i], sums[(chain - first) * kSums + at]);
+        totals[i] = AddChain<A>(totals[i], sums[(chain - first) * kSums + at],
+                                ChainScale(a, row + at % 16, end));
       }
     }
     __syncthreads();

@@ -8,7 +8,7 @@ namespace kernels::cuda {
 
 namespace {
 
-constexpr unsigned kThreads = 1024;
+constexpr unsigned kThreads = 512;
 
 // The largest of a block's values, in every thread; not NaN, which comes back through the sum.
 __device__ inline float BlockMax(float value) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Device, ops } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { implementations, runnableIsas, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { factorTolerance } from "../support/solver.ts";
 import { expectClose, expectSameBits, norm } from "../support/tolerance.ts";
@@ -61,9 +61,9 @@ async function factorOf(device: Device, hessian: Floats, n: number, damping: num
   return { factor: await factor.read(), status: (await status.read())[0] };
 }
 
-// Around the block of 128.
-const sizes = [1, 2, 3, 17, 64, 127, 128, 129, 255, 257, 300];
-const cases = runnableIsas.flatMap((isa) => sizes.map((n) => ({ isa, n })));
+// Around the blocks of 128 and, with CUDA, 64.
+const sizes = [1, 2, 3, 17, 63, 64, 65, 127, 128, 129, 255, 257, 300];
+const cases = implementations.flatMap((isa) => sizes.map((n) => ({ isa, n })));
 
 describe("inverseCholesky", () => {
   test.each(cases)("factors the inverse of a damped Hessian: $n on $isa", async ({ isa, n }) => {
@@ -96,24 +96,27 @@ describe("inverseCholesky", () => {
     );
   });
 
-  test.each(runnableIsas)("is the inverse square root of a diagonal matrix on %s", async (isa) => {
-    const n = 140;
-    const diagonal = Float32Array.from({ length: n }, (_, i) => 1 + i);
-    const hessian = new Float32Array(n * n);
-    diagonal.forEach((value, i) => {
-      hessian[i * (n + 1)] = value;
-    });
-    await withDevice({ isa }, async (device) => {
-      const { factor } = await factorOf(device, hessian, n, 0.5);
-      const mean = (n + 1) / 2;
-      const expected = factor.map((_, i) =>
-        i % (n + 1) === 0 ? 1 / Math.sqrt(1 + Math.floor(i / n) + 0.5 * mean) : 0,
-      );
-      expectClose(factor, expected, 2 ** -22, "factor");
-    });
-  });
+  test.each(implementations)(
+    "is the inverse square root of a diagonal matrix on %s",
+    async (isa) => {
+      const n = 140;
+      const diagonal = Float32Array.from({ length: n }, (_, i) => 1 + i);
+      const hessian = new Float32Array(n * n);
+      diagonal.forEach((value, i) => {
+        hessian[i * (n + 1)] = value;
+      });
+      await withDevice({ isa }, async (device) => {
+        const { factor } = await factorOf(device, hessian, n, 0.5);
+        const mean = (n + 1) / 2;
+        const expected = factor.map((_, i) =>
+          i % (n + 1) === 0 ? 1 / Math.sqrt(1 + Math.floor(i / n) + 0.5 * mean) : 0,
+        );
+        expectClose(factor, expected, 2 ** -22, "factor");
+      });
+    },
+  );
 
-  test.each(runnableIsas)("reads only the upper triangle on %s", async (isa) => {
+  test.each(implementations)("reads only the upper triangle on %s", async (isa) => {
     const n = 150;
     const hessian = hessianOf(n, 9);
     const spoilt = hessian.map((value, i) => (i % n < Math.floor(i / n) ? Number.NaN : value));
@@ -136,8 +139,8 @@ describe("inverseCholesky", () => {
     expectSameBits(three?.factor as Floats, one?.factor as Floats);
   });
 
-  const failures = runnableIsas.flatMap((isa) =>
-    [0, 5, 127, 128, 199].map((row) => ({ isa, row })),
+  const failures = implementations.flatMap((isa) =>
+    [0, 5, 63, 64, 127, 128, 199].map((row) => ({ isa, row })),
   );
 
   test.each(failures)("reports pivot $row that is not positive on $isa", async ({ isa, row }) => {
@@ -150,6 +153,12 @@ describe("inverseCholesky", () => {
       expect((await factorOf(device, hessian, n, 0)).status).not.toBe(0);
       hessian.fill(0);
       expect((await factorOf(device, hessian, n, 0.01)).status).toBe(n);
+    });
+  });
+
+  test.each(implementations)("accepts a matrix without elements on %s", async (isa) => {
+    await withDevice({ isa }, async (device) => {
+      expect((await factorOf(device, new Float32Array(0), 0, 0.01)).status).toBe(0);
     });
   });
 

@@ -2,11 +2,13 @@ import { describe, expect, test } from "vitest";
 import { ops, weightBits } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
 import { packRows, randomGptqWeight } from "../support/gptq-weight.ts";
-import { numberToF16, toBf16, withDevice } from "../support/kernels.ts";
+import { type Implementation, numberToF16, toBf16, withDevice } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 import { expectClose } from "../support/tolerance.ts";
 
-const isa = "scalar";
+// One for all processors, and CUDA's.
+const implementations = ["scalar", "cuda"] as const satisfies readonly Implementation[];
+const cases = implementations.flatMap((isa) => weightBits.map((bits) => ({ isa, bits })));
 
 function transposed(values: Int32Array, rows: number, columns: number): Int32Array<ArrayBuffer> {
   return Int32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!);
@@ -22,7 +24,7 @@ const sizes: readonly (readonly [out: number, inputs: number])[] = [
   [130, 24],
 ];
 
-describe.each(weightBits)("packing of %i bits", (bits) => {
+describe.each(cases)("packing of $bits bits on $isa", ({ isa, bits }) => {
   const unit = bits === 3 ? 32 : 32 / bits;
   const whole = (extent: number) => Math.ceil(extent / unit) * unit;
   test.each(sizes)(
@@ -72,11 +74,20 @@ describe.each(weightBits)("packing of %i bits", (bits) => {
       const words = (inputs * bits) / 32;
       const qweight = canvas.narrow(0, 1, words).narrow(1, 2, 3);
       call((addon) => addon.packWeight(device.handle, view.handle, bits, qweight.handle));
-      const dense = await ops.packWeight(ops.copy(view), bits).read();
+      const inside = [1, 2, 3].flatMap((r) => [...codes.subarray(r * 80 + 8, r * 80 + 8 + inputs)]);
+      const copied = device.from("u8", Uint8Array.from(inside), [3, inputs]);
+      const dense = await ops.packWeight(copied, bits).read();
       const expected = new Int32Array(8 * 7).fill(-777);
       for (let r = 0; r < words; r++)
         expected.set(dense.subarray(r * 3, r * 3 + 3), (r + 1) * 7 + 2);
       expect(await canvas.read()).toEqual(expected);
+      const around = device.from("u8", new Uint8Array(4 * 70).fill(77), [4, 70]);
+      const inner = around.narrow(0, 0, 3).narrow(1, 1, inputs);
+      call((addon) => addon.unpackWeight(device.handle, qweight.handle, bits, inner.handle));
+      const unpacked = new Uint8Array(4 * 70).fill(77);
+      for (let r = 0; r < 3; r++)
+        unpacked.set(inside.slice(r * inputs, (r + 1) * inputs), r * 70 + 1);
+      expect(await around.read()).toEqual(unpacked);
     });
   });
 
@@ -129,11 +140,13 @@ describe.each(weightBits)("packing of %i bits", (bits) => {
       await ops.dequantize({ ...weight, groupIndex }).read();
     });
     await expect(run).rejects.toMatchObject({ name: "KernelError", code: "KERNEL_VALUE" });
-    await expect(run).rejects.toThrow("input 3");
+    await expect(run).rejects.toThrow(
+      isa === "cuda" ? "group_index[3] is 1; expected 0 to 0" : "input 3",
+    );
   });
 });
 
-describe("transpose", () => {
+describe.each(implementations)("transpose on %s", (isa) => {
   test.each([
     [1, 1],
     [3, 70],

@@ -4,3 +4,6 @@ list(APPEND KERNEL_SOURCES
   ops/cholesky/dispatch.cc
   ops/cholesky/reference.cc
   ops/cholesky/triangle.cc)
+list(APPEND CUDA_SOURCES
+  ops/cholesky/cuda.cu
+)

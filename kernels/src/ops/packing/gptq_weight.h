@@ -10,7 +10,7 @@ namespace kernels {
 // three words, and two of them lie across words (AutoGPTQ's layout).
 //
 // Code `index` of a stream whose words are `stride` apart.
-inline uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t index) {
+constexpr uint32_t CodeAt(const int32_t* words, int64_t stride, int bits, int64_t index) {
   const int64_t bit = index * bits;
   const int32_t* at = words + bit / 32 * stride;
   const int shift = static_cast<int>(bit % 32);
@@ -49,7 +49,7 @@ struct GptqWeight {
 };
 
 // One rounding, and none with 16-bit scales.
-inline float Dequantized(float scale, int32_t code, int32_t zero) {
+constexpr float Dequantized(float scale, int32_t code, int32_t zero) {
   return scale * static_cast<float>(code - zero);
 }
 

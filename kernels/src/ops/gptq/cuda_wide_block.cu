@@ -16,14 +16,7 @@ struct WideRow {
   float* start;  // w as it was when the block began; only for RangeSource::kStale
 
   __device__ void KeepStart() const {
-    for (int64_t j = lane; j < all.columns; j += kWarpSize) start[j] = w[j];
-  }
-
-  __device__ int64_t RunLength(int64_t column) const {
-    const int32_t group = all.column_group[column];
-    int64_t end = column + 1;
-    while (end < all.columns && all.column_group[end] == group) ++end;
-    return end - column;
+    for (int64_t j = lane; j < all.groups.columns; j += kWarpSize) start[j] = w[j];
   }
 
   __device__ void FindGrid(int64_t column) const {
@@ -31,10 +24,10 @@ struct WideRow {
     __syncwarp();
     const GroupColumns columns = {(all.range == RangeSource::kStale ? start : w) + column,
                                   all.importance == nullptr ? nullptr : all.importance + column,
-                                  RunLength(column)};
+                                  all.groups.RunEnd(column) - column};
     const Grid grid = GridOfColumns<kWarpSize>(columns, all.grid, lane);
     if (lane == 0) {
-      const int32_t group = all.column_group[column];
+      const int32_t group = all.groups.group[column];
       all.scales.Row(row)[group] = grid.scale;
       all.zeros.Row(row)[group] = static_cast<int32_t>(grid.zero);
     }
@@ -42,16 +35,15 @@ struct WideRow {
   }
 
   __device__ void Quantize(int64_t i) const {
-    const int32_t group = all.column_group[i];
-    const bool starts = i == 0 || group != all.column_group[i - 1];
-    if (starts && all.range != RangeSource::kGiven) FindGrid(i);
+    const int32_t group = all.groups.group[i];
+    if (all.groups.Starts(i) && all.range != RangeSource::kGiven) FindGrid(i);
     const Grid grid = {all.scales.Row(row)[group], static_cast<float>(all.zeros.Row(row)[group])};
     const int owner = static_cast<int>(i % kWarpSize);
     const float x = __shfl_sync(kAllLanes, lane == owner ? w[i] : 0.0f, owner);
     const Rounded rounded = RoundToCode(x, grid, MaxCode(all.grid.bits));
     const float* factor = all.factor.Row(i);
     const float error = (x - rounded.value) / factor[i];
-    for (int64_t j = i - owner + lane; j < all.columns; j += kWarpSize)
+    for (int64_t j = i - owner + lane; j < all.groups.columns; j += kWarpSize)
       if (j > i) w[j] = __fmaf_rn(-error, factor[j], w[j]);
     if (lane != owner) return;
     w[i] = rounded.value;
@@ -60,23 +52,22 @@ struct WideRow {
   }
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     WideGptqBlockKernel(GptqColumns all, float* start, FaultSink faults) {
   const int64_t row = int64_t{blockIdx.x} * (kThreads / kWarpSize) + threadIdx.x / kWarpSize;
   if (row >= all.rows) return;  // a whole warp
-  for (int64_t j = 0; j < all.columns; j += kWarpSize)
-    if (!all.CheckGroups(j, faults)) return;
+  if (!all.groups.Check(faults)) return;
   const WideRow warp = {all, row, static_cast<int>(threadIdx.x % kWarpSize), all.w.Row(row),
-                        start == nullptr ? nullptr : start + row * all.columns};
+                        start == nullptr ? nullptr : start + row * all.groups.columns};
   if (start != nullptr) warp.KeepStart();
-  for (int64_t i = 0; i < all.columns; ++i) warp.Quantize(i);
+  for (int64_t i = 0; i < all.groups.columns; ++i) warp.Quantize(i);
 }
 
 }  // namespace
 
 void RunWideGptqBlock(Session& session, const GptqColumns& block, FaultSink faults) {
   float* start = block.range == RangeSource::kStale
-                     ? session.Scratch<float>(block.rows * block.columns)
+                     ? session.Scratch<float>(block.rows * block.groups.columns)
                      : nullptr;
   Launch(
       session, WideGptqBlockKernel,

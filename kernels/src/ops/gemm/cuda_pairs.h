@@ -150,10 +150,11 @@ __global__ void __launch_bounds__(kPairThreads) PairKernel(PairProduct p) {
   const int64_t row = tile.row * Tile::kRows;
   const int64_t column = tile.column * Tile::kColumns;
   if (p.upper_only && column + Tile::kColumns <= row) return;
+  const int slices = static_cast<int>(p.pairs / PairMatrix::kPairs);
   // A group for each slice, empty beyond the last.
-  const auto bring = [&](int64_t slice) {
-    const int64_t pair = slice * PairMatrix::kPairs;
-    if (pair < p.pairs) {
+  const auto bring = [&](int slice) {
+    const int64_t pair = int64_t{slice} * PairMatrix::kPairs;
+    if (slice < slices) {
       typename Tile::Stage& stage = stages[slice % kPairStages];
       BringPairs<Tile::kRows>(p.a, pair, row, stage.a);
       BringPairs<Tile::kColumns>(p.b, pair, column, stage.b);
@@ -162,8 +163,7 @@ __global__ void __launch_bounds__(kPairThreads) PairKernel(PairProduct p) {
   };
   PairSums<Tile> sums;
   for (int slice = 0; slice < kPairStages - 1; ++slice) bring(slice);
-  const int64_t slices = p.pairs / PairMatrix::kPairs;
-  for (int64_t slice = 0; slice < slices; ++slice) {
+  for (int slice = 0; slice < slices; ++slice) {
     WaitCopies<kPairStages - 2>();
     // This slice has landed for every thread, and all are done with the one before, whose stage is
     // filled next.
@@ -171,7 +171,6 @@ __global__ void __launch_bounds__(kPairThreads) PairKernel(PairProduct p) {
     bring(slice + kPairStages - 1);
     sums.Multiply(stages[slice % kPairStages]);
   }
-  WaitCopies<0>();
   sums.Fold(p, row, column);
 }
 

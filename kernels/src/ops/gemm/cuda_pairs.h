@@ -8,11 +8,12 @@
 // depth, the earlier in the lower half, as in GemmBf16Pairs: what a tensor core takes as a word.
 //
 // Products are exact. A tensor core cuts off what does not fit where it adds sixteen of them to its
-// sum (Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS
-// 7:e330): at most 2^-23 of the sum, half of that on average. Where all products have one sign, the
-// sum grows and the losses add up: d/16 steps of a depth d lose d/16 · 2^-24 / 2 of it, 64 · 2^-24
-// for the 2048 that one launch should have at most, a third of what random roundings of single
-// products may give.
+// sum (Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer
+// Science 7:e330): about 2^-23 of the largest at most, half of that on average. It matters most
+// where all products have one sign: the sum grows, so that a depth of d loses
+// (d / 32) · 2^-24 of it. For the 2048 that one launch should have at most that is 64 · 2^-24, a
+// third of what random roundings may give (4 · 2^-24 · sqrt(d), dotTolerance in
+// test/support/tolerance.ts).
 namespace kernels::cuda {
 
 // A side of a product, padded with zeros.

@@ -12,12 +12,12 @@ import {
 import { type CommonFlags, integer } from "./arguments.ts";
 import { type ArithmeticFlags, addArithmeticFlags, arithmeticOf } from "./arithmetic-flags.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
-import { openComputeDevice } from "./compute-device.ts";
+import { describeDevice, openComputeDevice } from "./compute-device.ts";
 import { UsageError } from "./errors.ts";
 import { showKvTables } from "./kv-tables.ts";
 import { peakMemoryBytes } from "./memory.ts";
 import { modelDirectory } from "./model-directory.ts";
-import { formatBytes, plural } from "./terminal/format.ts";
+import { formatBytes } from "./terminal/format.ts";
 import type { Output } from "./terminal/output.ts";
 import { type Column, formatTable } from "./terminal/table.ts";
 
@@ -92,7 +92,7 @@ async function runBench(command: Command, context: CommandContext): Promise<void
       `${dir} is meant for ${maxLength} tokens, but ${longest} would be needed; ask for fewer`,
     );
   }
-  const machine = { threads: device.threads, isa: device.isa };
+  const machine = { device: describeDevice(device), threads: device.threads, isa: device.isa };
   if (flags.profile) {
     using progress = output.progress(flags.generate);
     const result = await profile(model, flags, (fraction) => {
@@ -133,7 +133,7 @@ function renderRounds(
   result: BenchResult,
   view: {
     readonly flags: BenchFlags;
-    readonly machine: { readonly threads: number; readonly isa: string };
+    readonly machine: { readonly device: string };
     readonly output: Output;
   },
 ): string {
@@ -158,7 +158,7 @@ function renderRounds(
     ...row("", result.prefillShare, 100, "% of peak"),
   ];
   const note =
-    `${plural(machine.threads, "thread")}, ${machine.isa}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ${flags.kv} keys and values, ` +
+    `${machine.device}; context ${flags.context}, ${flags.head} head, ${flags.activations} activations, ${flags.kv} keys and values, ` +
     `${formatBytes(result.bytesPerToken)} per token; ${result.steadyRounds} of ${result.rounds.length} rounds were steady` +
     `${result.steadyRounds === 0 ? ": all were counted" : ""}`;
   return `${formatTable(columns, rows, output.tableStyle)}\n${output.colors.dim(note)}`;

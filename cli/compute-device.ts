@@ -40,6 +40,10 @@ export function openComputeDevice({
   });
 }
 
+export function describeDevice({ kind, name, threads, isa }: Device): string {
+  return kind === "cpu" ? `cpu, ${threads} threads, ${isa}` : `${kind}, ${name}`;
+}
+
 /** The CUDA kernels that the environment names, where it does. */
 export function cudaLibrary(): Pick<CudaOptions, "library"> {
   const library = process.env[libraryVariable];

@@ -31,7 +31,8 @@ const defaultLibrary: string = join(dirname(addonPath), "nibble_cuda.so");
  */
 export function openCudaDevice({ index = 0, library = defaultLibrary }: CudaOptions = {}): Device {
   const handle = call((addon) => addon.openCudaDevice(library, index));
-  return new Device(handle, { kind: "cuda", threads: 1, isa: "scalar" });
+  const name = cudaDevices(library)[index]?.name ?? "unknown";
+  return new Device(handle, { kind: "cuda", name, threads: 1, isa: "scalar" });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { availableParallelism } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import type { DType, DTypeArray } from "./dtype.ts";
 import { KernelError } from "./errors.ts";
 import { Graph } from "./graph.ts";
@@ -36,6 +36,8 @@ export type MemoryUse = {
 export class Device implements Disposable {
   readonly handle: NativeDevice;
   readonly kind: DeviceKind;
+  /** Of the processor's or the GPU's model */
+  readonly name: string;
   /** Of the processor; 1 where a GPU computes. */
   readonly threads: number;
   /** Of the processor; "scalar" where a GPU computes. */
@@ -43,10 +45,11 @@ export class Device implements Disposable {
 
   constructor(
     handle: NativeDevice,
-    { kind, threads, isa }: Pick<Device, "kind" | "threads" | "isa">,
+    { kind, name, threads, isa }: Pick<Device, "kind" | "name" | "threads" | "isa">,
   ) {
     this.handle = handle;
     this.kind = kind;
+    this.name = name;
     this.threads = threads;
     this.isa = isa;
   }
@@ -126,7 +129,8 @@ export function openDevice(options: DeviceOptions = {}): Device {
   const threads = options.threads ?? availableParallelism();
   const isa = options.isa ?? detectedIsa();
   const handle = call((addon) => addon.openDevice(threads, isa));
-  return new Device(handle, { kind: "cpu", threads, isa });
+  const name = cpus()[0]?.model.trim() ?? "unknown";
+  return new Device(handle, { kind: "cpu", name, threads, isa });
 }
 
 /** The highest instruction-set level of this processor that kernels exist for. */
@@ -151,18 +155,21 @@ export class MappedFile implements Disposable {
   /**
    * A read-only view of the file. A misaligned offset costs a copy.
    *
+   * A GPU gets a copy in its own memory, or where it `staysOnHost` in pinned memory of the host, which it reads more slowly.
+   *
    * @param offset  bytes from the start of the file
-   * @throws KernelError KERNEL_FILE if the view is not inside the file
+   * @throws KernelError KERNEL_FILE if the view is not inside the file; KERNEL_OUT_OF_MEMORY
    */
   tensor<T extends DType>(
     device: Device,
     offset: number,
     dtype: T,
     shape: readonly number[],
+    { staysOnHost = false }: { readonly staysOnHost?: boolean } = {},
   ): Tensor<T> {
     const extents = Float64Array.from(shape);
     const handle = call((addon) =>
-      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents),
+      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents, staysOnHost),
     );
     return new Tensor(device, handle, dtype, shape);
   }

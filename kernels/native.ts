@@ -40,7 +40,12 @@ export type Native = {
   dispose(tensor: T): void;
   mapFile(path: string): NativeFile;
   unmapFile(file: NativeFile): void;
-  mapTensor(device: D, file: NativeFile, offset: number, dtype: DType, shape: Float64Array): T;
+  mapTensor(
+    ...args: [
+      ...[device: D, file: NativeFile, offset: number, dtype: DType, shape: Float64Array],
+      staysOnHost: boolean,
+    ]
+  ): T;
   evict(device: D, file: NativeFile, offset: number, bytes: number): void;
   write(tensor: T, bytes: ArrayBufferView): void;
   sync(device: D): Promise<void>;

@@ -82,7 +82,10 @@ export async function evaluateTasks(
     ...{ format: 1, nibble: version, command },
     startedAt: run?.startedAt ?? new Date(performance.timeOrigin).toISOString(),
     seconds: run?.seconds ?? performance.now() / 1000,
-    machine: { cpu: cpus()[0]?.model ?? "unknown", threads },
+    machine: {
+      ...{ cpu: cpus()[0]?.model ?? "unknown", threads },
+      ...(context.device.kind === "cuda" ? { gpu: context.device.name } : {}),
+    },
     models: describeModels(named, speeds, run?.dir),
     texts,
     tasks: asked.flatMap((task) => taskResults(task, answersOf(task.name))),

@@ -4,6 +4,11 @@ import type { Interval } from "../../runtime/index.ts";
 import type { Difference, EvaluationRun, RunModel } from "../run-directory/format.ts";
 import { formatDifference } from "../terminal/format.ts";
 
+/** What computed. */
+export function machineOf({ machine: { cpu, threads, gpu } }: EvaluationRun): string {
+  return gpu ?? `${cpu}, ${threads} threads`;
+}
+
 /** Of a path only what it leads to: the rest is somebody's machine. */
 export function lastPart(path: string): string {
   return basename(resolve(path));

@@ -88,7 +88,12 @@ export type EvaluationRun = {
   /** ISO 8601 */
   readonly startedAt: string;
   readonly seconds: number;
-  readonly machine: { readonly cpu: string; readonly threads: number };
+  readonly machine: {
+    readonly cpu: string;
+    readonly threads: number;
+    /** What computed, where it was not the processor */
+    readonly gpu?: string | undefined;
+  };
   /** The original first */
   readonly models: readonly RunModel[];
   readonly texts: readonly TextResult[];
@@ -144,10 +149,14 @@ const sample: z.ZodType<SampleResult> = z.object({
   outputs: z.array(z.object({ pieces: z.array(z.string()) })),
 });
 
+const machine = z.object({
+  ...{ cpu: z.string(), threads: z.number(), gpu: z.string().optional() },
+});
+
 /** Of run.json. */
 export const evaluationRun: z.ZodType<EvaluationRun> = z.object({
   ...{ format: z.literal(1), nibble: z.string(), command: z.string(), startedAt: z.string() },
-  ...{ seconds: z.number(), machine: z.object({ cpu: z.string(), threads: z.number() }) },
+  ...{ seconds: z.number(), machine: machine },
   ...{ models: z.array(runModel), texts: z.array(textResult), tasks: z.array(task) },
   ...{ unscored: z.array(unscored).optional(), samples: z.array(sample) },
 });

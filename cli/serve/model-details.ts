@@ -1,6 +1,7 @@
 // What a server tells of its model.
 import { basename, resolve } from "node:path";
 import type { Model, ServedModel } from "../../runtime/index.ts";
+import { describeDevice } from "../compute-device.ts";
 
 /** A directory's own name; of the Hugging Face cache's, that of the model. */
 export function nameOf(dir: string): string {
@@ -14,7 +15,7 @@ export function detailsOf(model: Model): ServedModel["details"] {
   return {
     quantization: quantization === undefined ? "float" : describeQuantization(quantization),
     kvCache,
-    device: device.kind === "cpu" ? `cpu, ${device.threads} threads, ${device.isa}` : device.kind,
+    device: describeDevice(device),
   };
 }
 

@@ -9,3 +9,4 @@ export {
   type Spread,
 } from "./rounds.ts";
 export { stepBytes, type Traffic, trafficOf } from "./traffic.ts";
+export { DecodeWorkload, timeBatch, timePrefill } from "./workload.ts";

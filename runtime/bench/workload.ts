@@ -1,7 +1,8 @@
 // What is timed: prefill and decode of one sequence or several, with tokens that mean nothing.
-import { KvCache } from "../cache/kv-cache.ts";
+import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
+import { Decoder } from "../generation/decoder.ts";
 import { Sequence } from "../generation/prefix-cache.ts";
-import { forward, type Model, Step, stepOptions } from "../model/index.ts";
+import { forward, type Model, Step, type StepPart, stepOptions } from "../model/index.ts";
 
 /** Any ids do; these are spread over the vocabulary. */
 function tokensOf(count: number, seed: number): number[] {
@@ -69,30 +70,36 @@ export async function timeBatch(
   batch: { readonly rows: number; readonly context: number; readonly steps: number },
 ): Promise<number> {
   const { rows, context, steps } = batch;
+  const room = context + steps + 3;
   using cache = new KvCache(model.device, {
     ...model.shape,
     dtype: model.kvCache,
-    tokens: rows * (context + steps + 65),
+    tokens: rows * (room + 64),
   });
   const places = Array.from({ length: rows }, () => cache.open());
   const ropeBase = model.ropeBase(context);
-  const run = async (tokens: (row: number) => readonly number[]): Promise<void> => {
-    const parts = places.map((place, row) => {
-      const start = place.length;
-      const added = tokens(row);
-      cache.extend(place, added.length);
-      return { tokens: added, start, blocks: place.blocks, ropeBase };
-    });
-    using step = new Step(model.device, parts, stepOptions(model));
-    using hidden = forward(model, step, cache);
-    using last = hidden.narrow(0, hidden.size(0) - rows, rows);
-    using choice = model.argmax(last, model.shape.vocabulary);
+  const part = (place: CacheSequence, tokens: readonly number[]): StepPart => {
+    const start = place.length;
+    cache.extend(place, tokens.length);
+    return { tokens, start, blocks: place.blocks, ropeBase };
+  };
+  for (const [row, place] of places.entries()) {
+    const tokens = wrap(tokensOf(context, row), model);
+    using step = new Step(model.device, [part(place, tokens)], stepOptions(model));
+    forward(model, step, cache)[Symbol.dispose]();
+  }
+  const next = (seed: number) => places.map((place, row) => part(place, [seed + row]));
+  using decoder = new Decoder(model, cache, next(1), {
+    maxBlocks: Math.ceil(room / cache.blockSize),
+    finish: (hidden) => model.argmax(hidden, model.shape.vocabulary),
+  });
+  const run = async (parts: readonly StepPart[]): Promise<void> => {
+    using choice = decoder.run(parts);
     await choice.read();
   };
-  await run((row) => wrap(tokensOf(context, row), model));
-  await run(() => [1]);
+  await run(next(2));
   const started = performance.now();
-  for (let i = 0; i < steps; i++) await run((row) => [i + row]);
+  for (let i = 0; i < steps; i++) await run(next(i));
   return (performance.now() - started) / 1000 / steps;
 }
 

@@ -96,7 +96,8 @@ class QwenModel implements Model {
       new PackedCache(checkpoint, device, { ...cacheOptions, quantization: this.quantization });
     this.#weights = new Weights(checkpoint, device, options.overlay, this.packedCache);
     const table = [config.vocabSize, config.hiddenSize];
-    this.#embedding = this.#weights.float("transformer.wte.weight", table);
+    // A step reads a row of it per token.
+    this.#embedding = this.#weights.float("transformer.wte.weight", table, { staysOnHost: true });
     this.#finalNorm = this.#weights.float("transformer.ln_f.weight", [config.hiddenSize]);
     const head = this.#weights.float("lm_head.weight", table);
     this.#head = new Head(head, options.head ?? "exact", () => this.evict("lm_head."));

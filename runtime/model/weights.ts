@@ -52,15 +52,21 @@ export class Weights implements Disposable {
   }
 
   /**
+   * @param options.staysOnHost  for what a GPU reads few rows of
    * @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype, CHECKPOINT_CHANGED if its file is
    *   not what it was
    */
-  float(name: string, shape: readonly number[]): FloatTensor {
+  float(
+    name: string,
+    shape: readonly number[],
+    options: { readonly staysOnHost?: boolean } = {},
+  ): FloatTensor {
     const entry = requireTensor(this.checkpoint, name, { dtypes: floatNames, shape });
     const dtype = floatNames.find((stored) => stored === entry.dtype);
     if (dtype === undefined) throw unexpectedDtype(entry);
     const { begin } = entry;
-    const stored = this.#file(entry).tensor(this.device, begin, floatDtypes[dtype], entry.shape);
+    const file = this.#file(entry);
+    const stored = file.tensor(this.device, begin, floatDtypes[dtype], entry.shape, options);
     const replacement = this.#overlay?.replace(name, stored);
     if (replacement === undefined) return stored;
     stored[Symbol.dispose]();

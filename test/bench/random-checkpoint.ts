@@ -2,7 +2,7 @@
 // ones, and nothing in them to be accurate about.
 //
 //   npx tsc -p tsconfig.json --outDir build/ts
-//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b|tiny DIR [--bits 4|8] [--layers N] [--segments N] [--length N]
+//   node build/ts/test/bench/random-checkpoint.js 1.8b|7b|14b|72b|tiny DIR [--bits 4|8] [--layers N] [--segments N] [--length N]
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,6 +14,8 @@ import { safetensors } from "../support/tiny-checkpoint.ts";
 const shapes = {
   "1.8b": { width: 2048, layers: 24, heads: 16, intermediate: 11008, vocabulary: 151936 },
   "7b": { width: 4096, layers: 32, heads: 32, intermediate: 22016, vocabulary: 151936 },
+  "14b": { width: 5120, layers: 40, heads: 40, intermediate: 27392, vocabulary: 152064 },
+  "72b": { width: 8192, layers: 80, heads: 64, intermediate: 49152, vocabulary: 152064 },
   /** Of no model: so small that what a step costs besides arithmetic shows. */
   tiny: { width: 256, layers: 1, heads: 2, intermediate: 512, vocabulary: 4096 },
 } as const;
@@ -42,6 +44,10 @@ const groupSize = 128;
 const random = xorshift(1);
 const table = normalTable();
 const halves = Uint16Array.from(fromBf16(table), numberToF16);
+/** Parts are taken from it at random places: a large model has too many codes to draw each. */
+const pool: Int32Array = Int32Array.from({ length: 2 * partElements }, random);
+const normals: Uint16Array = Uint16Array.from(pool, (draw) => table[draw & 0xffff] ?? 0);
+const halfNormals: Uint16Array = Uint16Array.from(pool, (draw) => halves[draw & 0xffff] ?? 0);
 mkdirSync(dir, { recursive: true });
 if (bits !== undefined) {
   const config = JSON.stringify(quantizationConfig(), undefined, 2);
@@ -140,7 +146,7 @@ function writeWeights(): void {
     const elements = entry.shape.reduce((product, extent) => product * extent, 1);
     for (let begin = 0; begin < elements; begin += partElements) {
       const part = contentOf(entry, begin, Math.min(elements - begin, partElements));
-      writer.append(entry.name, new Uint8Array(part.buffer));
+      writer.append(entry.name, new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
     }
   }
   writer.finish();
@@ -151,17 +157,22 @@ function contentOf({ name: tensor, dtype }: Entry, begin: number, count: number)
   if (dtype === "I32") {
     const zeros = bits === 4 ? 0x77777777 : 0x7f7f7f7f;
     if (tensor.endsWith(".qzeros")) return new Int32Array(count).fill(zeros);
-    return Int32Array.from({ length: count }, (_, i) =>
-      tensor.endsWith(".g_idx") ? Math.floor((begin + i) / groupSize) : random(),
-    );
+    if (tensor.endsWith(".g_idx")) {
+      return Int32Array.from({ length: count }, (_, i) => Math.floor((begin + i) / groupSize));
+    }
+    return partOf(pool, count);
   }
   const one = dtype === "BF16" ? 0x3f80 : 0x3c00;
   if (/ln_\w+\.weight$/.test(tensor)) return new Uint16Array(count).fill(one);
   // Codes are uniform over 2^bits steps, whose deviation is 2^bits / sqrt(12) of them.
   const scale = numberToF16((deviation * Math.sqrt(12)) / 2 ** (bits ?? 4));
   if (tensor.endsWith(".scales")) return new Uint16Array(count).fill(scale);
-  const normal = dtype === "BF16" ? table : halves;
-  return Uint16Array.from({ length: count }, () => normal[random() & 0xffff] ?? 0);
+  return partOf(dtype === "BF16" ? normals : halfNormals, count);
+}
+
+function partOf<T extends Int32Array | Uint16Array>(from: T, count: number): T {
+  const start = (random() >>> 0) % (from.length - count + 1);
+  return from.slice(start, start + count) as T;
 }
 
 function writeSegments(): void {

@@ -9,7 +9,12 @@ import {
   type Problem,
   span,
 } from "../support/attention.ts";
-import { f16ToNumber, runnableIsas, withDevice } from "../support/kernels.ts";
+import {
+  f16ToNumber,
+  type Implementation,
+  implementations,
+  withDevice,
+} from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { expectSameBits } from "../support/tolerance.ts";
 
@@ -22,11 +27,12 @@ type Stored = {
 
 /** Stores rows [rows, heads · dim] as keys, `chunk` of them at a time, in a cache of one block. */
 async function store(
+  isa: Implementation,
   x: Float32Array<ArrayBuffer>,
   { heads, dim }: { readonly heads: number; readonly dim: number },
   chunk = x.length / (heads * dim),
 ): Promise<Stored> {
-  return withDevice({ isa: "scalar" }, async (device) => {
+  return withDevice({ isa }, async (device) => {
     const rows = x.length / (heads * dim);
     const codes = device.zeros("u8", [1, heads, rows, dim]);
     const other = device.zeros("u8", [1, heads, rows, dim]);
@@ -55,11 +61,12 @@ async function store(
 }
 
 async function asCodes(
+  isa: Implementation,
   x: Float32Array<ArrayBuffer>,
   shape: { readonly kvHeads: number; readonly dim: number },
 ): Promise<Cached> {
   const { kvHeads, dim } = shape;
-  const { codes, grids } = await store(x, { heads: kvHeads, dim });
+  const { codes, grids } = await store(isa, x, { heads: kvHeads, dim });
   const rows = x.length / (kvHeads * dim);
   const exact = new Float64Array(x.length);
   const parts = new Float64Array(x.length);
@@ -78,9 +85,9 @@ async function asCodes(
   return { exact, parts };
 }
 
-async function cachedAs8Bit(problem: Problem): Promise<CachedProblem> {
+async function cachedAs8Bit(isa: Implementation, problem: Problem): Promise<CachedProblem> {
   const all = (each: readonly Float32Array<ArrayBuffer>[]) =>
-    Promise.all(each.map((x) => asCodes(x, problem)));
+    Promise.all(each.map((x) => asCodes(isa, x, problem)));
   return { keys: await all(problem.keys), values: await all(problem.values) };
 }
 
@@ -94,12 +101,12 @@ const mixed = makeProblem(
 
 // The dot products of codes and the sums of offsets round apart. Such errors add in quadrature, as the norms of both parts do at
 // most to that of `parts`, so the tolerances are those of floats with `parts` in the place of the values.
-describe.each(runnableIsas)("attention over 8-bit codes on %s", (isa) => {
+describe.each(implementations)("attention over 8-bit codes on %s", (isa) => {
   test("matches the definition over what the codes stand for, for every head width around the vector length", async () => {
     for (const dim of [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 80, 96, 128, 129]) {
       const problem = makeProblem({ heads: 2, kvHeads: 2, dim }, [70], span(0, 60, 10));
       const actual = await attend(isa, problem, { blockSize: 16, dtype });
-      expectAttention(problem, actual, `dim ${dim}`, await cachedAs8Bit(problem));
+      expectAttention(problem, actual, `dim ${dim}`, await cachedAs8Bit(isa, problem));
     }
   });
 
@@ -110,14 +117,14 @@ describe.each(runnableIsas)("attention over 8-bit codes on %s", (isa) => {
         const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 24 }, [length], rows);
         const actual = await attend(isa, problem, { blockSize: 7, dtype });
         const label = `${count} rows, ${length} positions`;
-        expectAttention(problem, actual, label, await cachedAs8Bit(problem));
+        expectAttention(problem, actual, label, await cachedAs8Bit(isa, problem));
       }
     }
   });
 
   test("a row has the same bits alone, among others, with other pages and on any number of threads", async () => {
     const all = await attend(isa, mixed, { blockSize: 16, dtype });
-    expectAttention(mixed, all, "mixed", await cachedAs8Bit(mixed));
+    expectAttention(mixed, all, "mixed", await cachedAs8Bit(isa, mixed));
     for (const blockSize of [1, 5, 64, 256]) {
       const paged = await attend(isa, mixed, { blockSize, dtype });
       expectSameBits(paged, all, `pages of ${blockSize}`);
@@ -162,7 +169,7 @@ describe.each(runnableIsas)("attention over 8-bit codes on %s", (isa) => {
     const problem = makeProblem({ heads: 1, kvHeads: 1, dim: 16 }, [130], span(0, 126, 4));
     problem.scales.fill(1000);
     const actual = await attend(isa, problem, { blockSize: 16, dtype });
-    expectAttention(problem, actual, "scale 1000", await cachedAs8Bit(problem));
+    expectAttention(problem, actual, "scale 1000", await cachedAs8Bit(isa, problem));
   });
 });
 
@@ -175,7 +182,7 @@ function valuesOf({ codes, grids }: Stored, dim: number) {
   });
 }
 
-describe("storing 8-bit codes", () => {
+describe.each(["scalar", "cuda"] as const)("storing 8-bit codes on %s", (isa) => {
   const heads = 3;
 
   test("rounds each value to the nearest code of its own row and head", async () => {
@@ -183,7 +190,7 @@ describe("storing 8-bit codes", () => {
       for (const scale of [1e-6, 1e-3, 1, 500]) {
         const random = seeded(dim);
         const x = normal(40 * heads * dim, random, { scale, heavy: true });
-        const stored = valuesOf(await store(x, { heads, dim }), dim);
+        const stored = valuesOf(await store(isa, x, { heads, dim }), dim);
         stored.forEach((row, i) => {
           const start = ((i % 40) * heads + Math.floor(i / 40)) * dim;
           const own = x.subarray(start, start + dim);
@@ -206,9 +213,9 @@ describe("storing 8-bit codes", () => {
 
   test("stores a row the same way whatever rows come with it", async () => {
     const x = normal(17 * heads * 24, seeded(3), { heavy: true });
-    const whole = await store(x, { heads, dim: 24 });
+    const whole = await store(isa, x, { heads, dim: 24 });
     for (const chunk of [1, 4]) {
-      expect(await store(x, { heads, dim: 24 }, chunk)).toEqual(whole);
+      expect(await store(isa, x, { heads, dim: 24 }, chunk)).toEqual(whole);
     }
   });
 
@@ -216,7 +223,7 @@ describe("storing 8-bit codes", () => {
     "a row of %d alone comes back exactly",
     async (value) => {
       const [row] = valuesOf(
-        await store(new Float32Array(20).fill(value), { heads: 1, dim: 20 }),
+        await store(isa, new Float32Array(20).fill(value), { heads: 1, dim: 20 }),
         20,
       );
       expect(row).toMatchObject({ scale: 0, offset: value, values: Array(20).fill(value) });
@@ -227,7 +234,7 @@ describe("storing 8-bit codes", () => {
     for (const value of [0.1, -1 / 3, 1000.4, 1e-9, -1e-9, -3e-6]) {
       for (const spread of [0, 1e-7, 1e-4]) {
         const x = Float32Array.from({ length: 20 }, (_, d) => value * (1 + spread * d));
-        const [row] = valuesOf(await store(x, { heads: 1, dim: 20 }), 20);
+        const [row] = valuesOf(await store(isa, x, { heads: 1, dim: 20 }), 20);
         const error = Math.max(...x.map((each, d) => Math.abs(each - row!.values[d]!)));
         expect(error).toBeLessThanOrEqual(row!.scale * (0.5 + 2 ** -14));
         const step = Math.abs(value) * 2 ** -9;
@@ -240,7 +247,7 @@ describe("storing 8-bit codes", () => {
 
   test("large values are kept whole as long as their grid is", async () => {
     const x = Float32Array.of(-60000, 0, 1e5, 1.5e7);
-    const [row] = valuesOf(await store(x, { heads: 1, dim: 4 }), 4);
+    const [row] = valuesOf(await store(isa, x, { heads: 1, dim: 4 }), 4);
     x.forEach((value, d) => {
       expect(Math.abs(row!.values[d]! - value)).toBeLessThanOrEqual(row!.scale * (0.5 + 2 ** -14));
     });
@@ -254,13 +261,13 @@ describe("storing 8-bit codes", () => {
     { x: [0, 2, 1.671e7], what: "a range beyond f16" },
     { x: [-3e38, 2, 3e38], what: "a range beyond f32" },
   ])("makes a grid of NaN for $what", async ({ x }) => {
-    const stored = await store(Float32Array.from(x), { heads: 1, dim: 3 });
+    const stored = await store(isa, Float32Array.from(x), { heads: 1, dim: 3 });
     expect(stored.grids).toEqual(Float64Array.of(Number.NaN, Number.NaN));
     expect(stored.codes).toEqual(new Uint8Array(3));
   });
 });
 
-describe("a cache of 8-bit codes", () => {
+describe.each(["scalar", "cuda"] as const)("a cache of 8-bit codes on %s", (isa) => {
   const operations = (device: Device) => {
     const one = device.from("i32", new Int32Array(1));
     const rows = { positions: one, rowSequence: one, blockTable: one.reshape([1, 1]) };
@@ -272,7 +279,7 @@ describe("a cache of 8-bit codes", () => {
   };
 
   test("needs grids of its shape, which floats must not have", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       const side = (dtype: "u8" | "f32" | "f16") => device.zeros(dtype, [1, 1, 4, 8]);
       const grid = (width: number) => device.zeros("f16", [1, 1, 4, width]);
       const grids = { k: grid(2), v: grid(2) };

@@ -1,16 +1,20 @@
 import { describe, expect, test } from "vitest";
-import { type DType, type DTypeArray, type Isa, ops } from "../../kernels/index.ts";
+import { type DType, type DTypeArray, ops } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
 import {
   f16ToNumber,
   fromBf16,
+  type Implementation,
+  implementations,
   numberToF16,
-  runnableIsas,
   toBf16,
   withDevice,
 } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { eps, expectClose, expectSameBits } from "../support/tolerance.ts";
+
+// Add, cast and the like have one implementation on the processor.
+const withScalar = ["scalar", "cuda"] as const;
 
 function silu(t: number): number {
   // exp(-t) and t · exp(t) are both zero long before 200.
@@ -19,7 +23,7 @@ function silu(t: number): number {
 }
 
 async function swiglu(
-  isa: Isa,
+  isa: Implementation,
   up: Float32Array<ArrayBuffer>,
   gate: Float32Array<ArrayBuffer>,
   rows = 1,
@@ -38,7 +42,7 @@ async function swiglu(
 const swigluTolerance = (want: readonly number[]) => (i: number) =>
   8 * eps * Math.abs(want[i] ?? 0) + 104 * 2 ** -149;
 
-describe.each(runnableIsas)("swiglu on %s", (isa) => {
+describe.each(implementations)("swiglu on %s", (isa) => {
   test("matches the double-precision definition at every width around the vector length", async () => {
     const random = seeded(1);
     for (const width of [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 1000]) {
@@ -107,10 +111,10 @@ describe.each(runnableIsas)("swiglu on %s", (isa) => {
   });
 });
 
-describe("add", () => {
+describe.each(withScalar)("add on %s", (isa) => {
   test("is the rounded sum, of strided views and into one of them", async () => {
     const values = normal(30 * 70, seeded(4), { heavy: true });
-    const { sum, after } = await withDevice({ isa: "scalar" }, async (device) => {
+    const { sum, after } = await withDevice({ isa }, async (device) => {
       using x = device.from("f32", values, [30, 70]);
       using a = x.narrow(1, 0, 33);
       using b = x.narrow(1, 35, 33);
@@ -131,7 +135,7 @@ describe("add", () => {
   });
 
   test("refuses operands of different shapes", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       const refusal = expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" });
       expect(() => ops.add(device.zeros("f32", [2, 3]), device.zeros("f32", [3, 2]))).toThrow(
         refusal,
@@ -140,20 +144,20 @@ describe("add", () => {
   });
 });
 
-async function castF32(
-  values: Float32Array<ArrayBuffer>,
-  dtype: "f16" | "bf16" | "f32",
-  threads = 2,
-) {
-  return withDevice({ isa: "scalar", threads }, async (device) => {
-    using counts = device.from("i32", Int32Array.of(100, 200));
-    using x = device.from("f32", values);
-    using y = ops.cast(x, dtype, counts);
-    return { bits: await y.read(), counts: await counts.read() };
-  });
-}
+describe.each(withScalar)("cast on %s", (isa) => {
+  async function castF32(
+    values: Float32Array<ArrayBuffer>,
+    dtype: "f16" | "bf16" | "f32",
+    threads = 2,
+  ) {
+    return withDevice({ isa, threads }, async (device) => {
+      using counts = device.from("i32", Int32Array.of(100, 200));
+      using x = device.from("f32", values);
+      using y = ops.cast(x, dtype, counts);
+      return { bits: await y.read(), counts: await counts.read() };
+    });
+  }
 
-describe("cast", () => {
   test("rounds to nearest even, f16 subnormals and ties included", async () => {
     const ties = [
       1 + 2 ** -11,
@@ -176,7 +180,7 @@ describe("cast", () => {
   test("widens every f16 and bf16 exactly", async () => {
     const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
     const widen = <T extends "f16" | "bf16">(dtype: T) =>
-      withDevice({ isa: "scalar" }, async (device) => {
+      withDevice({ isa }, async (device) => {
         using counts = device.zeros("i32", [2]);
         using x = device.from(dtype as DType, all as DTypeArray[T]);
         using y = ops.cast(x as Parameters<typeof ops.cast>[0], "f32", counts);
@@ -214,9 +218,9 @@ describe("cast", () => {
   });
 });
 
-describe("copy and countNonFinite", () => {
+describe.each(withScalar)("copy and countNonFinite on %s", (isa) => {
   test("copy makes a strided view of any element size dense", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       const bytes = Uint8Array.from({ length: 600 * 100 }, (_, i) => i % 251);
       using x = device.from("u8", bytes, [600, 100]);
       using view = x.narrow(1, 3, 90);
@@ -228,7 +232,7 @@ describe("copy and countNonFinite", () => {
   });
 
   test("countNonFinite finds NaN and both infinities of every dtype inside the view only", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       const values = normal(400 * 100, seeded(6));
       for (const i of [0, 5, 10_005, 39_998]) values[i] = Number.NaN;
       values[207] = Number.POSITIVE_INFINITY;

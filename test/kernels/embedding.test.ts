@@ -3,14 +3,14 @@ import { type FloatTensor, ops } from "../../kernels/index.ts";
 import {
   f16ToNumber,
   fromBf16,
+  implementations,
   numberToF16,
-  runnableIsas,
   toBf16,
   withDevice,
 } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 
-describe.each(runnableIsas)("embedding on %s", (isa) => {
+describe.each(implementations)("embedding on %s", (isa) => {
   test("returns the rows of f32, f16 and bf16 tables exactly", async () => {
     const random = seeded(1);
     const width = 19;

@@ -1,8 +1,14 @@
 // AutoGPTQ's results, column by column: the same Hessian and weight, its order of operations, its quirks.
 import { describe, expect, test } from "vitest";
-import { type Device, type Isa, ops } from "../../kernels/index.ts";
+import { type Device, ops } from "../../kernels/index.ts";
 import { type GoldenFile, sharedGolden } from "../support/golden.ts";
-import { f16ToNumber, numberToF16, runnableIsas, withDevice } from "../support/kernels.ts";
+import {
+  f16ToNumber,
+  type Implementation,
+  implementations,
+  numberToF16,
+  withDevice,
+} from "../support/kernels.ts";
 import {
   factorTolerance,
   type LayerInput,
@@ -16,14 +22,14 @@ import { dotTolerance } from "../support/tolerance.ts";
 const reference = sharedGolden("gptq.safetensors");
 const inputs = "int4-g128-gptq";
 
-type Case = { readonly scheme: string; readonly layer: string; readonly isa: Isa };
+type Case = { readonly scheme: string; readonly layer: string; readonly isa: Implementation };
 
 function casesOf(file: GoldenFile): Case[] {
   return file.names
     .filter((name) => name.endsWith("/qweight"))
     .flatMap((name) => {
       const [scheme = "", layer = ""] = name.split("/");
-      return runnableIsas.map((isa) => ({ scheme, layer, isa }));
+      return implementations.map((isa) => ({ scheme, layer, isa }));
     });
 }
 

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type Device, type GridOptions, type Isa, ops } from "../../kernels/index.ts";
+import { type Device, type GridOptions, ops } from "../../kernels/index.ts";
 import { type Floats, roundEven, strided } from "../support/grid.ts";
 import {
   f16ToNumber,
   fromBf16,
+  type Implementation,
+  implementations,
   numberToF16,
-  runnableIsas,
   toBf16,
   withDevice,
 } from "../support/kernels.ts";
@@ -126,7 +127,7 @@ describe("findGrid", () => {
     [2, 129, 128],
     [3, 130, 1000],
   ] as const;
-  const cases = runnableIsas.flatMap((isa) =>
+  const cases = implementations.flatMap((isa) =>
     shapes.map(([out, n, size]) => ({ isa, out, n, size })),
   );
 
@@ -207,7 +208,7 @@ describe("findGrid", () => {
   ];
 
   test.each(special)("%s", async (_, options, weights, scale, zero) => {
-    for (const isa of runnableIsas) {
+    for (const isa of implementations) {
       await withDevice({ isa }, async (device) => {
         const actual = await findGrid(device, Float32Array.from(weights), 1, options, 2);
         expect(actual.scales[0], isa).toBe(Math.fround(scale));
@@ -221,7 +222,7 @@ describe("findGrid that minimizes the error", () => {
   const search = { ...plain, minimizesError: true };
   /** A weight ten times as large as the rest of its group. */
   const outlier = Float32Array.from({ length: 64 }, (_, i) => (i === 5 ? 1 : Math.sin(i) / 10));
-  const find = async (isa: Isa, w: Floats, options: GridOptions, importance?: Floats) =>
+  const find = async (isa: Implementation, w: Floats, options: GridOptions, importance?: Floats) =>
     await withDevice({ isa }, (device) => findGrid(device, w, 1, options, w.length, importance));
 
   const sizes = [
@@ -249,7 +250,7 @@ describe("findGrid that minimizes the error", () => {
         const cut = (x: Floats) => x.slice(first, first + size);
         return gridOf(cut(row), options, cut(importance));
       });
-      for (const isa of runnableIsas) {
+      for (const isa of implementations) {
         await withDevice({ isa }, async (device) => {
           const actual = await findGrid(device, w, 2, options, size, importance);
           const label = `${isa} ${JSON.stringify(options)}`;
@@ -261,14 +262,14 @@ describe("findGrid that minimizes the error", () => {
     }
   });
 
-  test.each(runnableIsas)("counts all columns the same by default on %s", async (isa) => {
+  test.each(implementations)("counts all columns the same by default on %s", async (isa) => {
     const actual = await find(isa, outlier, search);
     const expected = gridOf(outlier, search);
     expect(actual.scales[0]).toBe(expected.scale);
     expect(expected.scale).toBeLessThan(gridOf(outlier, plain).scale);
   });
 
-  test.each(runnableIsas)("follows what columns count on %s", async (isa) => {
+  test.each(implementations)("follows what columns count on %s", async (isa) => {
     const ignoring = outlier.map((_, i) => (i === 5 ? 0 : 1));
     const insisting = outlier.map((_, i) => (i === 5 ? 1e6 : 1));
     const [clipped] = (await find(isa, outlier, search, ignoring)).scales;
@@ -277,7 +278,7 @@ describe("findGrid that minimizes the error", () => {
     expect((whole ?? 0) * 8).toBeGreaterThan(0.9);
   });
 
-  test.each(runnableIsas)("keeps the whole range where nothing is better on %s", async (isa) => {
+  test.each(implementations)("keeps the whole range where nothing is better on %s", async (isa) => {
     for (const w of [
       [0, 0],
       [Number.NaN, 1],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ops, type RangeSource } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { implementations, runnableIsas, withDevice } from "../support/kernels.ts";
 import { correlatedLayer, quantizeOn, smallGroups, symmetricGrid } from "../support/layers.ts";
 import { factorTolerance, type LayerInput, type LayerOptions } from "../support/solver.ts";
 import { expectSameBits } from "../support/tolerance.ts";
@@ -10,7 +10,7 @@ type Floats = Float32Array<ArrayBuffer>;
 const ranges: readonly RangeSource[] = ["given", "updated", "stale"];
 
 describe("GPTQ on a layer", () => {
-  test.each(runnableIsas)(
+  test.each(implementations)(
     "with an identity Hessian equals rounding to nearest on %s",
     async (isa) => {
       const [out, n] = [13, 40];
@@ -68,7 +68,7 @@ describe("GPTQ on a layer", () => {
     expect(ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length).toBeLessThan(0.9);
   });
 
-  test.each(runnableIsas)(
+  test.each(implementations)(
     "reports errors whose squares add up to the damped quadratic loss on %s",
     async (isa) => {
       const layer = correlatedLayer(9, 60, 3);

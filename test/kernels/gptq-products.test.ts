@@ -1,12 +1,19 @@
 // The parts of GPTQ that are matrix products, and with them the tiled product itself.
 import { describe, expect, test } from "vitest";
-import { type Isa, ops } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { ops } from "../../kernels/index.ts";
+import { type Implementation, implementations, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
-type Update = { isa: Isa; threads?: number; out: number; n: number; begin: number; block: number };
+type Update = {
+  isa: Implementation;
+  threads?: number;
+  out: number;
+  n: number;
+  begin: number;
+  block: number;
+};
 
 function updateInput({ out, n, block }: Update) {
   const random = seeded(out * 7 + n);
@@ -45,7 +52,7 @@ const shapes = [
   [4, 9, 5, 4],
   [4, 9, 2, 0],
 ] as const;
-const updates = runnableIsas.flatMap((isa) =>
+const updates = implementations.flatMap((isa) =>
   shapes.map(([out, n, begin, block]) => ({ isa, out, n, begin, block })),
 );
 
@@ -79,7 +86,7 @@ describe("trailingUpdate", () => {
     },
   );
 
-  test.each(runnableIsas)("depends on neither threads nor other rows on %s", async (isa) => {
+  test.each(implementations)("depends on neither threads nor other rows on %s", async (isa) => {
     const at = { isa, threads: 1, out: 211, n: 300, begin: 16, block: 32 };
     const input = updateInput(at);
     const expected = await update(at, input);
@@ -113,7 +120,7 @@ describe("quadraticForm", () => {
     [195, 20],
     [3, 300],
   ] as const;
-  const cases = runnableIsas.flatMap((isa) =>
+  const cases = implementations.flatMap((isa) =>
     sizes.flatMap(([out, n]) => [true, false].map((subtract) => ({ isa, out, n, subtract }))),
   );
 
@@ -157,23 +164,26 @@ describe("quadraticForm", () => {
 });
 
 describe("accumulateSquares", () => {
-  test("adds squares of differences, or of values, by row", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
-      const [rows, n] = [300, 77];
-      const random = seeded(8);
-      const [a, b] = [normal(rows * n, random), normal(rows * n, random)];
-      const start = normal(rows, random);
-      const y = device.from("f32", start);
-      const [left, right] = [device.from("f32", a, [rows, n]), device.from("f32", b, [rows, n])];
-      ops.accumulateSquares(left, right, y);
-      ops.accumulateSquares(right.narrow(1, 3, 20), undefined, y);
-      const expected = start.map((value, row) => {
-        let sum = value;
-        for (let j = 0; j < n; j++) sum += Math.fround(a[row * n + j]! - b[row * n + j]!) ** 2;
-        for (let j = 3; j < 23; j++) sum += b[row * n + j]! ** 2;
-        return sum;
+  test.each(implementations)(
+    "adds squares of differences, or of values, by row on %s",
+    async (isa) => {
+      await withDevice({ isa }, async (device) => {
+        const [rows, n] = [300, 77];
+        const random = seeded(8);
+        const [a, b] = [normal(rows * n, random), normal(rows * n, random)];
+        const start = normal(rows, random);
+        const y = device.from("f32", start);
+        const [left, right] = [device.from("f32", a, [rows, n]), device.from("f32", b, [rows, n])];
+        ops.accumulateSquares(left, right, y);
+        ops.accumulateSquares(right.narrow(1, 3, 20), undefined, y);
+        const expected = start.map((value, row) => {
+          let sum = value;
+          for (let j = 0; j < n; j++) sum += Math.fround(a[row * n + j]! - b[row * n + j]!) ** 2;
+          for (let j = 3; j < 23; j++) sum += b[row * n + j]! ** 2;
+          return sum;
+        });
+        expectClose(await y.read(), expected, (i) => 4 * eps * Math.abs(expected[i]!) + 4 * eps);
       });
-      expectClose(await y.read(), expected, (i) => 4 * eps * Math.abs(expected[i]!) + 4 * eps);
-    });
-  });
+    },
+  );
 });

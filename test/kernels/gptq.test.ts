@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type GridOptions, type Isa, ops, type RangeSource } from "../../kernels/index.ts";
-import { f16ToNumber, numberToF16, runnableIsas, withDevice } from "../support/kernels.ts";
+import { type GridOptions, ops, type RangeSource } from "../../kernels/index.ts";
+import {
+  f16ToNumber,
+  type Implementation,
+  implementations,
+  numberToF16,
+  withDevice,
+} from "../support/kernels.ts";
 import { correlatedLayer, quantizeOn, smallGroups, symmetricGrid } from "../support/layers.ts";
 import {
   factorTolerance,
@@ -59,7 +65,7 @@ function definition(row: Floats, codes: Uint8Array, factor: Floats, options: Lay
 const ranges: readonly RangeSource[] = ["given", "updated", "stale"];
 
 describe("gptqBlock", () => {
-  const cases = runnableIsas.flatMap((isa) => ranges.map((range) => ({ isa, range })));
+  const cases = implementations.flatMap((isa) => ranges.map((range) => ({ isa, range })));
 
   test.each(cases)(
     "rounds as the definition does, up to near-ties: $range range on $isa",
@@ -101,6 +107,8 @@ describe("gptqBlock", () => {
     [15, 33],
     [16, 40],
     [17, 64],
+    [3, 128],
+    [5, 150],
   ] as const;
   const grids: readonly GridOptions[] = [
     symmetricGrid,
@@ -118,7 +126,9 @@ describe("gptqBlock", () => {
     const { factor } = await quantizeOn("scalar", layer, smallGroups);
     for (const range of ranges) {
       for (const options of grids) {
-        const runs = runnableIsas.map((isa) => block(isa, layer, factor, { grid: options, range }));
+        const runs = implementations.map((isa) =>
+          block(isa, layer, factor, { grid: options, range }),
+        );
         const [expected, ...others] = await Promise.all(runs);
         for (const other of others) expect(other).toEqual(expected);
       }
@@ -126,21 +136,23 @@ describe("gptqBlock", () => {
   });
 
   async function block(
-    isa: Isa,
+    isa: Implementation,
     layer: LayerInput,
     factor: Floats,
     options: { grid: GridOptions; range: RangeSource },
   ) {
     const { out, in: n } = layer;
+    // Groups of 40 begin and end anywhere among the columns that are held together.
+    const groupSize = n > 64 ? 40 : 8;
     return await withDevice({ isa }, async (device) => {
       const w = device.from("f32", layer.weight, [out, n]);
       const columnGroup = device.from(
         "i32",
-        Int32Array.from({ length: n }, (_, i) => i >> 3),
+        Int32Array.from({ length: n }, (_, i) => Math.floor(i / groupSize)),
       );
       const codes = device.zeros("u8", [out, n]);
       const importance = device.from("f32", factor.slice(0, n).map(Math.abs));
-      const { scales, zeros } = ops.findGrid(w, options.grid, 8, importance);
+      const { scales, zeros } = ops.findGrid(w, options.grid, groupSize, importance);
       const u = device.from("f32", factor, [n, n]);
       const weight = { w, columnGroup, scales, zeros, codes };
       const error = ops.gptqBlock(weight, u, { begin: 0, end: n }, { ...options, importance });
@@ -149,7 +161,7 @@ describe("gptqBlock", () => {
     });
   }
 
-  test.each(runnableIsas)("depends on neither threads nor other rows on %s", async (isa) => {
+  test.each(implementations)("depends on neither threads nor other rows on %s", async (isa) => {
     const layer = correlatedLayer(37, 48, 8);
     const expected = await quantizeOn(isa, layer, smallGroups, 1);
     expectSameLayer(await quantizeOn(isa, layer, smallGroups, 3), expected, "3 threads");
@@ -173,7 +185,7 @@ describe("gptqBlock", () => {
     }
   });
 
-  test.each(runnableIsas)("leaves columns outside its block alone on %s", async (isa) => {
+  test.each(implementations)("leaves columns outside its block alone on %s", async (isa) => {
     const [out, n] = [11, 40];
     const layer = correlatedLayer(out, n, 2);
     await withDevice({ isa }, async (device) => {
@@ -222,7 +234,7 @@ describe("gptqBlock", () => {
     }
   });
 
-  test.each(runnableIsas)("uses scales as they will be stored on %s", async (isa) => {
+  test.each(implementations)("uses scales as they will be stored on %s", async (isa) => {
     const layer = correlatedLayer(5, 32, 11);
     const options = { ...smallGroups, grid: { ...symmetricGrid, scaleDtype: "f16" as const } };
     const { scales, rounded, codes } = await quantizeOn(isa, layer, options);

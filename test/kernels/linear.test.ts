@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Isa, ops } from "../../kernels/index.ts";
+import { ops } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { type Implementation, implementations, withDevice } from "../support/kernels.ts";
 import { expectedLinear, type LinearCase, linearTolerance } from "../support/matmul.ts";
 import { normal, seeded } from "../support/random.ts";
 import { type StoredDType, stored } from "../support/stored.ts";
@@ -27,7 +27,7 @@ const shapes: readonly (readonly [rows: number, inputs: number, out: number])[] 
 ];
 
 async function run(
-  options: { readonly isa: Isa; readonly threads?: number },
+  options: { readonly isa: Implementation; readonly threads?: number },
   dtype: StoredDType,
   shape: readonly [number, number, number],
 ): Promise<{ y: Float32Array<ArrayBuffer>; linearCase: LinearCase }> {
@@ -43,7 +43,7 @@ async function run(
   });
 }
 
-describe.each(runnableIsas)("linear on %s", (isa) => {
+describe.each(implementations)("linear on %s", (isa) => {
   describe.each(["f32", "f16", "bf16"] as const)("with %s weights", (dtype) => {
     test.each(shapes)("agrees with double precision for %i x %i -> %i", async (...shape) => {
       const { y, linearCase } = await run({ isa }, dtype, shape);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Device, type GridOptions, ops, type RoundedWeight } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { implementations, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
@@ -99,7 +99,7 @@ const shapes = [
   [16, 96, 32],
   [33, 130, 128],
 ] as const;
-const cases = runnableIsas.flatMap((isa) =>
+const cases = implementations.flatMap((isa) =>
   shapes.map(([out, n, groupSize]) => ({ isa, out, n, groupSize })),
 );
 const both: Steps = { sweeps: 2, refinesScales: true, refinesCodes: true };
@@ -138,7 +138,7 @@ describe("refineBlock", () => {
     },
   );
 
-  test.each(runnableIsas)("leaves weights that are scale · (code − zero) on %s", async (isa) => {
+  test.each(implementations)("leaves weights that are scale · (code − zero) on %s", async (isa) => {
     const p = problem(5, 96, 32);
     await withDevice({ isa }, async (device) => {
       const { w, scales, codes } = await refineWhole(device, p, rounded(device, p), both, 32);
@@ -150,7 +150,7 @@ describe("refineBlock", () => {
     });
   });
 
-  test.each(runnableIsas)("reports changes that keep the residual right on %s", async (isa) => {
+  test.each(implementations)("reports changes that keep the residual right on %s", async (isa) => {
     const p = problem(6, 128, 32);
     await withDevice({ isa }, async (device) => {
       const weight = rounded(device, p);
@@ -167,29 +167,32 @@ describe("refineBlock", () => {
     });
   });
 
-  test.each(runnableIsas)("finds the best scale of one group in closed form on %s", async (isa) => {
-    const p = problem(4, 24, 24);
-    await withDevice({ isa }, async (device) => {
-      const weight = rounded(device, p);
-      const codes = await weight.codes.read();
-      const steps = { sweeps: 1, refinesScales: true, refinesCodes: false };
-      const { scales } = await refineWhole(device, p, weight, steps);
-      for (let row = 0; row < 4; row++) {
-        let [top, bottom] = [0, 0];
-        for (let i = 0; i < 24; i++) {
-          for (let j = 0; j < 24; j++) {
-            const [h, q] = [p.hessian[i * 24 + j]!, codes[row * 24 + i]! - 8];
-            top += q * h * p.target[row * 24 + j]!;
-            bottom += q * h * (codes[row * 24 + j]! - 8);
+  test.each(implementations)(
+    "finds the best scale of one group in closed form on %s",
+    async (isa) => {
+      const p = problem(4, 24, 24);
+      await withDevice({ isa }, async (device) => {
+        const weight = rounded(device, p);
+        const codes = await weight.codes.read();
+        const steps = { sweeps: 1, refinesScales: true, refinesCodes: false };
+        const { scales } = await refineWhole(device, p, weight, steps);
+        for (let row = 0; row < 4; row++) {
+          let [top, bottom] = [0, 0];
+          for (let i = 0; i < 24; i++) {
+            for (let j = 0; j < 24; j++) {
+              const [h, q] = [p.hessian[i * 24 + j]!, codes[row * 24 + i]! - 8];
+              top += q * h * p.target[row * 24 + j]!;
+              bottom += q * h * (codes[row * 24 + j]! - 8);
+            }
           }
+          // f16 keeps eleven bits.
+          expect(Math.abs(scales[row]! / (top / bottom) - 1)).toBeLessThan(2 ** -11 + 1e-4);
         }
-        // f16 keeps eleven bits.
-        expect(Math.abs(scales[row]! / (top / bottom) - 1)).toBeLessThan(2 ** -11 + 1e-4);
-      }
-    });
-  });
+      });
+    },
+  );
 
-  test.each(runnableIsas)("keeps a scale where the group has only zeros on %s", async (isa) => {
+  test.each(implementations)("keeps a scale where the group has only zeros on %s", async (isa) => {
     const p = { ...problem(2, 8, 8), target: new Float32Array(16) };
     await withDevice({ isa }, async (device) => {
       const weight = rounded(device, p);
@@ -200,7 +203,7 @@ describe("refineBlock", () => {
     });
   });
 
-  test.each(runnableIsas)("lets what is not finite be seen on %s", async (isa) => {
+  test.each(implementations)("lets what is not finite be seen on %s", async (isa) => {
     const p = problem(2, 8, 8);
     await withDevice({ isa }, async (device) => {
       const weight = rounded(device, p);
@@ -248,7 +251,7 @@ describe("refineBlock", () => {
 });
 
 describe("residual and accumulateProduct", () => {
-  test.each(runnableIsas)("multiply on %s", async (isa) => {
+  test.each(implementations)("multiply on %s", async (isa) => {
     const p = problem(7, 45, 45);
     const w = normal(7 * 45, seeded(5), { scale: 0.02 });
     await withDevice({ isa }, async (device) => {

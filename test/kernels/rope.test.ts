@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ops } from "../../kernels/index.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { implementations, withDevice } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 import { eps, expectClose, expectSameBits } from "../support/tolerance.ts";
 
@@ -15,7 +15,7 @@ function expectedTable(positions: ArrayLike<number>, bases: ArrayLike<number>, d
   });
 }
 
-describe.each(runnableIsas)("rope on %s", (isa) => {
+describe.each(implementations)("rope on %s", (isa) => {
   test("the table holds the cosines and sines of every row's own base and position", async () => {
     const positions = Int32Array.of(0, 1, 2, 8191, 3, 32767, 5);
     const sequences = Int32Array.of(0, 0, 1, 1, 2, 0, 0);
@@ -122,9 +122,9 @@ describe.each(runnableIsas)("rope on %s", (isa) => {
   });
 });
 
-describe("rope", () => {
+describe.each(["scalar", "cuda"] as const)("rope on %s", (isa) => {
   test("a row of a sequence without a base faults the device", async () => {
-    const outcome = withDevice({ isa: "scalar" }, async (device) => {
+    const outcome = withDevice({ isa }, async (device) => {
       using p = device.from("i32", Int32Array.of(0));
       using s = device.from("i32", Int32Array.of(2));
       using b = device.from("f32", Float32Array.of(1, 2));
@@ -134,7 +134,7 @@ describe("rope", () => {
   });
 
   test("refuses an odd head and rows that are not whole heads", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       const rows = device.zeros("i32", [1]);
       const base = device.zeros("f32", [1]);
       const refusal = expect.objectContaining({ name: "KernelError", code: "KERNEL_SHAPE" });

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { type Isa, ops } from "../../kernels/index.ts";
+import { ops } from "../../kernels/index.ts";
 import { type Floats, roundEven, strided } from "../support/grid.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { type Implementation, implementations, withDevice } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 import { expectSameBits } from "../support/tolerance.ts";
 
-type Rounding = { isa: Isa; threads?: number; bits: number; out: number; n: number };
+type Rounding = { isa: Implementation; threads?: number; bits: number; out: number; n: number };
 
 function roundingInput(at: Rounding, w: Floats) {
   const random = seeded(at.n);
@@ -38,7 +38,7 @@ async function roundToGrid(at: Rounding, input: ReturnType<typeof roundingInput>
 }
 
 describe("roundToGrid", () => {
-  const cases = runnableIsas.flatMap((isa) =>
+  const cases = implementations.flatMap((isa) =>
     [1, 2, 7, 8, 9, 15, 16, 17, 100].flatMap((n) =>
       [2, 4, 8].map((bits) => ({ isa, bits, out: (n % 5) + 1, n })),
     ),
@@ -66,7 +66,7 @@ describe("roundToGrid", () => {
     expect(actual.w.map((x) => x + 0)).toEqual(rounded.map((x) => x + 0));
   });
 
-  test.each(runnableIsas)("keeps codes in range for any weight on %s", async (isa) => {
+  test.each(implementations)("keeps codes in range for any weight on %s", async (isa) => {
     const huge = [3e38, -3e38, 1e20, -1e20, 2 ** 31, -(2 ** 31), 2 ** 32, 1e-45, -0];
     const broken = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     const w = Float32Array.from([...huge, ...broken, ...huge, ...broken]);
@@ -78,7 +78,7 @@ describe("roundToGrid", () => {
     }
   });
 
-  test.each(runnableIsas)("does not depend on the number of threads on %s", async (isa) => {
+  test.each(implementations)("does not depend on the number of threads on %s", async (isa) => {
     const at = { isa, bits: 4, out: 70, n: 1000 };
     const input = roundingInput(at, normal(at.out * at.n, seeded(1)));
     const one = await roundToGrid({ ...at, threads: 1 }, input);
@@ -87,14 +87,15 @@ describe("roundToGrid", () => {
     expect(two.codes).toEqual(one.codes);
   });
 
-  test("rejects a column that belongs to no group", async () => {
-    const at = { isa: "scalar", bits: 4, out: 1, n: 4 } as const;
+  test.each(implementations)("rejects a column that belongs to no group on %s", async (isa) => {
+    const at = { isa, bits: 4, out: 1, n: 4 };
     const input = roundingInput(at, new Float32Array(4));
     for (const group of [3, -1]) {
       input.columnGroup[2] = group;
       await expect(roundToGrid(at, input)).rejects.toMatchObject({
         name: "KernelError",
         code: "KERNEL_VALUE",
+        message: expect.stringMatching(/^roundToGrid: column.*2.* (3|-1)/),
       });
     }
   });

@@ -1,12 +1,6 @@
 // Attention problems of any shape, and what the definition says of them in double precision.
-import {
-  type CacheLayer,
-  type CacheTensor,
-  type Device,
-  type Isa,
-  ops,
-} from "../../kernels/index.ts";
-import { numberToF16, withDevice } from "./kernels.ts";
+import { type CacheLayer, type CacheTensor, type Device, ops } from "../../kernels/index.ts";
+import { type Implementation, numberToF16, withDevice } from "./kernels.ts";
 import { normal, seeded } from "./random.ts";
 import { dotTolerance, eps, expectClose, norm } from "./tolerance.ts";
 
@@ -81,7 +75,7 @@ function freshLayer(
 
 /** Fills a cache of shuffled pages (the rest of it NaN) and attends with all rows, or `only` some of them. */
 export async function attend(
-  isa: Isa,
+  isa: Implementation,
   problem: Problem,
   layout: Layout,
   only?: readonly number[],

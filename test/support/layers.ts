@@ -1,6 +1,6 @@
 // Small layers for tests of GPTQ, and a short way to quantize them.
-import type { GridOptions, Isa } from "../../kernels/index.ts";
-import { withDevice } from "./kernels.ts";
+import type { GridOptions } from "../../kernels/index.ts";
+import { type Implementation, withDevice } from "./kernels.ts";
 import { normal, seeded } from "./random.ts";
 import {
   type LayerInput,
@@ -48,7 +48,7 @@ export function correlatedLayer(out: number, n: number, seed: number): LayerInpu
 }
 
 export function quantizeOn(
-  isa: Isa,
+  isa: Implementation,
   layer: LayerInput,
   options: LayerOptions,
   threads = 2,

@@ -2,6 +2,7 @@ import { formatSeconds } from "../../terminal/format.ts";
 import { section, table } from "../elements.ts";
 import { type Html, type HtmlValue, html } from "../html.ts";
 import type { Report } from "../model.ts";
+import { machineOf } from "../words.ts";
 
 /** Commands, versions, protocol and machine. */
 export function reproduceSection({ run, quantizations }: Report): Html {
@@ -10,7 +11,7 @@ export function reproduceSection({ run, quantizations }: Report): Html {
     ["evaluated by", `Nibble ${run.nibble}`],
     ["started", run.startedAt],
     ["took", formatSeconds(run.seconds)],
-    ["machine", `${run.machine.cpu}, ${run.machine.threads} threads`],
+    ["machine", machineOf(run)],
     ...run.models.map(({ name, dir }): HtmlValue[] => [`model ${name}`, html`<code>${dir}</code>`]),
     ...run.texts.map(({ data, protocol }): HtmlValue[] => [
       html`text <code>${data}</code>`,

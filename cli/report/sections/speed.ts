@@ -2,9 +2,11 @@ import { formatBytes } from "../../terminal/format.ts";
 import { section, table } from "../elements.ts";
 import { type Html, type HtmlValue, html } from "../html.ts";
 import type { Report } from "../model.ts";
+import { machineOf } from "../words.ts";
 
 /** Speed and memory; undefined if no model's was measured. */
-export function speedSection({ run: { models, machine } }: Report): Html | undefined {
+export function speedSection({ run }: Report): Html | undefined {
+  const { models } = run;
   const [original] = models;
   const rows = models.flatMap(({ name, speed, weightBytes }): HtmlValue[][] => {
     if (speed === null) return [];
@@ -23,7 +25,7 @@ export function speedSection({ run: { models, machine } }: Report): Html | undef
     id: "speed",
     title: "Speed and memory",
     body: html`${table({
-      caption: `Greedy decoding of one sequence, on ${machine.cpu}, ${machine.threads} threads`,
+      caption: `Greedy decoding of one sequence, on ${machineOf(run)}`,
       label: "Speed and memory",
       columns: [{ header: "model", isText: true }, ...headers.map((header) => ({ header }))],
       rows,

@@ -1,6 +1,7 @@
 #include "binding/handles.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -264,8 +265,9 @@ Napi::Value Evict(const Napi::CallbackInfo& info) {
   });
 }
 
-// mapTensor(device, file, byte offset, dtype, shape): a view of the file, or a copy of it where the
-// offset does not suit the dtype or the device has memory of its own.
+// mapTensor(device, file, byte offset, dtype, shape, whether it stays on the host): a view of the
+// file, or a copy of it where the offset does not suit the dtype or the device has memory of its
+// own.
 Napi::Value MapTensor(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("mapTensor", info);
@@ -277,18 +279,25 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     Tensor view = ParseShape("mapTensor", in.Any(), dtype);
     const int64_t bytes = view.elements() * DTypeBytes(dtype);
     RequireInside(*file, offset, bytes);
+    const bool is_pinned = in.Boolean() && bytes > 0;
     const bool is_host = device.device->accelerator() == nullptr;
     if (is_host && offset % DTypeBytes(dtype) == 0 && bytes > 0) {
       auto storage = std::make_shared<Storage>(device.device, file);
       view.data = storage->data() + offset;
       return WrapTensor(info.Env(), std::move(storage), view);
     }
-    auto storage = std::make_shared<Storage>(device.device, bytes);
+    const bool stays = is_pinned && !is_host;
+    auto storage = stays ? std::make_shared<Storage>(device.device, bytes, Storage::Pinned())
+                         : std::make_shared<Storage>(device.device, bytes);
     storage->ForbidWriting();  // as it is where it is a view
     view.data = storage->data();
     if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
-    device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data] {
-      to.Write(data, file->data() + offset, bytes);
+    device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data, stays] {
+      if (stays) {
+        std::memcpy(data, file->data() + offset, bytes);
+      } else {
+        to.Write(data, file->data() + offset, bytes);
+      }
     });
     return WrapTensor(info.Env(), std::move(storage), view);
   });

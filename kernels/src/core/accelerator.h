@@ -5,14 +5,19 @@
 namespace kernels {
 
 // What holds a device's memory and runs its operations when that is not the host. Everything but
-// Allocate and Find is called on the device's stream, in order; errors are thrown as Error.
+// Allocate, AllocatePinned and Find is called on the device's stream, in order; errors are thrown
+// as Error.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
 
-  // Null where there is not enough memory left. Called from the owner's thread.
+  // Null where there is not enough memory left. Called from the owner's thread, as is
+  // AllocatePinned.
   virtual std::byte* Allocate(size_t bytes) = 0;
   virtual void Release(std::byte* data) = 0;
+  // The host's memory that operations can use as well, more slowly: for what they touch little of.
+  virtual std::byte* AllocatePinned(size_t bytes) = 0;
+  virtual void ReleasePinned(std::byte* data) = 0;
 
   virtual void Write(std::byte* to, const std::byte* host, size_t bytes) = 0;
   virtual void Clear(std::byte* data, size_t bytes) = 0;

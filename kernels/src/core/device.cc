@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace kernels {
@@ -61,7 +62,23 @@ void Device::Clear(std::byte* data, size_t bytes) const {
   }
 }
 
+Storage::Storage(std::shared_ptr<Device> device, size_t bytes, Pinned)
+    : device_(std::move(device)),
+      pinned_(device_->accelerator()->AllocatePinned(bytes)),
+      writable_(false) {
+  if (pinned_ != nullptr) return;
+  throw Error(Code::kOutOfMemory, "no memory for " + std::to_string(bytes) +
+                                      " bytes that the GPU can read from the host");
+}
+
 Storage::~Storage() {
+  if (pinned_ != nullptr) {
+    device_->stream().PushAlways(
+        [&accelerator = *device_->accelerator(), pinned = pinned_](const std::optional<Error>&) {
+          accelerator.ReleasePinned(pinned);
+        });
+    return;
+  }
   if (file_ == nullptr) {
     device_->on_memory(-static_cast<int64_t>(block_.bytes));
     device_->allocator().Release(block_);

@@ -104,11 +104,17 @@ class Storage {
   }
   Storage(std::shared_ptr<Device> device, std::shared_ptr<MappedFile> file)
       : device_(std::move(device)), file_(std::move(file)), writable_(false) {}
+  struct Pinned {};
+  // Of an accelerator's device: the host's memory, see Accelerator::AllocatePinned.
+  Storage(std::shared_ptr<Device> device, size_t bytes, Pinned);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  std::byte* data() const { return file_ ? file_->data() : block_.data; }
+  std::byte* data() const {
+    if (file_) return file_->data();
+    return pinned_ != nullptr ? pinned_ : block_.data;
+  }
   const std::shared_ptr<Device>& device() const { return device_; }
   bool writable() const { return writable_; }
   void ForbidWriting() { writable_ = false; }
@@ -117,6 +123,7 @@ class Storage {
   std::shared_ptr<Device> device_;
   Allocator::Block block_;
   std::shared_ptr<MappedFile> file_;
+  std::byte* pinned_ = nullptr;
   bool writable_ = true;
 };
 

@@ -1,6 +1,9 @@
 #include "cuda/fiber.h"
 
 #include <sys/mman.h>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
 
 #include <cstdlib>
 #include <new>
@@ -50,8 +53,35 @@ NibbleSwitchStack:
 .size NibbleSwitchStack, .-NibbleSwitchStack
 )");
 constexpr size_t kSavedRegisters = 6;
+
+// What is entered first: as if `begin` had been called from nowhere, its return address, then the
+// registers it would keep.
+void* Prepare(std::byte* stack, void (*begin)()) {
+  auto** top = reinterpret_cast<void**>(stack + kStackBytes);
+  top -= 2;  // aligned as at a call
+  *top = reinterpret_cast<void*>(begin);
+  top[1] = nullptr;
+  for (size_t i = 0; i < kSavedRegisters; ++i) *--top = nullptr;
+  return top;
+}
 #else
-#error "the emulation of CUDA is written for x86-64"
+// Other processors: the same by the system's contexts, each of which lies on the stack it belongs
+// to. Slower, since every switch is a system call.
+void NibbleSwitchStack(void** from, void* to) {
+  ucontext_t here;
+  *from = &here;
+  swapcontext(&here, static_cast<ucontext_t*>(to));
+}
+
+void* Prepare(std::byte* stack, void (*begin)()) {
+  auto* context = new (stack) ucontext_t;
+  getcontext(context);
+  context->uc_stack.ss_sp = stack + sizeof(ucontext_t);
+  context->uc_stack.ss_size = kStackBytes - sizeof(ucontext_t);
+  context->uc_link = nullptr;
+  makecontext(context, begin, 0);
+  return context;
+}
 #endif
 
 }  // namespace
@@ -76,13 +106,7 @@ void FiberPool::Start(Fiber& fiber, void (*entry)(void*), void* argument) {
   Unpoison(stacks_[fiber.stack]);
   fiber.entry = entry;
   fiber.argument = argument;
-  // As if Begin had been called from nowhere: its return address, then the registers it would keep.
-  auto** top = reinterpret_cast<void**>(stacks_[fiber.stack] + kStackBytes);
-  top -= 2;  // aligned as at a call
-  *top = reinterpret_cast<void*>(&FiberPool::Begin);
-  top[1] = nullptr;
-  for (size_t i = 0; i < kSavedRegisters; ++i) *--top = nullptr;
-  fiber.pointer = top;
+  fiber.pointer = Prepare(stacks_[fiber.stack], &FiberPool::Begin);
 }
 
 void FiberPool::Enter(Fiber& fiber) {

@@ -19,6 +19,10 @@ class Session : public Accelerator {
     return static_cast<std::byte*>(backend_.allocate(session_, bytes));
   }
   void Release(std::byte* data) override { backend_.release(session_, data); }
+  std::byte* AllocatePinned(size_t bytes) override {
+    return static_cast<std::byte*>(backend_.allocate_pinned(session_, bytes));
+  }
+  void ReleasePinned(std::byte* data) override { backend_.release_pinned(session_, data); }
   void Write(std::byte* to, const std::byte* host, size_t bytes) override {
     Call([&](Failure* failure) { return backend_.write(session_, to, host, bytes, failure); });
   }

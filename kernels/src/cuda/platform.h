@@ -22,6 +22,8 @@ void Wait(Stream stream);
 
 void* Allocate(uint64_t bytes);  // null: no memory left
 void Release(void* data);
+void* AllocatePinned(uint64_t bytes);  // null: no memory left
+void ReleasePinned(void* data);
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream);
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream);
 void Clear(void* data, uint64_t bytes, Stream stream);

@@ -81,6 +81,18 @@ void Release(void* data) {
   cudaFree(data);
 }
 
+void* AllocatePinned(uint64_t bytes) {
+  void* data = nullptr;
+  if (cudaHostAlloc(&data, bytes, cudaHostAllocDefault) == cudaSuccess) return data;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void ReleasePinned(void* data) {
+  cudaDeviceSynchronize();
+  cudaFreeHost(data);
+}
+
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream) {
   // Of pageable memory: staged before the call returns.
   Expect(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, Native(stream)),

@@ -38,6 +38,12 @@ void* Allocate(uint64_t bytes) {
 void Release(void* data) {
   std::free(data);
 }
+void* AllocatePinned(uint64_t bytes) {
+  return Allocate(bytes);
+}
+void ReleasePinned(void* data) {
+  Release(data);
+}
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream) {
   std::memcpy(to, host, bytes);
 }

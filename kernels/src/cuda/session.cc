@@ -65,6 +65,16 @@ void Release(void* session, void* data) {
   platform::Release(data);
 }
 
+void* AllocatePinned(void* session, uint64_t bytes) {
+  Of(session);
+  return platform::AllocatePinned(bytes);
+}
+
+void ReleasePinned(void* session, void* data) {
+  Of(session);
+  platform::ReleasePinned(data);
+}
+
 bool Write(void* session, void* to, const void* host, uint64_t bytes, Failure* failure) {
   return Protect(failure, [&] { platform::CopyIn(to, host, bytes, Of(session).stream()); });
 }
@@ -203,6 +213,8 @@ NibbleCudaBackend() {
     table.close = Close;
     table.allocate = Allocate;
     table.release = Release;
+    table.allocate_pinned = AllocatePinned;
+    table.release_pinned = ReleasePinned;
     table.write = Write;
     table.clear = Clear;
     table.read = Read;

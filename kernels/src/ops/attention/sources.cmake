@@ -8,3 +8,9 @@ list(APPEND KERNEL_SOURCES
   ops/attention/reference.cc
   ops/attention/store.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/attention/cuda.cu
+  ops/attention/cuda_rows.cu
+  ops/attention/cuda_store.cu
+  ops/attention/cuda_tiles.cu
+)

@@ -13,6 +13,20 @@ struct CacheGrid {
   F16 offset;
 };
 
+// The largest f16 that is not above x, and the smallest that is not below x >= 0.
+constexpr F16 RoundDown(float x) {
+  const F16 nearest = ToF16(x);
+  if (!(ToFloat(nearest) > x)) return nearest;
+  const bool is_zero = (nearest.bits & 0x7fff) == 0;
+  const bool is_negative = (nearest.bits & 0x8000) != 0;
+  return {static_cast<uint16_t>(is_zero ? 0x8001 : nearest.bits + (is_negative ? 1 : -1))};
+}
+
+constexpr F16 RoundUp(float x) {
+  const F16 nearest = ToF16(x);
+  return {static_cast<uint16_t>(nearest.bits + (ToFloat(nearest) < x ? 1 : 0))};
+}
+
 // The least and the largest of x; both NaN if one of them is.
 struct Range {
   float least;

@@ -5,3 +5,7 @@ list(APPEND KERNEL_SOURCES
   ops/elementwise/dispatch.cc
   ops/elementwise/reference.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/elementwise/cuda.cu
+  ops/elementwise/cuda_count.cu
+)

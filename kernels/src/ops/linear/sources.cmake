@@ -6,3 +6,6 @@ list(APPEND KERNEL_SOURCES
   ops/linear/reference.cc
   ops/linear/tasks.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/linear/cuda.cu
+)

@@ -6,3 +6,6 @@ list(APPEND KERNEL_SOURCES
   ops/linear_gptq/reference.cc
   ops/linear_gptq/tasks.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/linear_gptq/cuda.cu
+)

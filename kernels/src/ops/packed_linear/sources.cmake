@@ -7,3 +7,9 @@ list(APPEND KERNEL_SOURCES
   ops/packed_linear/pack.cc
   ops/packed_linear/reference.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/packed_linear/cuda.cu
+  ops/packed_linear/cuda_few.cu
+  ops/packed_linear/cuda_many.cu
+  ops/packed_linear/cuda_pack.cu
+)

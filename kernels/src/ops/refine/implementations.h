@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "ops/refine/refine.h"
+#include "ops/refine/scale.h"
 
 // What an instruction set provides; dispatch.cc spreads the rows over the threads. All give the
 // same bits: sums are chains of fused multiply-adds over ascending columns, and the rest is common.
@@ -12,10 +13,6 @@ namespace kernels {
 constexpr int64_t RefineScratchFloats(int rows, int64_t columns) {
   return 4 * rows * columns;
 }
-
-// The scale that lowers the loss most, as it is stored: gradient is that of the loss by the scale
-// over -2, curvature that over 2. The same scale where no other lowers it.
-float BetterScale(float scale, float gradient, float curvature, DType dtype);
 
 namespace reference {
 constexpr int kRefineRows = 1;

@@ -1,20 +1,8 @@
 #include <cmath>
 
-#include "ops/gptq/grid.h"
 #include "ops/refine/implementations.h"
 
-namespace kernels {
-
-float BetterScale(float scale, float gradient, float curvature, DType dtype) {
-  if (!(curvature > 0.0f)) return scale;
-  const float better = StoredScale(scale + gradient / curvature, dtype);
-  const float step = better - scale;
-  const float gain = step * (2.0f * gradient - step * curvature);
-  // An infinite scale gains nothing, and nothing is what not-a-number gains.
-  return gain > 0.0f && std::isfinite(better) ? better : scale;
-}
-
-namespace reference {
+namespace kernels::reference {
 
 namespace {
 
@@ -118,5 +106,4 @@ void RefineRows(const RefineBlockArgs& args, int64_t first, int, float* scratch)
   }
 }
 
-}  // namespace reference
-}  // namespace kernels
+}  // namespace kernels::reference

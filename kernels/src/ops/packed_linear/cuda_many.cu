@@ -1,0 +1,273 @@
+#include <algorithm>
+
+#include "cuda/async_copy.h"
+#include "ops/packed_linear/cuda.h"
+
+namespace kernels::cuda::packed {
+
+namespace {
+
+// A block computes 128 outputs by 16 * kTiles rows: 8 warps, 4 along the outputs and 2 along the
+// rows. Units of places come through shared memory, two ahead. A warp multiplies a block of places
+// with the upper halves of codes first, then, times 256, goes on with the lower: one sum for each
+// element. Then it takes the sum into the element's chain.
+constexpr int kThreads = 256;
+constexpr int kOutputWarps = 4;
+constexpr int kRowWarps = 2;
+constexpr int kTileBlocks = 2 * kOutputWarps;  // of outputs
+constexpr int kStages = 3;
+
+template <int kBits, int kPlanes, int kTiles>
+struct Stage {
+  uint4 words[kTileBlocks][kUnitSteps * kBits][4];
+  uint2 codes[kRowWarps * kTiles][kUnitSteps][kPlanes][kWarpSize];
+  float scales[kRowWarps * kTiles][kUnitSteps][kTileRows];
+  int32_t sums[kRowWarps * kTiles][kUnitSteps][kTileRows];
+};
+
+// Where in a line four outputs' words lie: swapped in every second pair of lines, so that lanes
+// that read four lines at a time meet no bank twice.
+__device__ __forceinline__ int Quarter(int line, int quarter) {
+  return quarter ^ (line & 2);
+}
+
+struct Tile {
+  int64_t first_block, first_row_tile;
+};
+
+// Starts to copy `count` pieces of 16 bytes from one place to another.
+__device__ __forceinline__ void CopyPieces(void* to, const void* from, int64_t index) {
+  CopyAsync16(static_cast<uint4*>(to) + index, static_cast<const uint4*>(from) + index);
+}
+
+template <int kBits, int kPlanes, int kTiles>
+__device__ __forceinline__ void LoadWords(const Weight& weight, const Tile& tile, int64_t unit,
+                                          Stage<kBits, kPlanes, kTiles>& stage) {
+  constexpr int kLines = kUnitSteps * kBits;
+  for (int i = threadIdx.x; i < kTileBlocks * kLines * 4; i += kThreads) {
+    const int line = i / 4 % kLines;
+    const int step = line / kBits;
+    const int64_t block = unit * weight.UnitBlocks() + (step >> weight.steps_log2);
+    const int block_line = (step & (weight.BlockSteps() - 1)) * kBits + line % kBits;
+    const int64_t output_block = tile.first_block + i / 4 / kLines;
+    uint4* to = &stage.words[i / 4 / kLines][line][Quarter(line, i % 4)];
+    if (output_block < weight.output_blocks && block < weight.blocks &&
+        block_line < weight.block_lines) {
+      const int64_t at = (output_block * weight.blocks + block) * weight.block_lines + block_line;
+      CopyAsync16(to, weight.words + at * 4 + i % 4);
+    } else {
+      *to = {};
+    }
+  }
+}
+
+template <int kBits, int kPlanes, int kTiles>
+__device__ __forceinline__ void LoadRows(const Product& product, const Tile& tile, int64_t unit,
+                                         Stage<kBits, kPlanes, kTiles>& stage) {
+  constexpr int kStepPieces = kPlanes * kWarpSize / 2;
+  constexpr int kPieces = kUnitSteps * kStepPieces;
+  constexpr int kScalePieces = kUnitSteps * kTileRows / 4;
+  const Weight& weight = product.weight;
+  const int tiles = static_cast<int>(
+      std::min<int64_t>(kRowWarps * kTiles, product.Tiles() - tile.first_row_tile));
+  const int64_t block = unit * weight.UnitBlocks();
+  const int blocks =
+      static_cast<int>(std::min<int64_t>(weight.UnitBlocks(), weight.blocks - block));
+  const int steps = blocks << weight.steps_log2;
+  for (int i = threadIdx.x; i < tiles * kPieces; i += kThreads) {
+    if (i % kPieces >= steps * kStepPieces) continue;
+    const int64_t at = (tile.first_row_tile + i / kPieces) * weight.blocks + block;
+    CopyPieces(stage.codes[i / kPieces],
+               product.x.codes + (at << weight.steps_log2) * kPlanes * kWarpSize, i % kPieces);
+  }
+  for (int i = threadIdx.x; i < tiles * kScalePieces; i += kThreads) {
+    if (i % kScalePieces >= blocks * kTileRows / 4) continue;
+    const int row_tile = i / kScalePieces;
+    const int64_t at = ((tile.first_row_tile + row_tile) * weight.blocks + block) * kTileRows;
+    CopyPieces(stage.scales[row_tile], product.x.scales + at, i % kScalePieces);
+    CopyPieces(stage.sums[row_tile], product.x.sums + at, i % kScalePieces);
+  }
+}
+
+// Unit `unit`, if there is one; a group of copies in any case.
+template <class S>
+__device__ __forceinline__ void Load(const Product& product, const Tile& tile, int64_t unit,
+                                     S* stages) {
+  if (unit < product.weight.Units()) {
+    LoadWords(product.weight, tile, unit, stages[unit % kStages]);
+    LoadRows(product, tile, unit, stages[unit % kStages]);
+  }
+  CommitCopies();
+}
+
+// The products of one block of places, whose first step in the unit is `first`.
+template <int kBits, int kPlanes, int kTiles>
+__device__ __forceinline__ void MultiplyBlock(const Stage<kBits, kPlanes, kTiles>& stage, int first,
+                                              int steps, int tiles, int32_t sums[2][kTiles][4]) {
+  const int warp = threadIdx.x / kWarpSize;
+  const int lane = threadIdx.x % kWarpSize;
+  const int g = lane / 4;
+  const int t = lane % 4;
+  const auto& lines = stage.words[warp % kOutputWarps * 2 + g / 4];
+  const auto* codes = stage.codes + warp / kOutputWarps * kTiles;
+#pragma unroll
+  for (int plane = kPlanes - 1; plane >= 0; --plane) {
+    for (int s = first; s < first + steps; ++s) {
+      uint4 words[kBits / 4];
+#pragma unroll
+      for (int part = 0; part < kBits / 4; ++part) {
+        const int line = s * kBits + part * 4 + t;
+        words[part] = lines[line][Quarter(line, g % 4)];
+      }
+      uint32_t a[2][4];
+      Fragment<kBits>(words, 0, a[0]);
+      Fragment<kBits>(words, 1, a[1]);
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) {
+        if (n >= tiles) continue;
+        const uint2 pair = codes[n][s][plane][lane];
+        const uint32_t x[2] = {pair.x, pair.y};
+        MmaU8S8(sums[0][n], a[0], x);
+        MmaU8S8(sums[1][n], a[1], x);
+      }
+    }
+    if (plane == 0) continue;
+#pragma unroll
+    for (int i = 0; i < 8 * kTiles; ++i) sums[i / 4 / kTiles][i / 4 % kTiles][i % 4] *= 256;
+  }
+}
+
+// Takes the sums of block j of a unit into the chains.
+template <int kTiles, class S>
+__device__ __forceinline__ void AddBlock(const Product& product, const S& stage, int j, int tiles,
+                                         const uint4& stored, uint32_t zeros,
+                                         int32_t sums[2][kTiles][4], float y[2][kTiles][4]) {
+  const int first = threadIdx.x / kWarpSize / kOutputWarps * kTiles;
+  const int t = threadIdx.x % 4;
+  float scales[4];
+  WidenScales(stored, product.weight.dtype, scales);
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    if (n >= tiles) continue;
+    const float2 x = *reinterpret_cast<const float2*>(&stage.scales[first + n][j][2 * t]);
+    const int2 totals = *reinterpret_cast<const int2*>(&stage.sums[first + n][j][2 * t]);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int output = i / 2;
+      int32_t& sum = sums[output / 2][n][i % 4];
+      float& chain = y[output / 2][n][i % 4];
+      sum -= ZeroOf(zeros, output) * (i % 2 == 0 ? totals.x : totals.y);
+      chain = __fmaf_rn(static_cast<float>(sum), scales[output] * (i % 2 == 0 ? x.x : x.y), chain);
+      sum = 0;
+    }
+  }
+}
+
+// Four neighbouring outputs of a row.
+__device__ __forceinline__ void StoreOutputs(const Product& product, int64_t row, int64_t output,
+                                             float y[4]) {
+  const bool has_residual = product.residual.data != nullptr;
+  float* to = product.y.Row(row) + output;
+  const float* residual = has_residual ? product.residual.Row(row) + output : nullptr;
+  if (product.has_wide_rows && output + 4 <= product.out) {
+    for (int i = 0; i < 4; ++i) y[i] += BiasOf(product, output + i);
+    if (has_residual) {
+      const float4 more = *reinterpret_cast<const float4*>(residual);
+      y[0] += more.x;
+      y[1] += more.y;
+      y[2] += more.z;
+      y[3] += more.w;
+    }
+    *reinterpret_cast<float4*>(to) = {y[0], y[1], y[2], y[3]};
+    return;
+  }
+  for (int i = 0; i < 4 && output + i < product.out; ++i) {
+    y[i] += BiasOf(product, output + i);
+    if (has_residual) y[i] += residual[i];
+    to[i] = y[i];
+  }
+}
+
+template <int kBits, int kPlanes, int kTiles>
+__global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int64_t across) {
+  using S = Stage<kBits, kPlanes, kTiles>;
+  DYNAMIC_SHARED(S, stages);
+  const Weight& weight = product.weight;
+  const int warp = threadIdx.x / kWarpSize;
+  const int lane = threadIdx.x % kWarpSize;
+  const Tile tile{blockIdx.x / across * kTileBlocks, blockIdx.x % across * (kRowWarps * kTiles)};
+  const int64_t row_tile = tile.first_row_tile + warp / kOutputWarps * kTiles;
+  const int tiles = static_cast<int>(std::clamp<int64_t>(product.Tiles() - row_tile, 0, kTiles));
+  const int64_t output_block = tile.first_block + warp % kOutputWarps * 2 + lane / 16;
+  const int quarter = lane / 4 % 4;
+  int32_t sums[2][kTiles][4] = {};
+  float y[2][kTiles][4] = {};
+  for (int unit = 0; unit < kStages - 1; ++unit) Load(product, tile, unit, stages);
+  for (int64_t unit = 0; unit < weight.Units(); ++unit) {
+    WaitCopies<kStages - 2>();
+    __syncthreads();
+    Load(product, tile, unit + kStages - 1, stages);
+    const S& stage = stages[unit % kStages];
+    for (int j = 0; j < weight.UnitBlocks(); ++j) {
+      const int64_t block = unit * weight.UnitBlocks() + j;
+      if (block >= weight.blocks) break;
+      uint4 scales{};
+      uint32_t zeros = 0;
+      if (output_block < weight.output_blocks) {
+        const int64_t at = (output_block * weight.blocks + block) * kPackedOutputs + 4 * quarter;
+        scales = LoadScales(weight, at);
+        zeros = LoadZeros(weight, at);
+      }
+      MultiplyBlock<kBits, kPlanes, kTiles>(stage, j << weight.steps_log2, weight.BlockSteps(),
+                                            tiles, sums);
+      AddBlock<kTiles>(product, stage, j, tiles, scales, zeros, sums, y);
+    }
+  }
+  const int64_t output = output_block * kPackedOutputs + 4 * quarter;
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+    for (int column = 0; column < 2; ++column) {
+      const int64_t row = (row_tile + n) * kTileRows + lane % 4 * 2 + column;
+      float outputs[4] = {y[0][n][column], y[0][n][2 + column], y[1][n][column],
+                          y[1][n][2 + column]};
+      if (row < product.rows) StoreOutputs(product, row, output, outputs);
+    }
+  }
+}
+
+template <int kBits, int kPlanes, int kTiles>
+void LaunchTiles(Session& session, const Product& product) {
+  const int64_t down = CeilDivide(product.weight.output_blocks, kTileBlocks);
+  const int64_t across = CeilDivide(product.Tiles(), kRowWarps * kTiles);
+  Launch(session, ManyRowsKernel<kBits, kPlanes, kTiles>,
+         {.blocks_x = BlockCount(down * across),
+          .threads = kThreads,
+          .shared_bytes = kStages * sizeof(Stage<kBits, kPlanes, kTiles>)},
+         product, across);
+}
+
+template <int kBits, int kPlanes>
+void LaunchManyRowsOf(Session& session, const Product& product) {
+  constexpr int kTiles = 8;
+  // Smaller ones where large ones would not keep every multiprocessor busy.
+  const int64_t blocks = CeilDivide(product.weight.output_blocks, kTileBlocks) *
+                         CeilDivide(product.Tiles(), kRowWarps * kTiles);
+  if (product.Tiles() <= kRowWarps * kTiles / 2 || blocks < session.multiprocessors()) {
+    return LaunchTiles<kBits, kPlanes, kTiles / 2>(session, product);
+  }
+  LaunchTiles<kBits, kPlanes, kTiles>(session, product);
+}
+
+}  // namespace
+
+void LaunchManyRows(Session& session, const Product& product, int bits, int planes) {
+  if (bits == 4) {
+    return planes == 2 ? LaunchManyRowsOf<4, 2>(session, product)
+                       : LaunchManyRowsOf<4, 1>(session, product);
+  }
+  return planes == 2 ? LaunchManyRowsOf<8, 2>(session, product)
+                     : LaunchManyRowsOf<8, 1>(session, product);
+}
+
+}  // namespace kernels::cuda::packed

@@ -1,0 +1,273 @@
+// Small runs of every operation, of shapes that reach all of its kernels: what the mutation check compares, bit by bit.
+import {
+  type Device,
+  type F32,
+  type GptqWeight,
+  type GridOptions,
+  ops,
+  type Tensor,
+} from "../../kernels/index.ts";
+import { makeProblem, span, storedProblem } from "../support/attention.ts";
+import { toBf16 } from "../support/kernels.ts";
+import { integers, normal, seeded } from "../support/random.ts";
+
+export type Case = {
+  readonly name: string;
+  /** Enqueues; the results are what is compared. */
+  run(device: Device): readonly Tensor[];
+};
+
+/** Tensors of seeded random content. */
+class Inputs {
+  readonly #device: Device;
+  readonly #random = seeded(1);
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  f32(shape: readonly number[], scale = 1): F32 {
+    return this.#device.from("f32", normal(count(shape), this.#random, { scale }), shape);
+  }
+
+  bf16(shape: readonly number[]): Tensor<"bf16"> {
+    return this.#device.from("bf16", toBf16(normal(count(shape), this.#random)), shape);
+  }
+
+  i32(shape: readonly number[], limit: number): Tensor<"i32"> {
+    return this.#device.from("i32", integers(count(shape), limit, this.#random), shape);
+  }
+
+  u8(shape: readonly number[], limit = 256): Tensor<"u8"> {
+    return this.#device.from(
+      "u8",
+      Uint8Array.from(integers(count(shape), limit, this.#random)),
+      shape,
+    );
+  }
+
+  weight(out: number, inputs: number, bits: 4 | 8, groupSize: number): GptqWeight {
+    const groups = Math.ceil(inputs / groupSize);
+    const word = 2 ** 32;
+    return {
+      qweight: this.i32([(inputs * bits) / 32, out], word),
+      qzeros: this.i32([groups, (out * bits) / 32], word),
+      scales: ops.cast(this.f32([groups, out], 0.1), "f16", this.#device.zeros("i32", [2])),
+      ...{ groupIndex: undefined, bits, zeroOffset: 1, groupSize },
+    };
+  }
+
+  /** Symmetric and positive definite. */
+  hessian(n: number): F32 {
+    const gram = this.#device.zeros("f32", [n, n]);
+    ops.accumulateGram(this.f32([2 * n, n]), gram);
+    ops.finishHessian(gram, 1 / n);
+    return gram;
+  }
+}
+
+function count(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+const symmetric: GridOptions = {
+  ...{ bits: 4, symmetric: true, keepsPositiveRange: false, isSigned: true },
+  ...{ scaleDtype: "f16", minimizesError: true },
+};
+
+function rounded(device: Device, inputs: Inputs, out: number, columns: number, groupSize: number) {
+  const w = inputs.f32([out, columns]);
+  const { scales, zeros } = ops.findGrid(w, symmetric, groupSize);
+  const columnGroup = device.from(
+    "i32",
+    Int32Array.from({ length: columns }, (_, i) => Math.floor(i / groupSize)),
+  );
+  return { w, columnGroup, scales, zeros, codes: device.zeros("u8", [out, columns]) };
+}
+
+const linears: readonly Case[] = [
+  ...[3, 40].flatMap((rows) => [
+    {
+      name: `linear of ${rows} rows, bf16`,
+      run: (device: Device) => {
+        const inputs = new Inputs(device);
+        return [ops.linear(inputs.f32([rows, 200]), inputs.bf16([70, 200]), inputs.bf16([70]))];
+      },
+    },
+    {
+      name: `linear of ${rows} rows, f32`,
+      run: (device: Device) => {
+        const inputs = new Inputs(device);
+        return [ops.linear(inputs.f32([rows, 100]), inputs.f32([70, 100]))];
+      },
+    },
+    ...([4, 8] as const).flatMap((bits) => [
+      {
+        name: `linearGptq of ${rows} rows, ${bits} bits`,
+        run: (device: Device) => {
+          const inputs = new Inputs(device);
+          return [ops.linearGptq(inputs.f32([rows, 256]), inputs.weight(64, 256, bits, 64))];
+        },
+      },
+      ...(["int8", "int16"] as const).map((activations) => ({
+        name: `quantizedLinear of ${rows} rows, ${bits} bits, ${activations}`,
+        run: (device: Device) => {
+          const inputs = new Inputs(device);
+          const packed = ops.packLinear(inputs.weight(96, 1280, bits, 128));
+          const results = ops.quantizedLinear(inputs.f32([rows, 1280]), packed, { activations });
+          return [packed.words, results];
+        },
+      })),
+    ]),
+  ]),
+  {
+    name: "screenedArgmax",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const weight = inputs.bf16([600, 256]);
+      const screen = ops.packRows(weight);
+      const x = inputs.f32([3, 256]);
+      const { index, scored } = ops.screenedArgmax(x, weight, screen, 590);
+      return [screen.slack, index, scored];
+    },
+  },
+];
+
+function attends(
+  dtype: "f32" | "u8",
+  dim: number,
+  lengths: number[],
+  rows: ReturnType<typeof span>,
+) {
+  return (device: Device) => {
+    const problem = makeProblem({ heads: 4, kvHeads: 2, dim }, lengths, rows);
+    const { cache, step, q, queryScale } = storedProblem(device, problem, { blockSize: 16, dtype });
+    return [cache.k, cache.v, ops.attention(q, cache, step, queryScale)];
+  };
+}
+
+const inference: readonly Case[] = [
+  {
+    name: "rmsNorm",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      return [ops.rmsNorm(inputs.f32([3, 700]), inputs.bf16([700]), 1e-6)];
+    },
+  },
+  {
+    name: "attention, decode",
+    run: attends("f32", 64, [700, 90], [...span(0, 699, 1), ...span(1, 89, 1)]),
+  },
+  { name: "attention, prefill", run: attends("f32", 64, [150], span(0, 50, 100)) },
+  { name: "attention of codes, decode", run: attends("u8", 128, [300], span(0, 299, 1)) },
+  { name: "attention of codes, prefill", run: attends("u8", 128, [90], span(0, 10, 80)) },
+  {
+    name: "softmax",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const logs = ops.logSoftmax(inputs.f32([3, 3000]));
+      const others = ops.logSoftmax(inputs.f32([3, 3000]));
+      return [logs, ops.klDivergence(logs, others), ops.argmax(logs, 2900)];
+    },
+  },
+  {
+    name: "casts and counts",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const counts = device.zeros("i32", [2]);
+      const half = ops.cast(inputs.f32([40, 333], 60000), "f16", counts);
+      return [half, counts, ops.countNonFinite(half)];
+    },
+  },
+  {
+    name: "quantizeCache",
+    run: (device) => {
+      const x = new Inputs(device).f32([5, 256]);
+      const token = ops.quantizeCache(x, { heads: 2 });
+      const call = ops.quantizeCache(x, { heads: 2, form: "call" });
+      return [token.codes, token.scale, call.codes, call.scale, ops.dequantizeCache(token)];
+    },
+  },
+  {
+    name: "peaks",
+    run: (device) => [ops.readAll(new Inputs(device).u8([100_000]), 3)],
+  },
+];
+
+const quantization: readonly Case[] = [
+  {
+    name: "packing",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const packed = ops.packWeight(inputs.u8([70, 96], 16), 4);
+      return [packed, ops.unpackWeight(packed, 4), ops.transpose(inputs.f32([70, 45]), "f16")];
+    },
+  },
+  ...(["f32", "bf16"] as const).map((dtype) => ({
+    name: `Hessians of ${dtype}`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const gram = device.zeros("f32", [150, 150]);
+      const cross = device.zeros("f32", [150, 150]);
+      const x = inputs.f32([90, 150]);
+      ops.accumulateGram(x, gram, dtype);
+      ops.accumulateCross({ x, original: inputs.f32([90, 150]) }, cross, dtype);
+      const diagonal = ops.finishHessian(gram, 0.5);
+      return [gram, cross, diagonal];
+    },
+  })),
+  {
+    name: "inverseCholesky",
+    run: (device) => {
+      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(200), 0.01);
+      return [factor, status];
+    },
+  },
+  ...(["given", "updated", "stale"] as const).map((range) => ({
+    name: `gptqBlock, ${range} ranges`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 9, 160, 32);
+      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
+      const importance = ops.finishHessian(inputs.hessian(160), 1);
+      const block = { begin: 0, end: 128 };
+      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
+      ops.trailingUpdate(weight.w, error, factor, 128);
+      return [weight.w, weight.scales, weight.codes, error];
+    },
+  })),
+  {
+    name: "sums of squares",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const [a, b, h] = [inputs.f32([70, 150]), inputs.f32([70, 150]), inputs.hessian(150)];
+      const y = device.zeros("f32", [70]);
+      ops.accumulateSquares(a, b, y);
+      return [y, ops.quadraticForm(a, b, h), ops.quadraticForm(a, undefined, h)];
+    },
+  },
+  {
+    name: "refinement",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 9, 128, 64);
+      const target = ops.copy(weight.w);
+      ops.roundToGrid(weight, 4);
+      const hessian = inputs.hessian(128);
+      const residual = ops.residual(target, weight.w, hessian);
+      const options = { bits: 4, scaleDtype: "f16", sweeps: 2 } as const;
+      const change = ops.refineBlock(
+        weight,
+        { residual, hessian },
+        { begin: 0, end: 128 },
+        {
+          ...{ ...options, refinesScales: true, refinesCodes: true },
+        },
+      );
+      ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
+      return [weight.codes, weight.scales, change, residual];
+    },
+  },
+];
+
+export const cases: readonly Case[] = [...linears, ...inference, ...quantization];

@@ -1,0 +1,28 @@
+// Results of a part, one JSON object per line, written as they come.
+import { appendFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { cudaLibrary } from "../../cli/compute-device.ts";
+import { cudaDevices } from "../../kernels/index.ts";
+
+export type Row = Readonly<Record<string, string | number>>;
+
+/** @returns adds a row, and shows it */
+export function recorder(
+  part: string,
+  { continues = false }: { readonly continues?: boolean } = {},
+): (row: Row) => void {
+  const file = join(process.env["OUT"] ?? "build/gpu", `${part}.json`);
+  const [gpu] = cudaDevices(cudaLibrary().library);
+  const heading = { part, date: new Date().toISOString(), gpu: gpu?.name ?? "none" };
+  if (!continues) writeFileSync(file, "");
+  const write = (row: Row) => appendFileSync(file, `${JSON.stringify(row)}\n`);
+  write(heading);
+  return (row) => {
+    write(row);
+    const cells = Object.entries(row).map(
+      ([name, value]) =>
+        `${name} ${typeof value === "number" ? Number(value.toPrecision(4)) : value}`,
+    );
+    console.info(cells.join("  "));
+  };
+}

@@ -96,7 +96,8 @@ struct GptqCodes : GptqOperand<kBits> {
     return raw;
   }
   // Beyond the last input x is zero, whatever this gives.
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t, int64_t,
+                                        uint4 parts[kParts]) const {
     // 2^23 + code, minus 2^23 + zero: without conversions.
     const float zero = __uint_as_float(kBias | static_cast<uint32_t>(raw.zero));
     SplitLane<kParts>(parts, [&](int i) {
@@ -115,19 +116,19 @@ struct GptqValues : GptqOperand<kBits>, PlainChains {
   static constexpr int kParts = 3;
   struct Raw {
     uint32_t words[Base::kWords];
-    int64_t row, input;
   };
 
   __device__ __forceinline__ Raw Load(int64_t row, int64_t input) const {
-    Raw raw{{}, row, input};
+    Raw raw;
     this->LoadWords(row, input, raw.words);
     return raw;
   }
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t row, int64_t input,
+                                        uint4 parts[kParts]) const {
     SplitLane<kParts>(parts, [&](int i) {
-      if (raw.row >= this->rows || raw.input + i >= this->depth) return 0.0f;
-      const int64_t group = this->Group(raw.input + i);
-      return this->Dequantized(group, raw.row, Base::Code(raw.words, i));
+      if (row >= this->rows || input + i >= this->depth) return 0.0f;
+      const int64_t group = this->Group(input + i);
+      return this->Dequantized(group, row, Base::Code(raw.words, i));
     });
   }
 };

@@ -129,6 +129,13 @@ const linears: readonly Case[] = [
     },
   },
   {
+    name: "linear of many inputs",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      return [ops.linear(inputs.f32([3, 5000]), inputs.bf16([9, 5000]))];
+    },
+  },
+  {
     name: "screenedArgmax",
     run: (device) => {
       const inputs = new Inputs(device);
@@ -154,6 +161,10 @@ function attends(
   };
 }
 
+/** One row of each sequence. */
+const rowsOf = (sequences: number, position: number) =>
+  Array.from({ length: sequences }, (_, sequence) => ({ sequence, position }));
+
 const inference: readonly Case[] = [
   {
     name: "rmsNorm",
@@ -167,6 +178,15 @@ const inference: readonly Case[] = [
     run: attends("f32", 64, [700, 90], [...span(0, 699, 1), ...span(1, 89, 1)]),
   },
   { name: "attention, prefill", run: attends("f32", 64, [150], span(0, 50, 100)) },
+  { name: "attention, wide heads", run: attends("f32", 160, [2100], span(0, 2099, 1)) },
+  {
+    name: "attention, many sequences",
+    run: attends("f32", 8, new Array<number>(1030).fill(2), rowsOf(1030, 1)),
+  },
+  {
+    name: "attention, prefill of two",
+    run: attends("f32", 64, [60, 60], [...span(0, 40, 20), ...span(1, 40, 20)]),
+  },
   { name: "attention of codes, decode", run: attends("u8", 128, [300], span(0, 299, 1)) },
   { name: "attention of codes, prefill", run: attends("u8", 128, [90], span(0, 10, 80)) },
   {
@@ -211,6 +231,14 @@ const quantization: readonly Case[] = [
       return [packed, ops.unpackWeight(packed, 4), ops.transpose(inputs.f32([70, 45]), "f16")];
     },
   },
+  {
+    name: "packed zeros, dequantization",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const zeros = ops.packZeros(inputs.i32([96, 5], 16), 4, 1);
+      return [zeros, ops.unpackZeros(zeros, 4, 1), ops.dequantize(inputs.weight(96, 256, 4, 64))];
+    },
+  },
   ...(["f32", "bf16"] as const).map((dtype) => ({
     name: `Hessians of ${dtype}`,
     run: (device: Device) => {
@@ -227,23 +255,25 @@ const quantization: readonly Case[] = [
   {
     name: "inverseCholesky",
     run: (device) => {
-      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(200), 0.01);
+      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(201), 0.01);
       return [factor, status];
     },
   },
-  ...(["given", "updated", "stale"] as const).map((range) => ({
-    name: `gptqBlock, ${range} ranges`,
-    run: (device: Device) => {
-      const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 160, 32);
-      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
-      const importance = ops.finishHessian(inputs.hessian(160), 1);
-      const block = { begin: 0, end: 128 };
-      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
-      ops.trailingUpdate(weight.w, error, factor, 128);
-      return [weight.w, weight.scales, weight.codes, error];
-    },
-  })),
+  ...(["given", "updated", "stale"] as const).flatMap((range) =>
+    [128, 160].map((end) => ({
+      name: `gptqBlock of ${end} columns, ${range} ranges`,
+      run: (device: Device) => {
+        const inputs = new Inputs(device);
+        const weight = rounded(device, inputs, 9, 192, 32);
+        const { factor } = ops.inverseCholesky(inputs.hessian(192), 0.01);
+        const importance = ops.finishHessian(inputs.hessian(192), 1);
+        const block = { begin: 0, end };
+        const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
+        ops.trailingUpdate(weight.w, error, factor, 0);
+        return [weight.w, weight.scales, weight.codes, error];
+      },
+    })),
+  ),
   {
     name: "sums of squares",
     run: (device) => {
@@ -254,28 +284,26 @@ const quantization: readonly Case[] = [
       return [y, ops.quadraticForm(a, b, h), ops.quadraticForm(a, undefined, h)];
     },
   },
-  {
-    name: "refinement",
-    run: (device) => {
+  ...[128, 160].map((columns) => ({
+    name: `refinement of ${columns} columns`,
+    run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 128, 64);
+      const weight = rounded(device, inputs, 9, columns, 32);
       const target = ops.copy(weight.w);
       ops.roundToGrid(weight, 4);
-      const hessian = inputs.hessian(128);
+      const hessian = inputs.hessian(columns);
       const residual = ops.residual(target, weight.w, hessian);
-      const options = { bits: 4, scaleDtype: "f16", sweeps: 2 } as const;
       const change = ops.refineBlock(
-        weight,
-        { residual, hessian },
-        { begin: 0, end: 128 },
+        ...([weight, { residual, hessian }, { begin: 0, end: columns }] as const),
         {
-          ...{ ...options, refinesScales: true, refinesCodes: true },
+          ...({ bits: 4, scaleDtype: "f16", sweeps: 2 } as const),
+          ...{ refinesScales: true, refinesCodes: true },
         },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];
     },
-  },
+  })),
 ];
 
 export const cases: readonly Case[] = [...linears, ...inference, ...quantization];

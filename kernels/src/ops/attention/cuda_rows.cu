@@ -246,7 +246,6 @@ __device__ void AttendRow(const AttentionView<T>& view, const Division& division
     __syncthreads();
     start(view.v, next, slot ^ 1, shared.v);
   }
-  WaitCopies<0>();
 }
 
 template <class T, int kHeads>

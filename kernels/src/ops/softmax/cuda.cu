@@ -10,13 +10,13 @@ namespace {
 
 constexpr unsigned kThreads = 512;
 
-// The largest of a block's values, in every thread; not NaN, which comes back through the sum.
+// The largest of a block's values, in every thread; not NaN, which comes back through the sum. Once
+// in a kernel.
 __device__ inline float BlockMax(float value) {
   using Values = float[kWarpSize];
   SHARED(Values, values);
   const unsigned lane = threadIdx.x % kWarpSize;
   value = WarpMax(value);
-  __syncthreads();
   if (lane == 0) values[threadIdx.x / kWarpSize] = value;
   __syncthreads();
   return WarpMax(lane < blockDim.x / kWarpSize ? values[lane] : -INFINITY);

@@ -236,6 +236,17 @@ const quantization: readonly Case[] = [
       return [weight.w, weight.scales, weight.codes, error];
     },
   })),
+  ...(["updated", "stale"] as const).map((range) => ({
+    name: `gptqBlock of more columns than a warp keeps, ${range} ranges`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 5, 160, 40);
+      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
+      const block = { begin: 0, end: 160 };
+      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range });
+      return [weight.w, weight.scales, weight.codes, error];
+    },
+  })),
   {
     name: "sums of squares",
     run: (device) => {
@@ -246,28 +257,28 @@ const quantization: readonly Case[] = [
       return [y, ops.quadraticForm(a, b, h), ops.quadraticForm(a, undefined, h)];
     },
   },
-  {
-    name: "refinement",
-    run: (device) => {
+  ...[
+    { columns: 128, groupSize: 64 },
+    { columns: 300, groupSize: 150 },
+  ].map(({ columns, groupSize }) => ({
+    name: `refinement of ${columns} columns together`,
+    run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 128, 64);
+      const weight = rounded(device, inputs, 9, columns, groupSize);
       const target = ops.copy(weight.w);
       ops.roundToGrid(weight, 4);
-      const hessian = inputs.hessian(128);
+      const hessian = inputs.hessian(columns);
       const residual = ops.residual(target, weight.w, hessian);
-      const options = { bits: 4, scaleDtype: "f16", sweeps: 2 } as const;
       const change = ops.refineBlock(
         weight,
         { residual, hessian },
-        { begin: 0, end: 128 },
-        {
-          ...{ ...options, refinesScales: true, refinesCodes: true },
-        },
+        { begin: 0, end: columns },
+        { bits: 4, scaleDtype: "f16", sweeps: 2, refinesScales: true, refinesCodes: true },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];
     },
-  },
+  })),
 ];
 
 export const cases: readonly Case[] = [...linears, ...inference, ...quantization];

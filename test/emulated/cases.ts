@@ -259,21 +259,30 @@ const quantization: readonly Case[] = [
       return [factor, status];
     },
   },
-  ...(["given", "updated", "stale"] as const).flatMap((range) =>
-    [128, 160].map((end) => ({
-      name: `gptqBlock of ${end} columns, ${range} ranges`,
-      run: (device: Device) => {
-        const inputs = new Inputs(device);
-        const weight = rounded(device, inputs, 9, 192, 32);
-        const { factor } = ops.inverseCholesky(inputs.hessian(192), 0.01);
-        const importance = ops.finishHessian(inputs.hessian(192), 1);
-        const block = { begin: 0, end };
-        const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
-        ops.trailingUpdate(weight.w, error, factor, 0);
-        return [weight.w, weight.scales, weight.codes, error];
-      },
-    })),
-  ),
+  ...(["given", "updated", "stale"] as const).map((range) => ({
+    name: `gptqBlock, ${range} ranges`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 9, 192, 32);
+      const { factor } = ops.inverseCholesky(inputs.hessian(192), 0.01);
+      const importance = ops.finishHessian(inputs.hessian(192), 1);
+      const block = { begin: 0, end: 128 };
+      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
+      ops.trailingUpdate(weight.w, error, factor, 0);
+      return [weight.w, weight.scales, weight.codes, error];
+    },
+  })),
+  ...(["updated", "stale"] as const).map((range) => ({
+    name: `gptqBlock of more columns than a warp keeps, ${range} ranges`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 5, 160, 40);
+      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
+      const block = { begin: 0, end: 160 };
+      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range });
+      return [weight.w, weight.scales, weight.codes, error];
+    },
+  })),
   {
     name: "sums of squares",
     run: (device) => {
@@ -284,21 +293,23 @@ const quantization: readonly Case[] = [
       return [y, ops.quadraticForm(a, b, h), ops.quadraticForm(a, undefined, h)];
     },
   },
-  ...[128, 160].map((columns) => ({
-    name: `refinement of ${columns} columns`,
+  ...[
+    { columns: 128, groupSize: 64 },
+    { columns: 300, groupSize: 150 },
+  ].map(({ columns, groupSize }) => ({
+    name: `refinement of ${columns} columns together`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, columns, 32);
+      const weight = rounded(device, inputs, 9, columns, groupSize);
       const target = ops.copy(weight.w);
       ops.roundToGrid(weight, 4);
       const hessian = inputs.hessian(columns);
       const residual = ops.residual(target, weight.w, hessian);
       const change = ops.refineBlock(
-        ...([weight, { residual, hessian }, { begin: 0, end: columns }] as const),
-        {
-          ...({ bits: 4, scaleDtype: "f16", sweeps: 2 } as const),
-          ...{ refinesScales: true, refinesCodes: true },
-        },
+        weight,
+        { residual, hessian },
+        { begin: 0, end: columns },
+        { bits: 4, scaleDtype: "f16", sweeps: 2, refinesScales: true, refinesCodes: true },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];

@@ -99,6 +99,7 @@ const shapes = [
   [16, 96, 32],
   [33, 130, 128],
   [9, 180, 90],
+  [3, 150, 150],
 ] as const;
 const cases = implementations.flatMap((isa) =>
   shapes.map(([out, n, groupSize]) => ({ isa, out, n, groupSize })),

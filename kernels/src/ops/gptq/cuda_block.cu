@@ -73,8 +73,8 @@ struct Row {
       all.scales.Row(row)[index] = grid.scale;
       all.zeros.Row(row)[index] = static_cast<int32_t>(grid.zero);
     }
-    // All have read before the first of them writes a rounded weight.
-    __syncwarp();
+    // The grid depends on all that was read: nobody is still reading when a rounded weight is
+    // written.
     return grid;
   }
 

@@ -134,16 +134,15 @@ struct Row {
     __syncwarp();
   }
 
+  // Of the steps only the owner's are read or written here.
   __device__ __forceinline__ void RefineCode(const float (&mine)[4], int column, float max_code) {
     const int owner = column % kWarpSize / 4;
-    const float x = FromOwner(PickOfFour(mine, column % 4), owner);
     const Grid grid = {memory.scale[at][column], memory.zero[at][column]};
-    const Step step =
-        BetterStep(memory.steps[at][column], grid, x, memory.hessian[column][column], max_code);
-    // All have read the step.
-    __syncwarp();
-    if (lane == owner) memory.steps[at][column] = step.step;
-    if (step.change != 0.0f) AddHessian(residual, -step.change, column);
+    const float before = FromOwner(lane == owner ? memory.steps[at][column] : 0.0f, owner);
+    const float x = FromOwner(PickOfFour(mine, column % 4), owner);
+    const Step after = BetterStep(before, grid, x, memory.hessian[column][column], max_code);
+    if (lane == owner) memory.steps[at][column] = after.step;
+    if (after.change != 0.0f) AddHessian(residual, -after.change, column);
   }
 
   __device__ __forceinline__ void RefineCodes() {
@@ -156,7 +155,6 @@ struct Row {
         RefineCode(residual[quad], column, max_code);
       }
     }
-    __syncwarp();
   }
 };
 

@@ -128,8 +128,8 @@ struct WideRows {
 
   __device__ void ReplaceScale(int64_t begin, int64_t end) const {
     const float* steps = scratch.steps + At(warp, 0);
-    const float gradient = Chain(steps, scratch.residual + At(warp, 0), begin, end);
     const float curvature = Chain(steps, scratch.product + At(warp, 0), begin, end);
+    const float gradient = Chain(steps, scratch.residual + At(warp, 0), begin, end);
     if (lane != 0) return;
     float& scale = all.scales.Row(first + warp)[all.groups.group[begin]];
     const float better = BetterScale(scale, gradient, curvature, all.scale_dtype);

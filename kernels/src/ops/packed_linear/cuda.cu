@@ -41,10 +41,6 @@ __global__ void QuantizeKernel(Rounding rounding, Activations y, int bits, int p
   y.sums[at] = codes.sum;
 }
 
-// Up to this many rows reading the weight from the cache again for each 8 of them is less than what
-// few blocks of many rows would leave idle.
-constexpr int64_t kFewRows = 32;
-
 bool IsAligned(const void* data, size_t bytes) {
   return reinterpret_cast<uintptr_t>(data) % bytes == 0;
 }
@@ -136,10 +132,8 @@ Product ProductOf(const QuantizedLinearArgs& args) {
   return product;
 }
 
-void Quantize(Session& session, const Product& product, int bits, int planes) {
+void Quantize(Session& session, const Product& product, int bits, int planes, int64_t rows) {
   const int64_t units = product.weight.Units();
-  // Many rows are read in whole tiles.
-  const int64_t rows = product.rows > kFewRows ? product.Tiles() * kTileRows : product.rows;
   Launch(session, QuantizeKernel,
          {.blocks_x = BlockCount(CeilDivide(rows * units, kQuantizeThreads / kWarpSize)),
           .threads = kQuantizeThreads},
@@ -166,8 +160,12 @@ void RunQuantizedLinear(Session& session, const QuantizedLinearArgs& args) {
   weight.words = reinterpret_cast<const uint4*>(words.Get(session, parts));
   weight.scales = weight_scales.Get(session, parts);
   weight.zeros = zeros.Get(session, parts);
-  if (product.rows > 1) Quantize(session, product, bits, planes);
-  if (product.rows > kFewRows) return LaunchManyRows(session, product, bits, planes);
+  if (IsForManyRows(session, product)) {
+    // Read in whole tiles.
+    Quantize(session, product, bits, planes, tiles * kTileRows);
+    return LaunchManyRows(session, product, bits, planes);
+  }
+  if (product.rows > 1) Quantize(session, product, bits, planes, product.rows);
   LaunchFewRows(session, product, bits, planes);
 }
 

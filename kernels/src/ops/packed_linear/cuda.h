@@ -65,6 +65,7 @@ struct Product {
 // For few rows, whose weight is read once for each 8 of them (cuda_few.cu), and for many
 // (cuda_many.cu). A single row is rounded by those who multiply it.
 void LaunchFewRows(Session& session, const Product& product, int bits, int planes);
+bool IsForManyRows(const Session& session, const Product& product);
 void LaunchManyRows(Session& session, const Product& product, int bits, int planes);
 
 __device__ inline uint32_t WordOf(const uint4& words, int i) {

@@ -12,7 +12,7 @@ import { type Case, cases } from "./cases.ts";
 const skip = "NIBBLE_EMULATION_SKIP";
 const sites = "NIBBLE_EMULATION_SITES";
 /** A missing barrier is seen in some orders of the threads only. */
-const attempts = 8;
+const attempts = 20;
 
 let dir = "";
 beforeAll(() => {

@@ -1,6 +1,7 @@
 #include "cuda/emulation.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -20,9 +21,13 @@ namespace {
 constexpr unsigned kWarp = 32;
 constexpr int kPoison = 0xff;  // a NaN, and no index
 
-// xorshift64*: the order of blocks and threads, another one in every grid.
+// xorshift64*: the order of blocks and threads, another one in every grid and on every device.
 class Random {
  public:
+  Random() {
+    static std::atomic<uint64_t> devices = 0;
+    state_ ^= ++devices * 0xbf58476d1ce4e5b9ull;
+  }
   uint64_t Next() {
     state_ ^= state_ >> 12;
     state_ ^= state_ << 25;

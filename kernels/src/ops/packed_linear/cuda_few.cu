@@ -96,20 +96,21 @@ struct StoredCodes {
 
 template <int kBits, int kPlanes>
 struct OwnCodes {
-  using Shared = uint32_t[16][kPlanes][kWarpSize];
-  const uint32_t (*words)[kWarpSize];  // this warp's, through shared memory
+  using Shared = uint2[16][kPlanes][kWarpSize / 2];
+  const uint2 (*words)[kWarpSize / 2];  // this warp's, through shared memory
   float scale;
   int32_t sum;
 
   __device__ __forceinline__ OwnCodes(const Product& product, int64_t, int64_t unit) {
     SHARED(Shared, all);
     const LaneCodes own = RoundUnit(product.rounding, kBits, 0, unit);
-    auto* to = all[threadIdx.x / kWarpSize];
+    words = all[threadIdx.x / kWarpSize];
 #pragma unroll
-    for (int plane = 0; plane < kPlanes; ++plane)
-      to[plane][threadIdx.x % kWarpSize] = own.planes[plane];
+    for (int plane = 0; plane < kPlanes; ++plane) {
+      auto* to = reinterpret_cast<uint32_t*>(all[threadIdx.x / kWarpSize][plane]);
+      to[threadIdx.x % kWarpSize] = own.planes[plane];
+    }
     __syncwarp();
-    words = to;
     scale = own.scale;
     sum = own.sum;
   }
@@ -117,8 +118,7 @@ struct OwnCodes {
     const unsigned lane = threadIdx.x % kWarpSize;
 #pragma unroll
     for (int plane = 0; plane < kPlanes; ++plane) {
-      uint2 pair{};
-      if (lane < 4) pair = *reinterpret_cast<const uint2*>(&words[plane][8 * s + 2 * lane]);
+      const uint2 pair = lane < 4 ? words[plane][4 * s + lane] : uint2{};
       x[plane][0] = pair.x;
       x[plane][1] = pair.y;
     }

@@ -267,7 +267,7 @@ struct FewTile {
   static constexpr int kWarps = 8;
   static constexpr int kThreads = kWarps * kWarpSize;
   static constexpr int kBlocks = kColumnTiles == 1 ? 2 : 1;
-  // Steps whose part of a is read before the first of them is multiplied.
+  // Steps whose part of a is read before the first of them is multiplied; half of them for f32.
   static constexpr int kStepsAhead = kChain / kStep / kRowTiles;
   // Chains whose sums are in shared memory at once, 64 KiB.
   static constexpr int64_t kHeldChains = (64 << 10) / (kSums * sizeof(float));
@@ -305,7 +305,7 @@ __device__ __forceinline__ void MultiplyChain(
     const A& a, const B& b, int64_t row, int64_t begin, int64_t end,
     float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
   const int g = LaneGroup();
-  constexpr int kAhead = Tile::kStepsAhead;
+  constexpr int kAhead = sizeof(typename A::Raw) > 16 ? Tile::kStepsAhead / 2 : Tile::kStepsAhead;
 #pragma unroll
   for (int first = 0; first < kChain / kStep; first += kAhead) {
     typename A::Raw raw[kAhead][Tile::kRowTiles * 2];

@@ -266,47 +266,64 @@ struct FewTile {
   static constexpr int kSums = kRowsA * kColumnTiles * 8;
   static constexpr int kWarps = 8;
   static constexpr int kThreads = kWarps * kWarpSize;
-  static constexpr int kBlocks = kColumnTiles == 1 && kRowTiles == 1 ? 2 : 1;
+  static constexpr int kBlocks = kColumnTiles == 1 ? 2 : 1;
+  // Steps whose part of a is read before the first of them is multiplied; half of them for f32.
+  static constexpr int kStepsAhead = kChain / kStep / kRowTiles;
   // Chains whose sums are in shared memory at once, 64 KiB.
   static constexpr int64_t kHeldChains = (64 << 10) / (kSums * sizeof(float));
 };
 constexpr int64_t kFewRows = 32;
+
+// One step by one warp, of which this lane has rows `row`, `row` + 8 ... of a in registers.
+template <class Tile, class A, class B>
+__device__ __forceinline__ void MultiplyFew(
+    const A& a, const B& b, int64_t row, int64_t input,
+    const typename A::Raw (&raw)[Tile::kRowTiles * 2],
+    float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
+  uint4 right[Tile::kColumnTiles][B::kParts];
+#pragma unroll
+  for (int j = 0; j < Tile::kColumnTiles; ++j) {
+    const int64_t column = j * 8 + LaneGroup();
+    b.Split(b.Load(column, input), column, input, right[j]);
+  }
+#pragma unroll
+  for (int i = 0; i < Tile::kRowTiles; ++i) {
+    uint4 left[2][A::kParts];
+    a.Split(raw[2 * i], row + i * 16, input, left[0]);
+    a.Split(raw[2 * i + 1], row + i * 16 + 8, input, left[1]);
+    MultiplyStep<A::kParts - 1>(
+        [&](int part, uint4& low, uint4& high) {
+          low = left[0][part];
+          high = left[1][part];
+        },
+        right, chains[i]);
+  }
+}
 
 template <class Tile, class A, class B>
 __device__ __forceinline__ void MultiplyChain(
     const A& a, const B& b, int64_t row, int64_t begin, int64_t end,
     float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
   const int g = LaneGroup();
-  constexpr int kSteps = kChain / kStep;
-  typename A::Raw raw[kSteps][Tile::kRowTiles * 2];
+  constexpr int kAhead = sizeof(typename A::Raw) > 16 ? Tile::kStepsAhead / 2 : Tile::kStepsAhead;
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    const int64_t input = begin + step * kStep;
+  for (int first = 0; first < kChain / kStep; first += kAhead) {
+    typename A::Raw raw[kAhead][Tile::kRowTiles * 2];
 #pragma unroll
-    for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
-      raw[step][i] = {};
-      if (input < end) raw[step][i] = a.Load(row + g + i * 8, input + LaneInGroup() * kLaneInputs);
+    for (int step = 0; step < kAhead; ++step) {
+      const int64_t input = begin + (first + step) * kStep;
+#pragma unroll
+      for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
+        raw[step][i] = {};
+        if (input >= end) continue;
+        raw[step][i] = a.Load(row + g + i * 8, input + LaneInGroup() * kLaneInputs);
+      }
     }
-  }
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    const int64_t input = begin + step * kStep + LaneInGroup() * kLaneInputs;
-    if (begin + step * kStep >= end) break;
-    uint4 right[Tile::kColumnTiles][B::kParts];
-#pragma unroll
-    for (int j = 0; j < Tile::kColumnTiles; ++j)
-      b.Split(b.Load(j * 8 + g, input), j * 8 + g, input, right[j]);
-#pragma unroll
-    for (int i = 0; i < Tile::kRowTiles; ++i) {
-      uint4 left[2][A::kParts];
-      a.Split(raw[step][2 * i], row + g + i * 16, input, left[0]);
-      a.Split(raw[step][2 * i + 1], row + g + i * 16 + 8, input, left[1]);
-      MultiplyStep<A::kParts - 1>(
-          [&](int part, uint4& low, uint4& high) {
-            low = left[0][part];
-            high = left[1][part];
-          },
-          right, chains[i]);
+    for (int step = 0; step < kAhead; ++step) {
+      const int64_t input = begin + (first + step) * kStep;
+      if (input >= end) return;
+      MultiplyFew<Tile>(a, b, row + g, input + LaneInGroup() * kLaneInputs, raw[step], chains);
     }
   }
 }
@@ -390,12 +407,14 @@ void LaunchFewRows(Session& session, const A& a, const B& b, const Out& out, int
   if (b.rows == 0) return;
   if (b.rows > 16) return LaunchFewTiles<FewTile<2, 4>>(session, a, b, out, depth);
   if (b.rows > 8) return LaunchFewTiles<FewTile<2, 2>>(session, a, b, out, depth);
-  // b is taken apart once for 32 rows of a, unless that left multiprocessors with nothing to do.
-  if (CeilDivide(a.rows, 32) * 8 >= session.multiprocessors() * 7) {
-    LaunchFewTiles<FewTile<2, 1>>(session, a, b, out, depth);
-  } else {
-    LaunchFewTiles<FewTile<1, 1>>(session, a, b, out, depth);
+  if constexpr (A::kParts < 3) {
+    // b is taken apart once for 32 rows of a, unless that leaves multiprocessors with nothing to
+    // do.
+    if (CeilDivide(a.rows, 32) * 8 >= session.multiprocessors() * 7) {
+      return LaunchFewTiles<FewTile<2, 1>>(session, a, b, out, depth);
+    }
   }
+  LaunchFewTiles<FewTile<1, 1>>(session, a, b, out, depth);
 }
 
 }  // namespace kernels::cuda

@@ -116,7 +116,7 @@ struct CandidateValues {
 };
 
 template <class T>
-__global__ void __launch_bounds__(Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     ScoreKernel(Screen screen, StoredRows<T> weight, StoredRows<float> x) {
   DYNAMIC_SHARED(float, sums);
   Candidates<T> candidates;

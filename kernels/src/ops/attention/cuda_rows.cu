@@ -206,91 +206,114 @@ __device__ void LoadQueries(const AttentionView<T>& view, const Work& work,
     StoreQuery(from, view.dim, shared.q, rows, e);
     if constexpr (kIsCoded<T>) {
       const float sum = from == nullptr ? 0.0f : QuerySum(from, view.dim);
-      if (e % 8 == g) query_sum[e / 8] = sum;
+      if (e == g) query_sum[0] = sum;
+      if (e == g + 8) query_sum[1] = sum;
     }
   }
   for (int i = threadIdx.x; i < rows * PaddedDim(view.dim); i += kWarpSize) shared.total[i] = 0;
 }
 
+// The tiles of a row on their way to shared memory.
 template <class T>
-__device__ void AttendRow(const AttentionView<T>& view, const Division& division, const Work& work,
-                          uint32_t* memory, Block& block) {
-  const int dim = view.dim;
-  const int64_t sequence = view.steps.row_sequence[work.row];
-  const int64_t tiles = CeilDivide(work.visible, kTile);
-  const float scale = view.query_scale[work.row];
-  const bool has_upper = QueryRows(view.group) == kWarpQueries;
-  const SharedRows<T> shared(memory, QueryRows(view.group), dim);
-  const auto [g, t] = PlaceOfLane();
+struct TileReader {
+  const AttentionView<T>& view;
+  const Work& work;
+  Block& block;
+  bool is_aligned;
 
-  const auto rows_in = [&](int64_t tile) {
+  __device__ int RowsIn(int64_t tile) const {
     const int64_t left = work.visible - tile * kTile;
     return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
-  };
-  const auto find = [&](int64_t tile, int slot) {
-    for (int j = threadIdx.x; j < rows_in(tile); j += kWarpSize) {
+  }
+  __device__ void Find(int64_t tile, int slot) const {
+    const int64_t sequence = view.steps.row_sequence[work.row];
+    for (int j = threadIdx.x; j < RowsIn(tile); j += kWarpSize) {
       const int64_t at = view.steps.Find(sequence, tile * kTile + j, work.kv_head);
       block.at[slot][j] = at;
       LoadGrids(view, at, j, block.grids[slot]);
     }
-  };
-  const auto start = [&](const T* cache, int64_t tile, int slot, unsigned char* to) {
-    if (tile < tiles) StartTile(cache, block.at[slot], rows_in(tile), dim, division.is_aligned, to);
+  }
+  // A group of copies, which is empty past the last tile.
+  __device__ void Start(const T* cache, int64_t tile, int slot, unsigned char* to) const {
+    const int rows = RowsIn(tile);
+    if (rows > 0) StartTile(cache, block.at[slot], rows, view.dim, is_aligned, to);
     CommitCopies();
-  };
-  // Of query g + 8 half of this block, among all rows and heads.
-  const auto head_of = [&](int half) {
-    return work.row * view.steps.kv_heads * view.group + work.first_head + g + 8 * half;
-  };
-  const auto is_there = [&](int half) { return g + 8 * half < work.heads; };
+  }
+};
 
+// Where sums go: to memory for PutTogetherKernel, or to those so far and after the last tile to y.
+template <class T>
+struct ResultWriter {
+  const AttentionView<T>& view;
+  const Division& division;
+  const Work& work;
+  float* total;
+
+  __device__ bool IsThere(int half) const { return PlaceOfLane().g + 8 * half < work.heads; }
+  // Among all tiles of all rows and heads.
+  __device__ int64_t Place(int half, int64_t tile) const {
+    const int64_t head = work.first_head + PlaceOfLane().g + 8 * half;
+    return (work.row * view.steps.kv_heads * view.group + head) * division.tiles + tile;
+  }
+  __device__ void Take(int half, int64_t tile, const TileSums& sums) const {
+    if (division.sums != nullptr && PlaceOfLane().t == 0 && IsThere(half))
+      division.sums[Place(half, tile)] = {sums.largest, sums.total};
+  }
+  __device__ void Take(int half, int64_t tile, int d, float part, const Running& running,
+                       bool is_last) const {
+    if (!IsThere(half)) return;
+    if (division.values != nullptr) {
+      division.values[Place(half, tile) * view.dim + d] = part;
+      return;
+    }
+    const int e = PlaceOfLane().g + 8 * half;
+    float& sum = total[e * PaddedDim(view.dim) + d];
+    sum = PutTogether(sum, running.keep, part, running.add);
+    if (is_last) view.y.Row(work.row)[(work.first_head + e) * view.dim + d] = sum / running.total;
+  }
+};
+
+template <class T>
+__device__ void AttendRow(const AttentionView<T>& view, const Division& division, const Work& work,
+                          uint32_t* memory, Block& block) {
+  const int64_t tiles = CeilDivide(work.visible, kTile);
+  const float scale = view.query_scale[work.row];
+  const int rows = QueryRows(view.group);
+  const SharedRows<T> shared(memory, rows, view.dim);
+  const TileReader<T> reader{view, work, block, division.is_aligned};
+  const ResultWriter<T> writer{view, division, work, shared.total};
   float query_sum[2] = {};
   Running running[2];
   running[0].Start();
   running[1].Start();
-  find(work.split, 0);
+  reader.Find(work.split, 0);
   LoadQueries(view, work, shared, query_sum);
   __syncwarp();
-  start(view.k, work.split, 0, shared.k);
-  start(view.v, work.split, 0, shared.v);
+  reader.Start(view.k, work.split, 0, shared.k);
+  reader.Start(view.v, work.split, 0, shared.v);
   int slot = 0;
   for (int64_t tile = work.split; tile < tiles; tile += division.splits, slot ^= 1) {
     const int64_t next = tile + division.splits;
-    const int seen = rows_in(tile);
+    const int seen = reader.RowsIn(tile);
     WaitCopies<1>();
-    find(next, slot ^ 1);
+    reader.Find(next, slot ^ 1);
     __syncwarp();
     float score[kColumns][4];
     ScoreTile(view, work, shared, block.at[slot], score);
     __syncwarp();
-    start(view.k, next, slot ^ 1, shared.k);
+    reader.Start(view.k, next, slot ^ 1, shared.k);
     float offset[2] = {};
-    WeighTile<T>(score, seen, scale, query_sum, block.grids[slot], has_upper, running, offset,
-                 [&](int half, const TileSums& sums) {
-                   if (division.sums != nullptr && t == 0 && is_there(half)) {
-                     division.sums[head_of(half) * division.tiles + tile] = {sums.largest,
-                                                                             sums.total};
-                   }
-                 });
+    WeighTile<T>(score, seen, scale, query_sum, block.grids[slot], rows == kWarpQueries, running,
+                 offset, [&](int half, const TileSums& sums) { writer.Take(half, tile, sums); });
     WeightWords weights;
     SplitWeights(score, weights);
     WaitCopies<1>();
     __syncwarp();
     SumTile(view, shared, block.at[slot], weights, seen, offset, [&](int half, int d, float part) {
-      if (!is_there(half)) return;
-      if (division.values != nullptr) {
-        division.values[(head_of(half) * division.tiles + tile) * dim + d] = part;
-        return;
-      }
-      float& total = shared.total[(g + 8 * half) * PaddedDim(dim) + d];
-      total = PutTogether(total, running[half].keep, part, running[half].add);
-      if (next >= tiles) {
-        view.y.Row(work.row)[(work.first_head + g + 8 * half) * dim + d] =
-            total / running[half].total;
-      }
+      writer.Take(half, tile, d, part, running[half], next >= tiles);
     });
     __syncwarp();
-    start(view.v, next, slot ^ 1, shared.v);
+    reader.Start(view.v, next, slot ^ 1, shared.v);
   }
 }
 

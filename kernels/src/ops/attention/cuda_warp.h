@@ -239,20 +239,20 @@ __device__ __forceinline__ void SplitWeights(const float (&weight)[kColumns][4],
 
 // The weight of position j for query g + 8 half, from the lane that has it; j is the same in all
 // lanes. The parts of a weight add up to it exactly.
-__device__ inline float WeightOf(const WeightWords& words, int j, int half) {
+__device__ __forceinline__ float WeightOf(const WeightWords& words, int j, int half) {
+  uint32_t picked[kQueryParts] = {};
+  // By comparison: registers have no index.
+#pragma unroll
+  for (int k = 0; k < kQueryParts * 4 * kSteps; ++k) {
+    const int step = k / 4 % kSteps;
+    const bool is_it = step == j / 16 && k % 4 == j % 16 / 8 * 2 + half;
+    const uint32_t word = words[step][k / (4 * kSteps)][k % 4];
+    picked[k / (4 * kSteps)] |= is_it ? word : 0;
+  }
   float weight = 0;
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (step != j / 16 || i != j % 16 / 8 * 2 + half) continue;
-#pragma unroll
-      for (int part = kQueryParts - 1; part >= 0; --part) {
-        const uint32_t word = words[step][part][i];
-        weight += __uint_as_float(j % 2 == 0 ? word << 16 : word & 0xffff0000u);
-      }
-    }
-  }
+  for (int part = kQueryParts - 1; part >= 0; --part)
+    weight += __uint_as_float(j % 2 == 0 ? picked[part] << 16 : picked[part] & 0xffff0000u);
   return __shfl_sync(kAllLanes, weight, threadIdx.x % kWarpSize / 4 * 4 + j % 8 / 2);
 }
 
@@ -296,6 +296,7 @@ __device__ __forceinline__ void SumOddValues(uint64_t odd, const WeightWords& we
       if (j >= seen[half] || v == nullptr) continue;
 #pragma unroll
       for (int n = 0; n < kElementGroups; ++n) {
+#pragma unroll
         for (int c = 0; c < 2; ++c) {
           const int d = (group + n) * 8 + 2 * t + c;
           const bool is_odd = d < dim && IsOdd(Widen(v[d]));

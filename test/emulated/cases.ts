@@ -232,7 +232,7 @@ const quantization: readonly Case[] = [
       const importance = ops.finishHessian(inputs.hessian(160), 1);
       const block = { begin: 0, end: 128 };
       const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
-      ops.trailingUpdate(weight.w, error, factor, 128);
+      ops.trailingUpdate(weight.w, error, factor, 0);
       return [weight.w, weight.scales, weight.codes, error];
     },
   })),
@@ -258,10 +258,11 @@ const quantization: readonly Case[] = [
     },
   },
   ...[
-    { columns: 128, groupSize: 64 },
-    { columns: 300, groupSize: 150 },
-  ].map(({ columns, groupSize }) => ({
-    name: `refinement of ${columns} columns together`,
+    { columns: 128, groupSize: 128, sweeps: 1 },
+    { columns: 128, groupSize: 128, sweeps: 2 },
+    { columns: 300, groupSize: 150, sweeps: 2 },
+  ].map(({ columns, groupSize, sweeps }) => ({
+    name: `refinement of ${columns} columns together, ${sweeps} times`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
       const weight = rounded(device, inputs, 9, columns, groupSize);
@@ -273,7 +274,7 @@ const quantization: readonly Case[] = [
         weight,
         { residual, hessian },
         { begin: 0, end: columns },
-        { bits: 4, scaleDtype: "f16", sweeps: 2, refinesScales: true, refinesCodes: true },
+        { bits: 4, scaleDtype: "f16", sweeps, refinesScales: true, refinesCodes: true },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];

@@ -7,7 +7,7 @@ import {
   ops,
   type Tensor,
 } from "../../kernels/index.ts";
-import { makeProblem, span, storedProblem } from "../support/attention.ts";
+import { attendOn, makeProblem, span } from "../support/attention.ts";
 import { toBf16 } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 
@@ -121,6 +121,21 @@ const linears: readonly Case[] = [
     ]),
   ]),
   {
+    name: "quantizedLinear of 1 row",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const packed = ops.packLinear(inputs.weight(96, 1280, 4, 128));
+      return [ops.quantizedLinear(inputs.f32([1, 1280]), packed)];
+    },
+  },
+  {
+    name: "linear of many inputs",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      return [ops.linear(inputs.f32([3, 5000]), inputs.bf16([9, 5000]))];
+    },
+  },
+  {
     name: "screenedArgmax",
     run: (device) => {
       const inputs = new Inputs(device);
@@ -141,10 +156,14 @@ function attends(
 ) {
   return (device: Device) => {
     const problem = makeProblem({ heads: 4, kvHeads: 2, dim }, lengths, rows);
-    const { cache, step, q, queryScale } = storedProblem(device, problem, { blockSize: 16, dtype });
-    return [cache.k, cache.v, ops.attention(q, cache, step, queryScale)];
+    const { cache, y } = attendOn(device, problem, { blockSize: 16, dtype });
+    return [cache.k, cache.v, y];
   };
 }
+
+/** One row of each sequence. */
+const rowsOf = (sequences: number, position: number) =>
+  Array.from({ length: sequences }, (_, sequence) => ({ sequence, position }));
 
 const inference: readonly Case[] = [
   {
@@ -159,6 +178,15 @@ const inference: readonly Case[] = [
     run: attends("f32", 64, [700, 90], [...span(0, 699, 1), ...span(1, 89, 1)]),
   },
   { name: "attention, prefill", run: attends("f32", 64, [150], span(0, 50, 100)) },
+  { name: "attention, wide heads", run: attends("f32", 160, [2100], span(0, 2099, 1)) },
+  {
+    name: "attention, many sequences",
+    run: attends("f32", 8, new Array<number>(1030).fill(2), rowsOf(1030, 1)),
+  },
+  {
+    name: "attention, prefill of two",
+    run: attends("f32", 64, [60, 60], [...span(0, 40, 20), ...span(1, 40, 20)]),
+  },
   { name: "attention of codes, decode", run: attends("u8", 128, [300], span(0, 299, 1)) },
   { name: "attention of codes, prefill", run: attends("u8", 128, [90], span(0, 10, 80)) },
   {
@@ -203,6 +231,14 @@ const quantization: readonly Case[] = [
       return [packed, ops.unpackWeight(packed, 4), ops.transpose(inputs.f32([70, 45]), "f16")];
     },
   },
+  {
+    name: "packed zeros, dequantization",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const zeros = ops.packZeros(inputs.i32([96, 5], 16), 4, 1);
+      return [zeros, ops.unpackZeros(zeros, 4, 1), ops.dequantize(inputs.weight(96, 256, 4, 64))];
+    },
+  },
   ...(["f32", "bf16"] as const).map((dtype) => ({
     name: `Hessians of ${dtype}`,
     run: (device: Device) => {
@@ -219,7 +255,7 @@ const quantization: readonly Case[] = [
   {
     name: "inverseCholesky",
     run: (device) => {
-      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(200), 0.01);
+      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(201), 0.01);
       return [factor, status];
     },
   },
@@ -227,9 +263,9 @@ const quantization: readonly Case[] = [
     name: `gptqBlock, ${range} ranges`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 160, 32);
-      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
-      const importance = ops.finishHessian(inputs.hessian(160), 1);
+      const weight = rounded(device, inputs, 9, 192, 32);
+      const { factor } = ops.inverseCholesky(inputs.hessian(192), 0.01);
+      const importance = ops.finishHessian(inputs.hessian(192), 1);
       const block = { begin: 0, end: 128 };
       const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
       ops.trailingUpdate(weight.w, error, factor, 0);

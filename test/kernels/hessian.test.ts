@@ -1,12 +1,23 @@
 import { describe, expect, test } from "vitest";
 import { type Device, ops } from "../../kernels/index.ts";
-import { fromBf16, levelsOf, runnableIsas, toBf16, withDevice } from "../support/kernels.ts";
-import { normal, seeded } from "../support/random.ts";
+import {
+  fromBf16,
+  type Implementation,
+  implementations,
+  levelsOf,
+  runnableIsas,
+  toBf16,
+  withDevice,
+} from "../support/kernels.ts";
+import { integers, normal, seeded } from "../support/random.ts";
 import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
 
-// Around the register tiles (6, 12, 16, 32), the tiles (192, 512), the depth (256) and the row chunk (2048).
+// What has one implementation for all processors.
+const plain = ["scalar", "cuda"] as const satisfies readonly Implementation[];
+
+// Around the register tiles (6, 12, 16, 32), the tiles (192, 512; with CUDA 64, 128, 256), the depth (256) and the row chunk (2048).
 const shapes = [
   [0, 5],
   [1, 1],
@@ -19,10 +30,11 @@ const shapes = [
   [2049, 12],
   [40, 193],
   [9, 530],
+  [3, 650],
 ] as const;
 
 const cases = (["f32", "bf16"] as const).flatMap((dtype) =>
-  levelsOf(dtype === "f32" ? "gemm" : "gemmBf16").flatMap((isa) =>
+  [...levelsOf(dtype === "f32" ? "gemm" : "gemmBf16"), "cuda" as const].flatMap((isa) =>
     shapes.map(([rows, n]) => ({ isa, rows, n, dtype })),
   ),
 );
@@ -92,7 +104,7 @@ describe("accumulateGram", () => {
     expectSameBits(results[2] as Floats, results[0] as Floats, "3 threads");
   });
 
-  test.each(runnableIsas)("keeps a NaN or infinity to its own column on %s", async (isa) => {
+  test.each(implementations)("keeps a NaN or infinity to its own column on %s", async (isa) => {
     const n = 21;
     const x = new Float32Array(4 * n).fill(1);
     x[n + 7] = Number.NaN;
@@ -117,7 +129,7 @@ describe("accumulateGram", () => {
   });
 });
 
-describe("finishHessian", () => {
+describe.each(plain)("finishHessian on %s", (isa) => {
   test.each([1, 2, 63, 64, 65, 150])(
     "scales, mirrors and reports the diagonal of size %i, touching nothing around it",
     async (n) => {
@@ -126,7 +138,7 @@ describe("finishHessian", () => {
       const seen = gram.slice(n, n + n * n);
       seen[0] = 0;
       gram.set(seen, n);
-      await withDevice({ isa: "scalar" }, async (device) => {
+      await withDevice({ isa }, async (device) => {
         const whole = device.from("f32", gram, [n + 2, n]);
         const diagonal = await ops.finishHessian(whole.narrow(0, 1, n), 0.37).read();
         const after = await whole.read();
@@ -179,6 +191,39 @@ describe("accumulateCross", () => {
     expectClose(actual, expected, bound);
   });
 
+  // More tiles down than CUDA's blocks go through at once.
+  test.each(plain.flatMap((isa) => (["f32", "bf16"] as const).map((dtype) => ({ isa, dtype }))))(
+    "takes other inputs, of another width: $dtype on $isa",
+    async ({ isa, dtype }) => {
+      const [rows, m, n] = [5, 2100, 3];
+      const random = seeded(7);
+      // Small integers: every sum is exact.
+      const values = (count: number) => Float32Array.from(integers(count, 9, random), (v) => v - 4);
+      const [x, original, inputs, start] = [rows * m, rows * m, rows * n, m * n].map(values) as [
+        ...[Floats, Floats, Floats, Floats],
+      ];
+      await withDevice({ isa }, async (device) => {
+        const cross = device.from("f32", start, [m, n]);
+        const sides = {
+          x: device.from("f32", x, [rows, m]),
+          original: stridedInput(device, original, rows, m),
+          inputs: stridedInput(device, inputs, rows, n),
+        };
+        ops.accumulateCross(sides, cross, dtype);
+        const expected = start.map((value, i) => {
+          const [a, b] = [Math.floor(i / n), i % n];
+          let sum = value;
+          for (let row = 0; row < rows; row++) {
+            const difference = (original[row * m + a] ?? 0) - (x[row * m + a] ?? 0);
+            sum += difference * (inputs[row * n + b] ?? 0);
+          }
+          return sum;
+        });
+        expectClose(await cross.read(), expected, 0);
+      });
+    },
+  );
+
   test("checks shapes", async () => {
     await withDevice({ isa: "scalar" }, async (device) => {
       const of = (...shape: number[]) => device.zeros("f32", shape);
@@ -191,11 +236,27 @@ describe("accumulateCross", () => {
   });
 });
 
-test("scaleAndShift scales a matrix and adds to its diagonal", async () => {
-  await withDevice({ isa: "scalar" }, async (device) => {
+test.each(plain)("sums and finishing accept matrices without elements on %s", async (isa) => {
+  await withDevice({ isa }, async (device) => {
+    const none = device.zeros("f32", [0, 0]);
+    const x = device.zeros("f32", [3, 0]);
+    for (const dtype of ["f32", "bf16"] as const) {
+      ops.accumulateGram(x, none, dtype);
+      ops.accumulateCross({ x, original: x }, none, dtype);
+    }
+    expect(await ops.finishHessian(none, 1).read()).toHaveLength(0);
+    ops.scaleAndShift(none, 2, 1);
+  });
+});
+
+test.each(plain)("scaleAndShift scales a matrix and adds to its diagonal on %s", async (isa) => {
+  await withDevice({ isa }, async (device) => {
     const matrix = device.from("f32", Float32Array.of(1, 2, 3, 4), [2, 2]);
     ops.scaleAndShift(matrix, 0.5, 10);
     expect(await matrix.read()).toEqual(Float32Array.of(10.5, 1, 1.5, 12));
+    const wide = device.from("f32", new Float32Array(2 * 1100).fill(3), [2, 1100]);
+    ops.scaleAndShift(wide, 0.5, 0);
+    expect(await wide.read()).toEqual(new Float32Array(2 * 1100).fill(1.5));
     expect(() => ops.scaleAndShift(device.zeros("f32", [2, 3]), 1, 1)).toThrow(/matrix/);
   });
 });

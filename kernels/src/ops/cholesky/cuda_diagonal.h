@@ -27,27 +27,28 @@ class DiagonalBlock {
   }
 
   // H = R R^T, last column first. Returns 0, or 1 + the row whose pivot is not positive and finite,
-  // in every thread.
+  // in every thread. Columns are divided by the roots of their pivots at the end, all at once.
   __device__ int Factor(int size, Steps& steps) {
     constexpr double kLargest = 1.7976931348623157e308;
+    double own_pivot = 1;
     for (int j = size - 1; j >= 0; --j) {
       double (&column)[kCholeskyBlock] = steps[j % 2].column;
       if (Column() == j) {
+#pragma unroll
         for (int m = 0; m < kRows; ++m) column[Row(m)] = values_[m];
       }
       __syncthreads();
       const double pivot = column[j];
       if (!(pivot > 0 && pivot <= kLargest)) return j + 1;
-      if (Column() == j) {
-        const double root = sqrt(pivot);
-        for (int m = 0; m < kRows; ++m) {
-          values_[m] = Row(m) == j ? root : values_[m] / root;
-        }
-      } else if (Column() < j) {
-        const double scaled = column[Column()] / pivot;
-        for (int m = 0; m < kRows; ++m) values_[m] = fma(-column[Row(m)], scaled, values_[m]);
-      }
+      if (Column() == j) own_pivot = pivot;
+      if (Column() >= j) continue;
+      const double scaled = column[Column()] / pivot;
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) values_[m] = fma(-column[Row(m)], scaled, values_[m]);
     }
+    const double inverse = 1.0 / sqrt(own_pivot);
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) values_[m] *= inverse;
     return 0;
   }
 

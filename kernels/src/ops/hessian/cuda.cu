@@ -1,0 +1,231 @@
+#include "cuda/launch.h"
+#include "ops/gemm/cuda_gemm.h"
+#include "ops/gemm/cuda_pairs.h"
+#include "ops/hessian/hessian.h"
+
+namespace kernels::cuda {
+
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+// Rows of x per product of bf16 or of differences: bounds the scratch memory, and see cuda_pairs.h.
+constexpr int64_t kRows = 2048;
+
+constexpr int64_t kColumns = 1024;  // of a row, for each block
+
+struct RowShare {
+  int64_t row, begin, end;  // columns
+
+  __device__ static RowShare Here(int64_t width) {
+    const int64_t across = CeilDivide(width, kColumns);
+    const int64_t begin = blockIdx.x % across * kColumns;
+    return {static_cast<int64_t>(blockIdx.x / across), begin,
+            begin + kColumns < width ? begin + kColumns : width};
+  }
+};
+Shape RowShares(int64_t rows, int64_t width) {
+  return {.blocks_x = BlockCount(rows * CeilDivide(width, kColumns)), .threads = kThreads};
+}
+
+// x, or with an original its difference from x.
+struct Source {
+  Matrix<const float> x, original;  // data is null where there is no original
+  int64_t rows, columns;
+
+  __device__ float At(int64_t row, int64_t column) const {
+    const float value = x.Row(row)[column];
+    return original.data == nullptr ? value : original.Row(row)[column] - value;
+  }
+};
+
+Source SourceOf(const Tensor& x, const Tensor* original, int64_t row, int64_t rows) {
+  const auto from = [row](const Tensor& tensor) {
+    return Matrix<const float>{tensor.Row<const float>(row), tensor.stride[0]};
+  };
+  return {from(x), original == nullptr ? Matrix<const float>{nullptr, 0} : from(*original), rows,
+          x.shape[1]};
+}
+
+// Rounds to bf16, in pairs of rows, zeros beyond the end of both sides.
+__global__ void PackPairsKernel(Source source, PairMatrix pairs) {
+  const RowShare share = RowShare::Here(pairs.stride);
+  const int64_t row = share.row * 2;
+  uint32_t* to = pairs.data + share.row * pairs.stride;
+  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) {
+    const auto half = [&](int64_t at) {
+      const bool is_inside = at < source.rows && j < source.columns;
+      return uint32_t{is_inside ? ToBF16(source.At(at, j)).bits : uint16_t{0}};
+    };
+    to[j] = half(row) | half(row + 1) << 16;
+  }
+}
+
+__global__ void DifferencesKernel(Source source, Matrix<float> differences) {
+  const RowShare share = RowShare::Here(source.columns);
+  float* to = differences.Row(share.row);
+  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) {
+    to[j] = source.At(share.row, j);
+  }
+}
+
+int64_t PaddedPairs(int64_t rows) {
+  return CeilDivide(rows, 2 * PairMatrix::kPairs) * PairMatrix::kPairs;
+}
+int64_t PaddedColumns(int64_t columns) {
+  return CeilDivide(columns, PairMatrix::kColumns) * PairMatrix::kColumns;
+}
+
+PairMatrix PackPairs(Session& session, const Source& source, uint32_t* to) {
+  const PairMatrix pairs{to, PaddedColumns(source.columns)};
+  Launch(session, PackPairsKernel, RowShares(PaddedPairs(source.rows), pairs.stride), source,
+         pairs);
+  return pairs;
+}
+
+void AccumulateBf16(Session& session, const AccumulateGramArgs& args) {
+  const int64_t rows = args.x.shape[0];
+  const int64_t n = args.x.shape[1];
+  auto* scratch =
+      session.Scratch<uint32_t>(PaddedPairs(rows < kRows ? rows : kRows) * PaddedColumns(n));
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = rows - row < kRows ? rows - row : kRows;
+    const PairMatrix pairs = PackPairs(session, SourceOf(args.x, nullptr, row, count), scratch);
+    MultiplyPairs(session, {.rows = n,
+                            .columns = n,
+                            .pairs = PaddedPairs(count),
+                            .a = pairs,
+                            .b = pairs,
+                            .c = MatrixOf<float>(args.gram),
+                            .upper_only = true});
+  }
+}
+
+void RunAccumulateGram(Session& session, const AccumulateGramArgs& args) {
+  if (args.rounds_to_bf16) return AccumulateBf16(session, args);
+  const int64_t n = args.x.shape[1];
+  const auto x = MatrixOf<const float>(args.x);
+  MultiplyMatrices(session, {.rows = n,
+                             .columns = n,
+                             .depth = args.x.shape[0],
+                             .a = x,
+                             .b = x,
+                             .c = MatrixOf<float>(args.gram),
+                             .alpha = 1.0f,
+                             .upper_only = true});
+}
+
+void CrossBf16(Session& session, const AccumulateCrossArgs& args) {
+  const int64_t rows = args.x.shape[0];
+  const int64_t m = args.x.shape[1];
+  const int64_t n = args.inputs.shape[1];
+  const int64_t most = PaddedPairs(rows < kRows ? rows : kRows);
+  auto* scratch = session.Scratch<uint32_t>(most * (PaddedColumns(m) + PaddedColumns(n)));
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = rows - row < kRows ? rows - row : kRows;
+    const PairMatrix differences =
+        PackPairs(session, SourceOf(args.x, &args.original, row, count), scratch);
+    const PairMatrix inputs = PackPairs(session, SourceOf(args.inputs, nullptr, row, count),
+                                        scratch + most * differences.stride);
+    MultiplyPairs(session, {.rows = m,
+                            .columns = n,
+                            .pairs = PaddedPairs(count),
+                            .a = differences,
+                            .b = inputs,
+                            .c = MatrixOf<float>(args.cross),
+                            .upper_only = false});
+  }
+}
+
+void RunAccumulateCross(Session& session, const AccumulateCrossArgs& args) {
+  if (args.rounds_to_bf16) return CrossBf16(session, args);
+  const int64_t rows = args.x.shape[0];
+  const int64_t m = args.x.shape[1];
+  const int64_t n = args.inputs.shape[1];
+  const int64_t stride = CeilDivide(m, 4) * 4;
+  auto* scratch = session.Scratch<float>((rows < kRows ? rows : kRows) * stride);
+  const Matrix<float> differences{scratch, stride};
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t count = rows - row < kRows ? rows - row : kRows;
+    Launch(session, DifferencesKernel, RowShares(count, m),
+           SourceOf(args.x, &args.original, row, count), differences);
+    MultiplyMatrices(session, {.rows = m,
+                               .columns = n,
+                               .depth = count,
+                               .a = {scratch, stride},
+                               .b = {args.inputs.Row<const float>(row), args.inputs.stride[0]},
+                               .c = MatrixOf<float>(args.cross),
+                               .alpha = 1.0f});
+  }
+}
+
+constexpr int kSquare = 32;
+using Square = float[kSquare][kSquare + 1];
+
+// Scales a square of the upper triangle and writes its mirror image.
+__global__ void FinishKernel(float* gram, int64_t n, float scale, float* diagonal) {
+  SHARED(Square, square);
+  const int64_t across = CeilDivide(n, kSquare);
+  const int64_t row = blockIdx.x / across * kSquare;
+  const int64_t column = blockIdx.x % across * kSquare;
+  if (column < row) return;
+  const int lane = static_cast<int>(threadIdx.x) % kSquare;
+  const int first = static_cast<int>(threadIdx.x) / kSquare;
+  constexpr int kStep = kThreads / kSquare;
+  for (int y = first; y < kSquare; y += kStep) {
+    const int64_t i = row + y;
+    const int64_t j = column + lane;
+    if (i >= n || j >= n || j < i) continue;
+    float value = gram[i * n + j] * scale;
+    square[y][lane] = value;
+    if (i == j) {
+      diagonal[i] = value;
+      if (value == 0.0f) value = 1.0f;
+    }
+    gram[i * n + j] = value;
+  }
+  __syncthreads();
+  for (int y = first; y < kSquare; y += kStep) {
+    const int64_t i = column + y;
+    const int64_t j = row + lane;
+    if (i < n && j < i) gram[i * n + j] = square[lane][y];
+  }
+}
+
+void RunFinishHessian(Session& session, const FinishHessianArgs& args) {
+  const int64_t n = args.gram.shape[0];
+  const int64_t across = CeilDivide(n, kSquare);
+  Launch(session, FinishKernel, {.blocks_x = BlockCount(across * across), .threads = kThreads},
+         args.gram.As<float>(), n, args.scale, args.diagonal.As<float>());
+}
+
+__global__ void ScaleKernel(float* matrix, int64_t width, float scale) {
+  const RowShare share = RowShare::Here(width);
+  float* row = matrix + share.row * width;
+  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) row[j] *= scale;
+}
+
+__global__ void ShiftKernel(float* matrix, int64_t n, float shift) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < n) matrix[i * (n + 1)] += shift;
+}
+
+void RunScaleAndShift(Session& session, const ScaleAndShiftArgs& args) {
+  const int64_t rows = args.matrix.shape[0];
+  const int64_t n = args.matrix.shape[1];
+  auto* matrix = args.matrix.As<float>();
+  Launch(session, ScaleKernel, RowShares(rows, n), matrix, n, args.scale);
+  if (args.shift == 0.0f) return;
+  Launch(session, ShiftKernel,
+         {.blocks_x = BlockCount(CeilDivide(n, kThreads)), .threads = kThreads}, matrix, n,
+         args.shift);
+}
+
+const Operation<AccumulateGramArgs, RunAccumulateGram> accumulate_gram("accumulateGram");
+const Operation<AccumulateCrossArgs, RunAccumulateCross> accumulate_cross("accumulateCross");
+const Operation<FinishHessianArgs, RunFinishHessian> finish_hessian("finishHessian");
+const Operation<ScaleAndShiftArgs, RunScaleAndShift> scale_and_shift("scaleAndShift");
+
+}  // namespace
+
+}  // namespace kernels::cuda

@@ -294,10 +294,11 @@ const quantization: readonly Case[] = [
     },
   },
   ...[
-    { columns: 128, groupSize: 64 },
-    { columns: 300, groupSize: 150 },
-  ].map(({ columns, groupSize }) => ({
-    name: `refinement of ${columns} columns together`,
+    { columns: 128, groupSize: 128, sweeps: 1 },
+    { columns: 128, groupSize: 128, sweeps: 2 },
+    { columns: 300, groupSize: 150, sweeps: 2 },
+  ].map(({ columns, groupSize, sweeps }) => ({
+    name: `refinement of ${columns} columns together, ${sweeps} times`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
       const weight = rounded(device, inputs, 9, columns, groupSize);
@@ -309,7 +310,7 @@ const quantization: readonly Case[] = [
         weight,
         { residual, hessian },
         { begin: 0, end: columns },
-        { bits: 4, scaleDtype: "f16", sweeps: 2, refinesScales: true, refinesCodes: true },
+        { bits: 4, scaleDtype: "f16", sweeps, refinesScales: true, refinesCodes: true },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];

@@ -54,8 +54,8 @@ struct WideRow {
   __device__ void QuantizeAll() const {
     int64_t end = all.groups.RunEnd(0);
     for (int64_t begin = 0; begin < all.groups.columns;) {
-      const int64_t next = end < all.groups.columns ? all.groups.RunEnd(end) : end;
       const Grid grid = FindGrid(begin, end);
+      const int64_t next = end < all.groups.columns ? all.groups.RunEnd(end) : end;
       for (int64_t i = begin; i < end; ++i) Quantize(i, grid);
       begin = end;
       end = next;

@@ -55,7 +55,6 @@ struct WideRows {
       scratch.steps[At(row, j)] =
           static_cast<float>(all.codes.Row(first + row)[j]) - all.Zero(first + row, j);
     });
-    __syncthreads();
   }
 
   __device__ void Write() const {
@@ -155,11 +154,12 @@ struct WideRows {
       RefineScale(begin, end);
       begin = end;
     }
-    __syncthreads();
   }
 
   __device__ void RefineCodes() const {
     for (int64_t column = 0; column < columns; ++column) {
+      // All have updated their columns.
+      __syncthreads();
       const float* hessian = all.hessian.Row(column);
       if (warp < rows && lane == 0) {
         const Grid grid = {all.Scale(first + warp, column), all.Zero(first + warp, column)};
@@ -175,7 +175,6 @@ struct WideRows {
         float& residual = scratch.residual[At(row, j)];
         if (change != 0.0f) residual = __fmaf_rn(-change, hessian[j], residual);
       });
-      __syncthreads();
     }
   }
 };

@@ -318,7 +318,7 @@ __device__ void AttendRow(const AttentionView<T>& view, const Division& division
 }
 
 template <class T>
-__global__ void __launch_bounds__(kWarpSize)
+__global__ void __launch_bounds__(kWarpSize, 8)  // lest ptxas spill for the sake of more
     AttendRowsKernel(AttentionView<T> view, Division division) {
   DYNAMIC_SHARED(uint32_t, memory);
   SHARED(Block, block);

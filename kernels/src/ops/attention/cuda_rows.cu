@@ -300,7 +300,7 @@ __device__ void AttendRow(const AttentionView<T>& view, const Division& division
     __syncwarp();
     float score[kColumns][4];
     ScoreTile(view, work, shared, block.at[slot], score);
-    __syncwarp();
+    __syncwarp();  // unseen: products hold the lanes together
     reader.Start(view.k, next, slot ^ 1, shared.k);
     float offset[2] = {};
     WeighTile<T>(score, seen, scale, query_sum, block.grids[slot], rows == kWarpQueries, running,
@@ -312,7 +312,7 @@ __device__ void AttendRow(const AttentionView<T>& view, const Division& division
     SumTile(view, shared, block.at[slot], weights, seen, offset, [&](int half, int d, float part) {
       writer.Take(half, tile, d, part, running[half], next >= tiles);
     });
-    __syncwarp();
+    __syncwarp();  // unseen: products hold the lanes together
     reader.Start(view.v, next, slot ^ 1, shared.v);
   }
 }
@@ -339,7 +339,7 @@ __global__ void __launch_bounds__(kWarpSize, 8)  // lest ptxas spill for the sak
                        blockIdx.y,
                        visible};
     AttendRow(view, division, work, memory, block);
-    __syncwarp();
+    __syncwarp();  // unseen: products hold the lanes together
   }
 }
 

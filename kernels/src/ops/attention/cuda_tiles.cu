@@ -308,7 +308,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (IsTiledRun(run, view.group)) {
       const Queries queries = {first, kv_head * view.group, run * view.group};
       AttendRun<T, kGroups>(view, queries, kv_head, is_aligned, memory, block);
-      __syncthreads();
+      __syncthreads();  // unseen: needed where no query of the run sees a key
     }
     first = last;
   }

@@ -5,6 +5,3 @@ list(APPEND KERNEL_SOURCES
   ops/gemm/dispatch.cc
   ops/gemm/reference.cc
   ops/gemm/tiled.cc)
-list(APPEND CUDA_SOURCES
-  ops/gemm/cuda.cu
-)

@@ -1,6 +1,7 @@
 // Small runs of every operation, of shapes that reach all of its kernels: what the mutation check compares, bit by bit.
 import {
   type Device,
+  DrawRows,
   type F32,
   type GptqWeight,
   type GridOptions,
@@ -168,6 +169,30 @@ const inference: readonly Case[] = [
       const logs = ops.logSoftmax(inputs.f32([3, 3000]));
       const others = ops.logSoftmax(inputs.f32([3, 3000]));
       return [logs, ops.klDivergence(logs, others), ops.argmax(logs, 2900)];
+    },
+  },
+  {
+    name: "sample",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const random = seeded(2);
+      const options = { presencePenalty: 0, frequencyPenalty: 0.5, repetitionPenalty: 1.3 };
+      const draws = [
+        { temperature: 0, topK: 0, topP: 1, minP: 0 },
+        { temperature: 1, topK: 0, topP: 1, minP: 0 },
+        { temperature: 1, topK: 30, topP: 0.9, minP: 0 },
+        { temperature: 1, topK: 0, topP: 0.95, minP: 0 },
+        { temperature: 3, topK: 0, topP: 0.99, minP: 0.2 },
+      ];
+      const ids = Int32Array.from({ length: 2000 }, (_, id) => id);
+      const seen = { ids, times: ids.map((id) => id % 3) };
+      const rows = draws.map((each) => ({ options: { ...options, ...each }, seen }));
+      const written = new DrawRows(device, rows.length, 2000 * rows.length);
+      const logits = inputs.f32([rows.length, 3000], 2);
+      return Array.from({ length: 4 }, () => {
+        written.write(rows.map((row) => ({ ...row, uniform: random() })));
+        return ops.sample(logits, 2900, written);
+      });
     },
   },
   {

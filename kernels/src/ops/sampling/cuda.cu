@@ -19,8 +19,10 @@ struct Operands {
   const int32_t* seen_times;
   int64_t capacity;
   FaultSink faults;
-  float* penalized;     // [rows, limit], scratch
-  int32_t* candidates;  // [rows, limit], scratch
+  // Scratch, [rows, limit] each
+  float* penalized;
+  float* candidates;
+  int32_t* candidate_ids;
   int32_t* y;
 };
 
@@ -58,7 +60,7 @@ __device__ Scores Penalized(const Operands& operands, const SamplingOptions& opt
   for (int64_t i = begin + threadIdx.x; i < end; i += kSampleThreads) {
     const int32_t id = operands.seen_ids[i];
     if (id < 0 || id >= operands.limit) continue;
-    scores[id] = Penalize(logits.all[id], operands.seen_times[i], options);
+    scores[id] = Penalize(logits.values[id], operands.seen_times[i], options);
   }
   __syncthreads();
   return {scores, nullptr, operands.limit};
@@ -79,6 +81,13 @@ __device__ int32_t BestOf(const Scores& scores) {
   if (score == INFINITY) return kIdOfInfinity;
   return static_cast<int32_t>(kLast - static_cast<uint32_t>(best));
 }
+
+// A block's memory for what it draws from top-k or top-p.
+struct Workspace {
+  float* values;  // [limit]
+  int32_t* ids;   // [limit]
+  double* sums;   // shared, kDigitBytes
+};
 
 // What is drawn from: all above a place and that, and their mass.
 struct Kept {
@@ -121,17 +130,17 @@ __device__ Kept KeepLikely(const Scores& scores, double min_p, const Weight& wei
 // Scores enough for top-k or top-p, most often a few hundred of a vocabulary. Digits are of two
 // nats of likelihood each. `total` is the weight of all, where top-p is a share of that.
 __device__ Scores Candidates(const Scores& all, const SamplingOptions& options, bool uses_top_k,
-                             const Weight& weight, int32_t* ids, double* sums, double* total) {
+                             const Weight& weight, const Workspace& space, double* total) {
   using Totals = double[kDigits];
   SHARED(Totals, totals);
   const auto digit_of = [&](float score) {
     const double nats = (weight.best - double{score}) / weight.temperature;
-    return kDigits - 1 - static_cast<int>(fmin(nats / 2, kDigits - 1.0));
+    return kDigits - 1 - static_cast<int>(fmin(fmax(nats / 2, 0.0), kDigits - 1.0));
   };
   if (uses_top_k) {
-    AddByDigit(all, digit_of, One{}, sums, totals);
+    AddByDigit(all, digit_of, One{}, space.sums, totals);
   } else {
-    AddByDigit(all, digit_of, weight, sums, totals);
+    AddByDigit(all, digit_of, weight, space.sums, totals);
   }
   *total = 0;
   for (int digit = 0; digit < kDigits; ++digit) *total += totals[digit];
@@ -139,13 +148,14 @@ __device__ Scores Candidates(const Scores& all, const SamplingOptions& options, 
   const int lowest = FindDigit(totals, 0, {enough, false}).digit;
   if (lowest == 0) return all;
   const auto accepts = [&](float score) { return digit_of(score) >= lowest; };
-  return {all.all, ids, Collect(all, accepts, ids)};
+  return Collect(all, accepts, space.values, space.ids);
 }
 
 __device__ int32_t DrawFromTop(const Scores& all, const SamplingOptions& options, bool uses_top_k,
-                               const Weight& weight, int32_t* ids, double* sums) {
+                               const Weight& weight, const Workspace& space) {
+  double* sums = space.sums;
   double total;
-  const Scores scores = Candidates(all, options, uses_top_k, weight, ids, sums, &total);
+  const Scores scores = Candidates(all, options, uses_top_k, weight, space, &total);
   Kept kept;
   if (uses_top_k) {
     kept = KeepTopK(scores, options.top_k, weight, sums);
@@ -161,14 +171,16 @@ __device__ int32_t DrawFromTop(const Scores& all, const SamplingOptions& options
   }
   Place drawn = FindByScore(scores, weight, {options.uniform * kept.mass, true}, sums);
   if (IsBehind(drawn, kept.last)) drawn = kept.last;
-  const auto is_equal = [&](int64_t at) { return KeyOf(scores.At(at)) == drawn.key ? 1.0 : 0.0; };
+  const auto is_equal = [&](int64_t at) {
+    return KeyOf(scores.values[at]) == drawn.key ? 1.0 : 0.0;
+  };
   return scores.Id(FindAsTheyStand(scores.count, is_equal, drawn.nth - 1, 0));
 }
 
 __device__ int32_t DrawFromAll(const Scores& scores, const SamplingOptions& options,
                                const Weight& weight) {
   const auto likely_weight = [&](int64_t at) {
-    const double each = weight(scores.At(at));
+    const double each = weight(scores.values[at]);
     return each >= options.min_p ? each : 0;
   };
   return scores.Id(FindAsTheyStand(scores.count, likely_weight, 0, options.uniform));
@@ -181,13 +193,14 @@ __global__ void __launch_bounds__(kSampleThreads, 1) SampleKernel(Operands opera
   const Scores scores = Penalized(operands, options);
   int32_t id = BestOf(scores);
   if (id >= 0 && !options.is_greedy()) {
-    const Weight weight{scores.At(id), options.temperature};
+    const Weight weight{scores.values[id], options.temperature};
     const bool uses_top_k =
         options.top_k != 0 && options.top_k < static_cast<double>(operands.limit);
     id = !uses_top_k && options.top_p == 1
              ? DrawFromAll(scores, options, weight)
              : DrawFromTop(scores, options, uses_top_k, weight,
-                           operands.candidates + row * operands.limit, sums);
+                           {operands.candidates + row * operands.limit,
+                            operands.candidate_ids + row * operands.limit, sums});
   }
   if (threadIdx.x == 0) operands.y[row] = id;
 }
@@ -196,7 +209,7 @@ void RunSample(Session& session, const SampleArgs& args) {
   const int64_t rows = args.logits.shape[0];
   const int64_t entries = rows * args.limit;
   static_assert(sizeof(float) == sizeof(int32_t));
-  float* scratch = session.Scratch<float>(2 * entries);
+  float* scratch = session.Scratch<float>(3 * entries);
   const Operands operands{
       .logits = MatrixOf<const float>(args.logits),
       .limit = args.limit,
@@ -207,7 +220,8 @@ void RunSample(Session& session, const SampleArgs& args) {
       .capacity = args.seen_ids.shape[0],
       .faults = {session.faults(), kSeen},
       .penalized = scratch,
-      .candidates = reinterpret_cast<int32_t*>(scratch + entries),
+      .candidates = scratch + entries,
+      .candidate_ids = reinterpret_cast<int32_t*>(scratch + 2 * entries),
       .y = args.y.As<int32_t>(),
   };
   Launch(session, SampleKernel,

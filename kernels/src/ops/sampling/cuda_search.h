@@ -27,16 +27,15 @@ __device__ inline float ScoreOf(uint32_t key) {
   return __uint_as_float((key >> 31) != 0 ? key & 0x7fffffffu : ~key);
 }
 
-// Scores of a row: all of them, or those of some ids.
+// Scores of a row: all of them, or those of some ids, in the order of ids.
 struct Scores {
-  const float* all;
+  const float* values;
   const int32_t* ids;  // null for all
   int64_t count;
 
   __device__ int32_t Id(int64_t at) const {
     return ids == nullptr ? static_cast<int32_t>(at) : ids[at];
   }
-  __device__ float At(int64_t at) const { return all[Id(at)]; }
 };
 
 // f(index, score) for a thread's share of the scores; several are loaded before one is used.
@@ -48,11 +47,11 @@ __device__ void ForScores(const Scores& scores, F f) {
        at += kTogether * int64_t{kSampleThreads}) {
     float loaded[kTogether];
     for (int i = 0; i < kTogether; ++i) {
-      loaded[i] = scores.At(at + i * int64_t{kSampleThreads});
+      loaded[i] = scores.values[at + i * int64_t{kSampleThreads}];
     }
     for (int i = 0; i < kTogether; ++i) f(at + i * int64_t{kSampleThreads}, loaded[i]);
   }
-  for (; at < scores.count; at += kSampleThreads) f(at, scores.At(at));
+  for (; at < scores.count; at += kSampleThreads) f(at, scores.values[at]);
 }
 
 // To be called again after another barrier only.
@@ -186,18 +185,18 @@ __device__ int64_t FindAsTheyStand(int64_t count, F f, double fixed, double shar
   return begin;
 }
 
-// Writes the ids whose scores a test accepts, in their order. @returns how many
+// The scores that a test accepts, of a row's all, written to memory for as many.
 template <class Accepts>
-__device__ int64_t Collect(const Scores& scores, Accepts accepts, int32_t* ids) {
+__device__ Scores Collect(const Scores& all, Accepts accepts, float* values, int32_t* ids) {
   using Counts = int64_t[kSampleWarps];
   SHARED(Counts, counts);
   const unsigned warp = threadIdx.x / kWarpSize;
   const unsigned lane = threadIdx.x % kWarpSize;
-  const int64_t length = CeilDivide(CeilDivide(scores.count, kSampleWarps), kWarpSize) * kWarpSize;
-  const int64_t begin = std::min(scores.count, warp * length);
-  const int64_t end = std::min(scores.count, begin + length);
+  const int64_t length = CeilDivide(CeilDivide(all.count, kSampleWarps), kWarpSize) * kWarpSize;
+  const int64_t begin = std::min(all.count, warp * length);
+  const int64_t end = std::min(all.count, begin + length);
   int64_t accepted = 0;
-  for (int64_t i = begin + lane; i < end; i += kWarpSize) accepted += accepts(scores.At(i));
+  for (int64_t i = begin + lane; i < end; i += kWarpSize) accepted += accepts(all.values[i]);
   accepted = WarpSum(accepted);
   if (lane == 0) counts[warp] = accepted;
   __syncthreads();
@@ -208,15 +207,17 @@ __device__ int64_t Collect(const Scores& scores, Accepts accepts, int32_t* ids) 
     total += counts[i];
   }
   for (int64_t i = begin; i < end; i += kWarpSize) {
-    const bool is_in = i + lane < end && accepts(scores.At(i + lane));
-    const unsigned all = __ballot_sync(kAllLanes, is_in);
+    const bool is_in = i + lane < end && accepts(all.values[i + lane]);
+    const unsigned votes = __ballot_sync(kAllLanes, is_in);
     if (is_in) {
-      ids[to + __popc(all & ((1u << lane) - 1))] = scores.Id(i + lane);
+      const int64_t at = to + __popc(votes & ((1u << lane) - 1));
+      values[at] = all.values[i + lane];
+      ids[at] = static_cast<int32_t>(i + lane);
     }
-    to += __popc(all);
+    to += __popc(votes);
   }
   __syncthreads();
-  return total;
+  return {values, ids, total};
 }
 
 }  // namespace kernels::cuda

@@ -63,7 +63,6 @@ export class DrawRows implements Disposable {
     const seen = rows.map((row) => row.seen ?? noneSeen);
     const begin = new Int32Array(rows.length + 1);
     for (const [row, { ids }] of seen.entries()) begin[row + 1] = (begin[row] ?? 0) + ids.length;
-    this.seenBegin.write(begin);
     writeAll(
       this.seenIds,
       seen.map(({ ids }) => ids),
@@ -72,6 +71,7 @@ export class DrawRows implements Disposable {
       this.seenTimes,
       seen.map(({ times }) => times),
     );
+    this.seenBegin.write(begin);
     this.options.write(new BigInt64Array(optionsOf(rows).buffer));
   }
 

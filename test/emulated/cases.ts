@@ -8,7 +8,7 @@ import {
   ops,
   type Tensor,
 } from "../../kernels/index.ts";
-import { makeProblem, span, storedProblem } from "../support/attention.ts";
+import { attendOn, makeProblem, span } from "../support/attention.ts";
 import { toBf16 } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 
@@ -122,6 +122,21 @@ const linears: readonly Case[] = [
     ]),
   ]),
   {
+    name: "quantizedLinear of 1 row",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const packed = ops.packLinear(inputs.weight(96, 1280, 4, 128));
+      return [ops.quantizedLinear(inputs.f32([1, 1280]), packed)];
+    },
+  },
+  {
+    name: "linear of many inputs",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      return [ops.linear(inputs.f32([24, 6000]), inputs.bf16([9, 6000]))];
+    },
+  },
+  {
     name: "screenedArgmax",
     run: (device) => {
       const inputs = new Inputs(device);
@@ -142,10 +157,14 @@ function attends(
 ) {
   return (device: Device) => {
     const problem = makeProblem({ heads: 4, kvHeads: 2, dim }, lengths, rows);
-    const { cache, step, q, queryScale } = storedProblem(device, problem, { blockSize: 16, dtype });
-    return [cache.k, cache.v, ops.attention(q, cache, step, queryScale)];
+    const { cache, y } = attendOn(device, problem, { blockSize: 16, dtype });
+    return [cache.k, cache.v, y];
   };
 }
+
+/** Rows of two sequences in turn. */
+const alternating = (rows: number) =>
+  Array.from({ length: rows }, (_, row) => ({ sequence: row % 2, position: 1 }));
 
 const inference: readonly Case[] = [
   {
@@ -160,6 +179,15 @@ const inference: readonly Case[] = [
     run: attends("f32", 64, [700, 90], [...span(0, 699, 1), ...span(1, 89, 1)]),
   },
   { name: "attention, prefill", run: attends("f32", 64, [150], span(0, 50, 100)) },
+  { name: "attention, wide heads", run: attends("f32", 160, [2100], span(0, 2099, 1)) },
+  {
+    name: "attention, many rows",
+    run: attends("f32", 8, [2, 2], alternating(1030)),
+  },
+  {
+    name: "attention, prefill of two",
+    run: attends("f32", 64, [60, 60], [...span(0, 40, 20), ...span(1, 40, 20)]),
+  },
   { name: "attention of codes, decode", run: attends("u8", 128, [300], span(0, 299, 1)) },
   { name: "attention of codes, prefill", run: attends("u8", 128, [90], span(0, 10, 80)) },
   {
@@ -229,6 +257,14 @@ const quantization: readonly Case[] = [
       return [packed, ops.unpackWeight(packed, 4), ops.transpose(inputs.f32([70, 45]), "f16")];
     },
   },
+  {
+    name: "packed zeros, dequantization",
+    run: (device) => {
+      const inputs = new Inputs(device);
+      const zeros = ops.packZeros(inputs.i32([96, 5], 16), 4, 1);
+      return [zeros, ops.unpackZeros(zeros, 4, 1), ops.dequantize(inputs.weight(96, 256, 4, 64))];
+    },
+  },
   ...(["f32", "bf16"] as const).map((dtype) => ({
     name: `Hessians of ${dtype}`,
     run: (device: Device) => {
@@ -245,7 +281,7 @@ const quantization: readonly Case[] = [
   {
     name: "inverseCholesky",
     run: (device) => {
-      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(200), 0.01);
+      const { factor, status } = ops.inverseCholesky(new Inputs(device).hessian(201), 0.01);
       return [factor, status];
     },
   },
@@ -253,12 +289,23 @@ const quantization: readonly Case[] = [
     name: `gptqBlock, ${range} ranges`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 160, 32);
-      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
-      const importance = ops.finishHessian(inputs.hessian(160), 1);
+      const weight = rounded(device, inputs, 9, 192, 32);
+      const { factor } = ops.inverseCholesky(inputs.hessian(192), 0.01);
+      const importance = ops.finishHessian(inputs.hessian(192), 1);
       const block = { begin: 0, end: 128 };
       const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range, importance });
-      ops.trailingUpdate(weight.w, error, factor, 128);
+      ops.trailingUpdate(weight.w, error, factor, 0);
+      return [weight.w, weight.scales, weight.codes, error];
+    },
+  })),
+  ...(["updated", "stale"] as const).map((range) => ({
+    name: `gptqBlock of more columns than a warp keeps, ${range} ranges`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const weight = rounded(device, inputs, 5, 160, 40);
+      const { factor } = ops.inverseCholesky(inputs.hessian(160), 0.01);
+      const block = { begin: 0, end: 160 };
+      const error = ops.gptqBlock(weight, factor, block, { grid: symmetric, range });
       return [weight.w, weight.scales, weight.codes, error];
     },
   })),
@@ -272,28 +319,29 @@ const quantization: readonly Case[] = [
       return [y, ops.quadraticForm(a, b, h), ops.quadraticForm(a, undefined, h)];
     },
   },
-  {
-    name: "refinement",
-    run: (device) => {
+  ...[
+    { columns: 128, groupSize: 128, sweeps: 1 },
+    { columns: 128, groupSize: 128, sweeps: 2 },
+    { columns: 300, groupSize: 150, sweeps: 2 },
+  ].map(({ columns, groupSize, sweeps }) => ({
+    name: `refinement of ${columns} columns together, ${sweeps} times`,
+    run: (device: Device) => {
       const inputs = new Inputs(device);
-      const weight = rounded(device, inputs, 9, 128, 64);
+      const weight = rounded(device, inputs, 9, columns, groupSize);
       const target = ops.copy(weight.w);
       ops.roundToGrid(weight, 4);
-      const hessian = inputs.hessian(128);
+      const hessian = inputs.hessian(columns);
       const residual = ops.residual(target, weight.w, hessian);
-      const options = { bits: 4, scaleDtype: "f16", sweeps: 2 } as const;
       const change = ops.refineBlock(
         weight,
         { residual, hessian },
-        { begin: 0, end: 128 },
-        {
-          ...{ ...options, refinesScales: true, refinesCodes: true },
-        },
+        { begin: 0, end: columns },
+        { bits: 4, scaleDtype: "f16", sweeps, refinesScales: true, refinesCodes: true },
       );
       ops.accumulateProduct({ a: change, b: hessian }, residual, "-");
       return [weight.codes, weight.scales, change, residual];
     },
-  },
+  })),
 ];
 
 export const cases: readonly Case[] = [...linears, ...inference, ...quantization];

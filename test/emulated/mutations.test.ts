@@ -12,7 +12,7 @@ import { type Case, cases } from "./cases.ts";
 const skip = "NIBBLE_EMULATION_SKIP";
 const sites = "NIBBLE_EMULATION_SITES";
 /** A missing barrier is seen in some orders of the threads only. */
-const attempts = 8;
+const attempts = 20;
 
 let dir = "";
 beforeAll(() => {
@@ -46,17 +46,22 @@ async function within<R>(name: string, value: string, body: () => Promise<R>): P
   }
 }
 
-/** "file.cu:line" of every place in the sources that can be spoilt. */
+/**
+ * "file.cu:line" of every place in the sources that can be spoilt. Left out: peak/cuda.cu, which multiplies zeros, and barriers
+ * marked "memory order", whose lanes a shuffle holds together as well, which the emulation cannot tell from a barrier.
+ */
 function writtenSites(): string[] {
   const root = repositoryPath("kernels/src");
   const files = readdirSync(root, { recursive: true, encoding: "utf8" })
     .filter((file) => /\.(?:cu|h|inl)$/.test(file))
-    .filter((file) => !/cuda\/(?:emulation|async_copy|tensor_core)\.h$/.test(file));
+    .filter((file) => !/cuda\/(?:emulation|async_copy|tensor_core)\.h$|peak\/cuda\.cu$/.test(file));
   return files.flatMap((file) => {
     const lines = readFileSync(join(root, file), "utf8").split("\n");
     const name = relative(root, join(root, file)).split("/").slice(-2).join("/");
     return lines.flatMap((line, i) =>
-      /^[^/]*\b(?:__syncthreads\(\)|__syncwarp\(\)|WaitCopies<|Mma\w+\()/.test(line)
+      /^[^/]*\b(?:__syncthreads\(\)|__syncwarp\(\)|WaitCopies<|Mma\w+\()(?!.*memory order)/.test(
+        line,
+      )
         ? [`${name}:${i + 1}`]
         : [],
     );

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ops } from "../../kernels/index.ts";
 import { sharedGolden } from "../support/golden.ts";
-import { f16ToNumber, withDevice } from "../support/kernels.ts";
+import { f16ToNumber, type Implementation, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { eps, expectClose } from "../support/tolerance.ts";
 
@@ -14,10 +14,11 @@ type Quantized = {
 
 /** @param x  [rows, heads · dim] */
 async function quantize(
+  isa: Implementation,
   x: Float32Array<ArrayBuffer>,
   { heads, dim, form }: { heads: number; dim: number; form?: ops.CacheForm },
 ): Promise<Quantized> {
-  return withDevice({ isa: "scalar" }, async (device) => {
+  return withDevice({ isa }, async (device) => {
     const width = heads * dim;
     const tensor = device.from("f32", x, [x.length / width, width]);
     const result = ops.quantizeCache(tensor, { heads, ...(form === undefined ? {} : { form }) });
@@ -33,14 +34,17 @@ async function quantize(
 
 const f32 = Math.fround;
 
+// One implementation on the processor.
+const withScalar = ["scalar", "cuda"] as const;
+
 /** Error of scale · (code − zero) beside the exact offset + scale · code: zero, the difference and the product round. */
 const roundings = (scale: number, zero: number) => 3 * eps * scale * (255 + Math.abs(zero));
 
-describe("quantizeCache per token", () => {
+describe.each(withScalar)("quantizeCache per token on %s", (isa) => {
   test("comes back within half a scale of each row and head", async () => {
     const [heads, dim] = [3, 20];
     const x = normal(17 * heads * dim, seeded(1), { heavy: true });
-    const { scale, zero, values } = await quantize(x, { heads, dim });
+    const { scale, zero, values } = await quantize(isa, x, { heads, dim });
     expectClose(
       values,
       x,
@@ -56,8 +60,8 @@ describe("quantizeCache per token", () => {
     const [heads, dim, rows] = [2, 12, 5];
     const x = normal(rows * heads * dim, seeded(2));
     x.fill(0.75, 0, dim); // scale 0 in the cache
-    const { codes, scale, zero } = await quantize(x, { heads, dim });
-    await withDevice({ isa: "scalar" }, async (device) => {
+    const { codes, scale, zero } = await quantize(isa, x, { heads, dim });
+    await withDevice({ isa }, async (device) => {
       // One slot per block, so that the cache lies row by row as the operation's tensors do.
       const side = () => device.zeros("u8", [rows, heads, 1, dim]);
       const grid = () => device.zeros("f16", [rows, heads, 1, 2]);
@@ -81,8 +85,8 @@ describe("quantizeCache per token", () => {
 
   test("does not see the other rows", async () => {
     const x = normal(9 * 16, seeded(4));
-    const all = await quantize(x, { heads: 2, dim: 8 });
-    const one = await quantize(x.slice(48, 64), { heads: 2, dim: 8 });
+    const all = await quantize(isa, x, { heads: 2, dim: 8 });
+    const one = await quantize(isa, x.slice(48, 64), { heads: 2, dim: 8 });
     expect(one.codes).toEqual(all.codes.slice(48, 64));
     expect(one.zero).toEqual(all.zero.slice(6, 8));
   });
@@ -90,7 +94,7 @@ describe("quantizeCache per token", () => {
   test("a row that is not finite is NaN, and no other", async () => {
     const x = normal(3 * 8, seeded(5));
     x[9] = Number.NaN;
-    const { codes, scale, values } = await quantize(x, { heads: 1, dim: 8 });
+    const { codes, scale, values } = await quantize(isa, x, { heads: 1, dim: 8 });
     expect(Array.from(scale, Number.isFinite)).toEqual([true, false, true]);
     expect(Array.from(values, Number.isNaN)).toEqual(
       Array.from({ length: 24 }, (_, i) => i >= 8 && i < 16),
@@ -99,11 +103,11 @@ describe("quantizeCache per token", () => {
   });
 });
 
-describe("quantizeCache per call", () => {
+describe.each(withScalar)("quantizeCache per call on %s", (isa) => {
   test("has one grid per head for all rows and cuts codes off, as the original in f32", async () => {
     const [heads, dim, rows] = [2, 5, 7];
     const x = normal(rows * heads * dim, seeded(6), { heavy: true });
-    const { codes, scale, zero, values } = await quantize(x, { heads, dim, form: "call" });
+    const { codes, scale, zero, values } = await quantize(isa, x, { heads, dim, form: "call" });
     for (let head = 0; head < heads; head++) {
       const own = x.filter((_, i) => Math.floor(i / dim) % heads === head);
       const [least, largest] = [Math.min(...own), Math.max(...own)];
@@ -121,7 +125,11 @@ describe("quantizeCache per call", () => {
 
   test.each([0, -3.25, 0.1, 1e30])("a head of %d alone comes back exactly", async (value) => {
     const x = new Float32Array(12).fill(value);
-    const { codes, scale, zero, values } = await quantize(x, { heads: 1, dim: 4, form: "call" });
+    const { codes, scale, zero, values } = await quantize(isa, x, {
+      heads: 1,
+      dim: 4,
+      form: "call",
+    });
     expect(values).toEqual(x);
     expect(codes).toEqual(new Uint8Array(12));
     expect(scale).toEqual(new Float32Array(3).fill(1));
@@ -133,7 +141,7 @@ describe("quantizeCache per call", () => {
     async (value) => {
       const x = normal(6 * 8, seeded(7));
       x[4 * 8 + 1] = value;
-      const { values } = await quantize(x, { heads: 2, dim: 4, form: "call" });
+      const { values } = await quantize(isa, x, { heads: 2, dim: 4, form: "call" });
       expect(Array.from(values, Number.isNaN)).toEqual(
         Array.from({ length: 48 }, (_, i) => i % 8 < 4),
       );
@@ -141,9 +149,9 @@ describe("quantizeCache per call", () => {
   );
 });
 
-describe("cache quantization", () => {
+describe.each(withScalar)("cache quantization on %s", (isa) => {
   test("takes no rows, and refuses heads that do not divide the width and shapes that differ", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       for (const form of ["token", "call"] as const) {
         const { codes } = ops.quantizeCache(device.zeros("f32", [0, 8]), { heads: 2, form });
         expect(codes.shape).toEqual([0, 8]);
@@ -173,8 +181,9 @@ const golden = sharedGolden("kv-cache.safetensors");
 
 describe.skipIf(golden === undefined)("per call, beside the original code in fp32", () => {
   const sides = golden?.names.filter((name) => name.endsWith(".input")) ?? [];
+  const cases = sides.flatMap((name) => withScalar.map((isa) => [name, isa] as const));
 
-  test.each(sides)("%s", async (name) => {
+  test.each(cases)("%s on %s", async (name, isa) => {
     const file = golden!;
     const of = (part: string) => name.replace(/input$/, part);
     const [, heads = 0, rows = 0, dim = 0] = file.shape(name);
@@ -187,7 +196,7 @@ describe.skipIf(golden === undefined)("per call, beside the original code in fp3
       }) as A;
     };
     const x = byRow(file.f32(name));
-    const got = await quantize(x, { heads, dim, form: "call" });
+    const got = await quantize(isa, x, { heads, dim, form: "call" });
     // The same IEEE operations in the same order: the same bits, without a tolerance.
     expect(got.codes).toEqual(byRow(file.u8(of("codes"))));
     expect(got.scale).toEqual(byRow(file.f32(of("scale"))));

@@ -3,10 +3,11 @@ import { ops } from "../../kernels/index.ts";
 import { withDevice } from "../support/kernels.ts";
 import { integers, normal, seeded } from "../support/random.ts";
 
-const isa = "scalar"; // these operations have one implementation
+// One implementation on the processor.
+const withScalar = ["scalar", "cuda"] as const;
 const value = (values: ArrayLike<number>, i: number) => values[i] ?? Number.NaN;
 
-describe("gatherRows", () => {
+describe.each(withScalar)("gatherRows on %s", (isa) => {
   test("returns the rows asked for, of every element size and from a strided view", async () => {
     const random = seeded(1);
     await withDevice({ isa }, async (device) => {
@@ -35,7 +36,7 @@ describe("gatherRows", () => {
   });
 });
 
-describe("gatherColumns", () => {
+describe.each(withScalar)("gatherColumns on %s", (isa) => {
   test("a permutation of columns and its inverse give back f32 and u8 matrices", async () => {
     const random = seeded(2);
     const [rows, width] = [300, 130];
@@ -79,7 +80,7 @@ describe("gatherColumns", () => {
   });
 });
 
-describe("zeroColumns", () => {
+describe.each(withScalar)("zeroColumns on %s", (isa) => {
   test("clears exactly the columns whose diagonal is zero, NaN weights included", async () => {
     const [rows, width] = [40, 50];
     const w = normal(rows * width, seeded(3));

@@ -248,6 +248,30 @@ describe("gptqBlock", () => {
     expect(Array.from(rounded, (x) => x + 0)).toEqual(expected.map((x) => x + 0));
   });
 
+  test.each(implementations)("refuses a column that belongs to no group on %s", async (isa) => {
+    // At most 128 columns, and more.
+    for (const n of [8, 160]) {
+      const run = withDevice({ isa }, async (device) => {
+        const weight = {
+          w: device.zeros("f32", [2, n]),
+          columnGroup: device.from(
+            "i32",
+            Int32Array.from({ length: n }, (_, i) => (i === n - 3 ? 1 : 0)),
+          ),
+          scales: device.zeros("f32", [2, 1]),
+          zeros: device.zeros("i32", [2, 1]),
+          codes: device.zeros("u8", [2, n]),
+        };
+        ops.gptqBlock(weight, device.zeros("f32", [n, n]), { begin: 0, end: n }, smallGroups);
+      });
+      await expect(run).rejects.toThrow(
+        isa === "cuda"
+          ? `gptqBlock: columnGroup[${n - 3}] is 1; expected 0 to 0`
+          : `gptqBlock: column ${n - 3} belongs to group 1 of 1`,
+      );
+    }
+  });
+
   test("refuses blocks, factors and error matrices that do not fit", async () => {
     await withDevice({ isa: "scalar" }, async (device) => {
       const weight = {

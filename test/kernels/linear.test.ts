@@ -8,7 +8,8 @@ import { type StoredDType, stored } from "../support/stored.ts";
 import { expectClose, expectSameBits } from "../support/tolerance.ts";
 
 // Around the tiles (4 rows, 3 to 8 columns), the tasks (96 rows, 24 columns), the vectors (8, 16
-// inputs), the passes (1024 inputs) and the change of path after 64 rows.
+// inputs), the passes (1024 inputs) and the change of path after 64 rows; on a GPU the tiles (64 and 128 rows and columns),
+// chains (128 inputs) and the changes of path after 8, 16 and 32 rows.
 const shapes: readonly (readonly [rows: number, inputs: number, out: number])[] = [
   [1, 1, 1],
   [1, 16, 8],
@@ -24,6 +25,7 @@ const shapes: readonly (readonly [rows: number, inputs: number, out: number])[] 
   [96, 1024, 7],
   [97, 2065, 50],
   [101, 8, 1],
+  [130, 70, 140],
 ];
 
 async function run(
@@ -61,6 +63,21 @@ describe.each(implementations)("linear on %s", (isa) => {
       for (const count of [1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 66, 95, 96, 97]) {
         const last = await ops.linear(x.narrow(0, rows - count, count), w.tensor).read();
         expectSameBits(last, all.slice((rows - count) * out), `${count} rows`);
+      }
+    });
+  });
+
+  test("gives a row the same bits in tasks and tiles of every size", async () => {
+    const [rows, inputs, out] = [130, 150, 140];
+    await withDevice({ isa }, async (device) => {
+      const random = seeded(2);
+      const x = device.from("f32", normal(rows * inputs, random, { heavy: true }), [rows, inputs]);
+      const w = stored(device, "bf16", normal(out * inputs, random), [out, inputs]);
+      const all = await ops.linear(x, w.tensor).read();
+      for (const count of [1, 17, 33]) {
+        const few = await ops.linear(x.narrow(0, 60, count), w.tensor.narrow(0, 0, 16)).read();
+        const part = Float32Array.from(few, (_, i) => all[(60 + (i >> 4)) * out + (i & 15)] ?? 0);
+        expectSameBits(few, part, `${count} rows`);
       }
     });
   });

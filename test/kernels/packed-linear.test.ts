@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import {
   type Device,
+  type DType,
   type F32,
   type FloatTensor,
   ops,
   type PackedWeight,
+  type Tensor,
 } from "../../kernels/index.ts";
 import { planLayout } from "../../kernels/ops/packed-layout.ts";
 import {
@@ -154,6 +156,25 @@ describe.each<Implementation>([...levelsOf("packedLinear"), "cuda"])(
         });
       },
     );
+
+    test.each([1, 5, 40])("reads a packed weight at any address (%i rows)", async (rows) => {
+      await withDevice({ isa }, async (device) => {
+        const random = seeded(3);
+        const { packed } = await pack(device, { ...plain, in: 136, out: 72, groupSize: 8 }, random);
+        const x = randomActivations(device, rows, 136, random);
+        const second = <D extends DType>(all: Tensor<D>, { shape }: Tensor<D>) =>
+          all.narrow(0, 1, all.size(0) - 1).reshape(shape);
+        const [scales, zeros] = [packed.scales as Tensor<"f16">, packed.zeros as Tensor<"u8">];
+        const words = device.from("i32", Int32Array.of(0, ...(await packed.words.read())));
+        const elsewhere: PackedWeight = {
+          ...packed,
+          words: second(words, packed.words),
+          scales: second(device.from("f16", Uint16Array.of(0, ...(await scales.read()))), scales),
+          zeros: second(device.from("u8", Uint8Array.of(0, ...(await zeros.read()))), zeros),
+        };
+        expectSameBits(await multiply(x, elsewhere).read(), await multiply(x, packed).read());
+      });
+    });
 
     test("takes one zero for all where that is known", async () => {
       await withDevice({ isa }, async (device) => {

@@ -3,7 +3,7 @@ import { ops } from "../../kernels/index.ts";
 import { levelsOf, withDevice } from "../support/kernels.ts";
 import { integers, seeded } from "../support/random.ts";
 
-describe.each(levelsOf("readAll"))("readAll on %s", (isa) => {
+describe.each([...levelsOf("readAll"), "cuda"] as const)("readAll on %s", (isa) => {
   test.each([
     [64, 1],
     [640, 3],
@@ -36,4 +36,17 @@ describe.each(levelsOf("arithmeticPeak"))("arithmeticPeak on %s", (isa) => {
       else expect(one).toBeGreaterThan(0);
     }
   });
+});
+
+test("arithmeticPeak on cuda has floats and bytes, and counts the repeats of the whole GPU", async () => {
+  const count = (kind: (typeof ops.peakKinds)[number], repeats: number) =>
+    withDevice({ isa: "cuda" }, async (device) => {
+      const [millions = Number.NaN] = await ops.arithmeticPeak(device, kind, repeats).read();
+      return millions;
+    });
+  for (const kind of ops.peakKinds) {
+    const one = await count(kind, 2);
+    expect(await count(kind, 4)).toBeCloseTo(2 * one, 5);
+    expect(one > 0).toBe(kind !== "int16");
+  }
 });

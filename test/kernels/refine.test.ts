@@ -98,6 +98,8 @@ const shapes = [
   [9, 64, 64],
   [16, 96, 32],
   [33, 130, 128],
+  [9, 180, 90],
+  [3, 150, 150],
 ] as const;
 const cases = implementations.flatMap((isa) =>
   shapes.map(([out, n, groupSize]) => ({ isa, out, n, groupSize })),
@@ -214,19 +216,24 @@ describe("refineBlock", () => {
     });
   });
 
-  test("refuses to move the scale of a group that is cut in two", async () => {
-    const p = problem(2, 16, 8);
-    const run = withDevice({ isa: "scalar" }, async (device) =>
-      refineWhole(device, p, rounded(device, p), both, 4),
-    );
-    await expect(run).rejects.toThrow(
-      "refineBlock: columns 0 to 4 cut a group in two, whose scale is to change",
-    );
-    await withDevice({ isa: "scalar" }, async (device) => {
-      const codes = { ...both, refinesScales: false };
-      await refineWhole(device, p, rounded(device, p), codes, 4);
-    });
-  });
+  test.each(implementations)(
+    "refuses to move the scale of a group that is cut in two on %s",
+    async (isa) => {
+      const p = problem(2, 16, 8);
+      const run = withDevice({ isa }, async (device) =>
+        refineWhole(device, p, rounded(device, p), both, 4),
+      );
+      await expect(run).rejects.toThrow(
+        isa === "cuda"
+          ? "refineBlock: columns of a group whose scale is to change[0] is 4; expected 0 to 3"
+          : "refineBlock: columns 0 to 4 cut a group in two, whose scale is to change",
+      );
+      await withDevice({ isa }, async (device) => {
+        const codes = { ...both, refinesScales: false };
+        await refineWhole(device, p, rounded(device, p), codes, 4);
+      });
+    },
+  );
 
   test("checks its arguments", async () => {
     const p = problem(2, 16, 8);
@@ -243,10 +250,17 @@ describe("refineBlock", () => {
       const codes = device.empty("u8", [2, 8]);
       expect(() => refine(device, 16, {}, { codes })).toThrow(/codes/);
     });
-    const run = withDevice({ isa: "scalar" }, async (device) =>
-      refine(device, 16, {}, { columnGroup: device.from("i32", new Int32Array(16).fill(2)) }),
-    );
-    await expect(run).rejects.toThrow(/column 0 belongs to group 2 of 2/);
+    for (const isa of implementations) {
+      const run = withDevice({ isa }, async (device) =>
+        refine(device, 16, {}, { columnGroup: device.from("i32", new Int32Array(16).fill(2)) }),
+      );
+      // Of the columns, all of which are wrong, a GPU names any.
+      await expect(run).rejects.toThrow(
+        isa === "cuda"
+          ? /refineBlock: columnGroup\[\d+\] is 2; expected 0 to 1/
+          : /column 0 belongs to group 2 of 2/,
+      );
+    }
   });
 });
 

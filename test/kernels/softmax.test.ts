@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Isa, ops } from "../../kernels/index.ts";
+import { ops } from "../../kernels/index.ts";
 import { call } from "../../kernels/native.ts";
-import { runnableIsas, withDevice } from "../support/kernels.ts";
+import { type Implementation, implementations, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { eps, expectClose, expectSameBits } from "../support/tolerance.ts";
 
@@ -14,7 +14,12 @@ function expectedLogSoftmax(x: Float32Array): number[] {
   return Array.from(x, (value) => value - largest - Math.log(sum));
 }
 
-async function logSoftmax(isa: Isa, x: F32Array, rows = 1, threads = 2): Promise<F32Array> {
+async function logSoftmax(
+  isa: Implementation,
+  x: F32Array,
+  rows = 1,
+  threads = 2,
+): Promise<F32Array> {
   return withDevice({ isa, threads }, async (device) => {
     using input = device.from("f32", x, [rows, x.length / rows]);
     using y = ops.logSoftmax(input);
@@ -22,7 +27,13 @@ async function logSoftmax(isa: Isa, x: F32Array, rows = 1, threads = 2): Promise
   });
 }
 
-async function divergence(isa: Isa, logP: F32Array, logQ: F32Array, rows = 1, threads = 2) {
+async function divergence(
+  isa: Implementation,
+  logP: F32Array,
+  logQ: F32Array,
+  rows = 1,
+  threads = 2,
+) {
   return withDevice({ isa, threads }, async (device) => {
     using p = device.from("f32", logP, [rows, logP.length / rows]);
     using q = device.from("f32", logQ, [rows, logP.length / rows]);
@@ -37,7 +48,7 @@ const logTolerance = (x: Float32Array, want: readonly number[]) => {
   return (i: number) => 4 * eps * (Math.abs((x[i] ?? 0) - largest) + Math.abs(want[i] ?? 0) + 1);
 };
 
-describe.each(runnableIsas)("logSoftmax on %s", (isa) => {
+describe.each(implementations)("logSoftmax on %s", (isa) => {
   test("matches the double-precision definition at every width around the vector length", async () => {
     const random = seeded(1);
     for (const width of widths) {
@@ -87,7 +98,7 @@ describe.each(runnableIsas)("logSoftmax on %s", (isa) => {
   });
 });
 
-describe.each(runnableIsas)("klDivergence on %s", (isa) => {
+describe.each(implementations)("klDivergence on %s", (isa) => {
   test("matches the double-precision sum at every width around the vector length", async () => {
     const random = seeded(4);
     for (const width of widths) {
@@ -136,24 +147,29 @@ describe.each(runnableIsas)("klDivergence on %s", (isa) => {
   });
 });
 
-async function argmax(x: F32Array, rows: number, limit: number) {
-  return withDevice({ isa: "scalar" }, async (device) => {
+// One implementation each on the processor.
+const withScalar = ["scalar", "cuda"] as const;
+
+async function argmax(isa: Implementation, x: F32Array, rows: number, limit: number) {
+  return withDevice({ isa }, async (device) => {
     using input = device.from("f32", x, [rows, x.length / rows]);
     using y = ops.argmax(input, limit);
     return Array.from(await y.read());
   });
 }
 
-describe("argmax", () => {
+describe.each(withScalar)("argmax on %s", (isa) => {
   test("finds the largest of every row wherever it stands", async () => {
     const random = seeded(6);
-    for (const width of [1, 2, 5, 16, 33, 1000]) {
-      const x = normal(20 * width, random, { heavy: true });
-      const want = Array.from({ length: 20 }, (_, row) => {
-        const values = x.subarray(row * width, (row + 1) * width);
-        return values.indexOf(values.reduce((a, b) => Math.max(a, b)));
-      });
-      expect(await argmax(x, 20, width)).toEqual(want);
+    for (const rows of [1, 20]) {
+      for (const width of [1, 2, 5, 16, 33, 1000, 9003]) {
+        const x = normal(rows * width, random, { heavy: true });
+        const want = Array.from({ length: rows }, (_, row) => {
+          const values = x.subarray(row * width, (row + 1) * width);
+          return values.indexOf(values.reduce((a, b) => Math.max(a, b)));
+        });
+        expect(await argmax(isa, x, rows, width)).toEqual(want);
+      }
     }
   });
 
@@ -166,7 +182,7 @@ describe("argmax", () => {
       [-inf, -inf, -inf, -inf],
       [1, inf, inf, -inf],
     ];
-    expect(await argmax(Float32Array.from(rows.flat()), 5, 4)).toEqual([1, 0, 1, 0, 1]);
+    expect(await argmax(isa, Float32Array.from(rows.flat()), 5, 4)).toEqual([1, 0, 1, 0, 1]);
   });
 
   test("does not look beyond the limit and answers -1 for NaN before it", async () => {
@@ -177,13 +193,13 @@ describe("argmax", () => {
       [nan, 2, 3],
       [1, nan, 0],
     ];
-    expect(await argmax(Float32Array.from(rows.flat()), 4, 2)).toEqual([1, 1, -1, -1]);
+    expect(await argmax(isa, Float32Array.from(rows.flat()), 4, 2)).toEqual([1, 1, -1, -1]);
     const negative = new Float32Array(new Uint32Array([0x3f800000, 0xffc00001]).buffer);
-    expect(await argmax(negative, 1, 2)).toEqual([-1]);
+    expect(await argmax(isa, negative, 1, 2)).toEqual([-1]);
   });
 
   test.each([0, 5])("refuses the limit %i of a row of 4", async (limit) => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       expect(() => ops.argmax(device.zeros("f32", [1, 4]), limit)).toThrow(
         expect.objectContaining({ name: "KernelError", code: "KERNEL_VALUE" }),
       );
@@ -191,9 +207,9 @@ describe("argmax", () => {
   });
 });
 
-describe("pick", () => {
+describe.each(withScalar)("pick on %s", (isa) => {
   test("returns one element of every row", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
+    await withDevice({ isa }, async (device) => {
       using x = device.from("f32", Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7), [2, 4]).narrow(1, 1, 3);
       using y = ops.pick(x, device.from("i32", Int32Array.of(2, 0)));
       expect(await y.read()).toEqual(Float32Array.of(3, 5));
@@ -201,7 +217,7 @@ describe("pick", () => {
   });
 
   test.each([-1, 3])("the index %i outside a row of 3 faults the device", async (index) => {
-    const outcome = withDevice({ isa: "scalar" }, async (device) => {
+    const outcome = withDevice({ isa }, async (device) => {
       ops.pick(device.zeros("f32", [1, 3]), device.from("i32", Int32Array.of(index)));
     });
     await expect(outcome).rejects.toMatchObject({ code: "KERNEL_VALUE" });

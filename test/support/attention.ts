@@ -1,5 +1,5 @@
 // Attention problems of any shape, and what the definition says of them in double precision.
-import { type CacheLayer, type CacheTensor, type Device, ops } from "../../kernels/index.ts";
+import { type CacheLayer, type CacheTensor, type Device, type F32, ops } from "../../kernels/index.ts";
 import { type Implementation, numberToF16, withDevice } from "./kernels.ts";
 import { normal, seeded } from "./random.ts";
 import { dotTolerance, eps, expectClose, norm } from "./tolerance.ts";
@@ -80,46 +80,57 @@ export async function attend(
   layout: Layout,
   only?: readonly number[],
 ): Promise<Float32Array<ArrayBuffer>> {
-  const { blockSize, threads = 2, dtype = "f32" } = layout;
-  const { kvHeads, dim, heads, lengths } = problem;
-  return withDevice({ isa, threads }, async (device) => {
-    const perSequence = Math.ceil(Math.max(...lengths) / blockSize);
-    const blocks = perSequence * lengths.length + 1;
-    const order = Array.from({ length: blocks }, (_, i) => i).reverse();
-    const table = Int32Array.from(order.slice(0, perSequence * lengths.length));
-    using blockTable = device.from("i32", table, [lengths.length, perSequence]);
-    const cache = freshLayer(device, dtype, [blocks, kvHeads, blockSize, dim]);
-    lengths.forEach((length, sequence) => {
-      using positions = device.from(
-        "i32",
-        Int32Array.from({ length }, (_, i) => i),
-      );
-      using rowSequence = device.from("i32", new Int32Array(length).fill(sequence));
-      const rowShape = [length, kvHeads * dim];
-      using newK = device.from("f32", problem.keys[sequence]!, rowShape);
-      using newV = device.from("f32", problem.values[sequence]!, rowShape);
-      ops.storeCache(newK, newV, { positions, rowSequence, blockTable }, cache);
-    });
-    const picked = only ?? problem.rows.map((_, i) => i);
-    const rows = picked.map((i) => problem.rows[i]!);
-    using positions = device.from(
-      "i32",
-      Int32Array.from(rows, (row) => row.position),
-    );
-    using rowSequence = device.from(
-      "i32",
-      Int32Array.from(rows, (row) => row.sequence),
-    );
-    using scale = device.from(
-      "f32",
-      Float32Array.from(picked, (i) => problem.scales[i]!),
-    );
-    const width = heads * dim;
-    const q = picked.flatMap((i) => [...problem.queries.subarray(i * width, (i + 1) * width)]);
-    using queries = device.from("f32", Float32Array.from(q), [picked.length, width]);
-    using y = ops.attention(queries, cache, { positions, rowSequence, blockTable }, scale);
+  return withDevice({ isa, threads: layout.threads ?? 2 }, async (device) => {
+    using y = attendOn(device, problem, layout, only).y;
     return y.read();
   });
+}
+
+/** The same on a device, not waited for. */
+export function attendOn(
+  device: Device,
+  problem: Problem,
+  layout: Layout,
+  only?: readonly number[],
+): { readonly cache: CacheLayer; readonly y: F32 } {
+  const { blockSize, dtype = "f32" } = layout;
+  const { kvHeads, dim, heads, lengths } = problem;
+  const perSequence = Math.ceil(Math.max(...lengths) / blockSize);
+  const blocks = perSequence * lengths.length + 1;
+  const order = Array.from({ length: blocks }, (_, i) => i).reverse();
+  const table = Int32Array.from(order.slice(0, perSequence * lengths.length));
+  using blockTable = device.from("i32", table, [lengths.length, perSequence]);
+  const cache = freshLayer(device, dtype, [blocks, kvHeads, blockSize, dim]);
+  lengths.forEach((length, sequence) => {
+    using positions = device.from(
+      "i32",
+      Int32Array.from({ length }, (_, i) => i),
+    );
+    using rowSequence = device.from("i32", new Int32Array(length).fill(sequence));
+    const rowShape = [length, kvHeads * dim];
+    using newK = device.from("f32", problem.keys[sequence]!, rowShape);
+    using newV = device.from("f32", problem.values[sequence]!, rowShape);
+    ops.storeCache(newK, newV, { positions, rowSequence, blockTable }, cache);
+  });
+  const picked = only ?? problem.rows.map((_, i) => i);
+  const rows = picked.map((i) => problem.rows[i]!);
+  using positions = device.from(
+    "i32",
+    Int32Array.from(rows, (row) => row.position),
+  );
+  using rowSequence = device.from(
+    "i32",
+    Int32Array.from(rows, (row) => row.sequence),
+  );
+  using scale = device.from(
+    "f32",
+    Float32Array.from(picked, (i) => problem.scales[i]!),
+  );
+  const width = heads * dim;
+  const q = picked.flatMap((i) => [...problem.queries.subarray(i * width, (i + 1) * width)]);
+  using queries = device.from("f32", Float32Array.from(q), [picked.length, width]);
+  const y = ops.attention(queries, cache, { positions, rowSequence, blockTable }, scale);
+  return { cache, y };
 }
 
 /** What a cache holds in the place of keys or values, per sequence. */

@@ -41,6 +41,8 @@ export const gptqCases: readonly GptqCase[] = [
   { rows: 9, in: 256, out: 8, groupSize: 64, scattered: true, scaleDtype: "bf16" },
   { rows: 17, in: 264, out: 72, groupSize: 7, zeroOffset: 0 },
   { rows: 97, in: 520, out: 136, groupSize: 128, scattered: true },
+  { rows: 130, in: 72, out: 136, groupSize: 64 },
+  { rows: 18, in: 264, out: 40, groupSize: 32, scaleDtype: "f32" },
   { rows: 1, bits: 8, in: 4, out: 4, groupSize: 4 },
   { rows: 1, bits: 8, in: 260, out: 132, groupSize: 64, scaleDtype: "f32" },
   { rows: 4, bits: 8, in: 36, out: 20, groupSize: 6, scattered: true },

@@ -1,6 +1,7 @@
 #include "cuda/emulation.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -20,9 +21,13 @@ namespace {
 constexpr unsigned kWarp = 32;
 constexpr int kPoison = 0xff;  // a NaN, and no index
 
-// xorshift64*: the order of blocks and threads, another one in every grid.
+// xorshift64*: the order of blocks and threads, another one in every grid and on every device.
 class Random {
  public:
+  Random() {
+    static std::atomic<uint64_t> devices = 0;
+    state_ ^= ++devices * 0xbf58476d1ce4e5b9ull;
+  }
   uint64_t Next() {
     state_ ^= state_ >> 12;
     state_ ^= state_ << 25;
@@ -131,15 +136,44 @@ void Resume(Machine& machine, Thread& thread) {
   machine.current = nullptr;
 }
 
-// Adds the threads of warps that are complete at their meeting.
-void ReleaseWarps(Machine& machine, std::vector<Thread*>& ready) {
-  for (size_t first = 0; first < machine.threads.size(); first += kWarp) {
-    const auto begin = machine.threads.begin() + static_cast<ptrdiff_t>(first);
-    const auto end = machine.threads.begin() +
-                     static_cast<ptrdiff_t>(std::min(first + kWarp, machine.threads.size()));
-    if (std::any_of(begin, end, [](const Thread& t) { return t.state != State::kAtWarp; }))
+// Adds the threads of warps from `begin` to `end` that are complete at their meeting.
+void ReleaseWarps(Machine& machine, size_t begin, size_t end, std::vector<Thread*>& ready) {
+  for (size_t first = begin; first < end; first += kWarp) {
+    const auto warp = machine.threads.begin() + static_cast<ptrdiff_t>(first);
+    const auto last =
+        machine.threads.begin() + static_cast<ptrdiff_t>(std::min(first + kWarp, end));
+    if (std::any_of(warp, last, [](const Thread& t) { return t.state != State::kAtWarp; }))
       continue;
-    for (auto thread = begin; thread != end; ++thread) ready.push_back(&*thread);
+    for (auto thread = warp; thread != last; ++thread) ready.push_back(&*thread);
+  }
+}
+
+// Runs threads, whole warps, to the next meeting of the block or to their end.
+void Advance(Machine& machine, size_t begin, size_t end) {
+  std::vector<Thread*> ready;
+  for (size_t i = begin; i < end; ++i) ready.push_back(&machine.threads[i]);
+  while (!ready.empty()) {
+    machine.random.Shuffle(ready);
+    for (Thread* thread : ready) {
+      Resume(machine, *thread);
+      if (machine.error != nullptr) return;
+    }
+    ready.clear();
+    ReleaseWarps(machine, begin, end, ready);
+  }
+}
+
+// The same of the whole block: all warps together, or each as far as it comes before the next one
+// begins.
+void AdvanceBlock(Machine& machine) {
+  const size_t threads = machine.threads.size();
+  if (machine.random.Next() >> 63 != 0) return Advance(machine, 0, threads);
+  std::vector<size_t> warps;
+  for (size_t first = 0; first < threads; first += kWarp) warps.push_back(first);
+  machine.random.Shuffle(warps);
+  for (const size_t first : warps) {
+    Advance(machine, first, std::min<size_t>(first + kWarp, threads));
+    if (machine.error != nullptr) return;
   }
 }
 
@@ -158,7 +192,6 @@ void Poison(Machine& machine, size_t dynamic_shared_bytes) {
 
 void RunBlock(Machine& machine, Dim3 index, Dim3 grid, Dim3 block, size_t dynamic_shared_bytes) {
   Poison(machine, dynamic_shared_bytes);
-  std::vector<Thread*> ready;
   for (size_t i = 0; i < machine.threads.size(); ++i) {
     Thread& thread = machine.threads[i];
     const auto at = static_cast<unsigned>(i);
@@ -168,23 +201,14 @@ void RunBlock(Machine& machine, Dim3 index, Dim3 grid, Dim3 block, size_t dynami
     thread.copy_group = 0;
     thread.meetings = 0;
     machine.fibers.Start(thread.fiber, RunThread, nullptr);
-    ready.push_back(&thread);
   }
   while (true) {
-    machine.random.Shuffle(ready);
-    for (Thread* thread : ready) {
-      Resume(machine, *thread);
-      if (machine.error != nullptr) return;
-    }
-    ready.clear();
-    ReleaseWarps(machine, ready);
-    if (!ready.empty()) continue;
-    if (AllAre(machine, State::kEnded)) return;
+    AdvanceBlock(machine);
+    if (machine.error != nullptr || AllAre(machine, State::kEnded)) return;
     if (!AllAre(machine, State::kAtBlock)) {
       throw Error(Code::kInternal,
                   "emulation: threads of a block wait for others that do not come");
     }
-    for (Thread& thread : machine.threads) ready.push_back(&thread);
   }
 }
 

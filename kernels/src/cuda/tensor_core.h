@@ -26,8 +26,8 @@ template <class Sum, class Dot>
 void Multiply(Sum c[4], const uint32_t a[4], const uint32_t b[2], const Site& site, Dot dot) {
   Operands mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   const auto* all = Exchange(&mine, sizeof mine);
-  // The mutation: neighbours' fragments are swapped.
-  const unsigned swap = IsMutated(site) ? 1 : 0;
+  // The mutation: rows are swapped. K words swapped in A and B alike would give the same sum.
+  const unsigned swap = IsMutated(site) ? 4 : 0;
   const auto lane_of = [&](unsigned lane) {
     Operands operands;
     std::memcpy(&operands, all[lane ^ swap], sizeof operands);

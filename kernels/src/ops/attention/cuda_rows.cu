@@ -1,18 +1,12 @@
 #include "cuda/async_copy.h"
-#include "ops/attention/cuda_view.h"
+#include "ops/attention/cuda_warp.h"
 
-// Rows on their own, as decoding has them: a block has up to kHeads query heads of one key head
-// and reads each key and value once. Where there are few of them, the tiles of a row are split
-// among blocks, and another kernel puts them together.
+// Rows on their own, as decoding has them: a block is one warp, which has up to kWarpQueries query
+// heads of one key head and reads each key and value once. Where there are few of them, the tiles
+// of a row are split among blocks, and another kernel puts them together.
 namespace kernels::cuda {
 
 namespace {
-
-// A block's threads: a group of kTile for each half of the heads.
-template <int kHeads>
-constexpr int kThreads = kHeads == 1 ? kTile : 2 * kTile;
-template <int kHeads>
-constexpr int kHeadsOfThread = kHeads == 1 ? 1 : kHeads / 2;
 
 // How rows are divided among blocks, and where tiles wait to be put together.
 struct Division {
@@ -23,43 +17,42 @@ struct Division {
   float* values;   // [rows, heads, tiles, dim], or null where rows are not split
   float2* sums;    // [rows, heads, tiles]: largest and total
   bool has_tiled_rows;
+  bool is_aligned;  // keys and values, for copies of 16 bytes
 };
 
-// Elements of a query in shared memory: whole 16-byte pieces of keys of any type.
-__host__ __device__ constexpr int PaddedDim(int dim) {
-  return (dim + 15) / 16 * 16;
-}
-
-// Bytes of a key in shared memory. Threads read rows side by side, 16 bytes each: with 16 bytes
-// between rows eight of them are in different banks.
+// Bytes of a key or value in shared memory, as it is stored. Threads read eight rows at a time:
+// with 16 bytes between rows they are in different banks.
 template <class T>
 __host__ __device__ constexpr int RowBytes(int dim) {
-  return (dim * static_cast<int>(sizeof(T)) + 15) / 16 * 16 + 16;
+  return PaddedDim(dim) * static_cast<int>(sizeof(T)) + 16;
 }
 
 template <class T>
 constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
 
-template <class T, int kHeads>
+template <class T>
 struct SharedRows {
-  float* q;      // [kHeads, padded dim]
-  float* total;  // the same
-  float* score;  // [kHeads, kTile]
+  uint32_t* q;   // [kQueryParts, rows, RowWords(dim)]
+  float* total;  // [rows, PaddedDim(dim)]
   unsigned char* k;
   unsigned char* v;
 
-  __device__ SharedRows(float* memory, int dim) {
+  __device__ SharedRows(uint32_t* memory, int rows, int dim) {
     q = memory;
-    total = q + kHeads * PaddedDim(dim);
-    score = total + kHeads * PaddedDim(dim);
-    k = reinterpret_cast<unsigned char*>(score + kHeads * kTile);
+    total = reinterpret_cast<float*>(q + kQueryParts * rows * RowWords(dim));
+    k = reinterpret_cast<unsigned char*>(total + rows * PaddedDim(dim));
     v = k + kTile * RowBytes<T>(dim);
   }
-  static size_t Bytes(int dim) {
-    return sizeof(float) * kHeads * (2 * PaddedDim(dim) + kTile) +
+  static size_t Bytes(int rows, int dim) {
+    return size_t{4} * rows * (kQueryParts * RowWords(dim) + PaddedDim(dim)) +
            size_t{2} * kTile * RowBytes<T>(dim);
   }
 };
+
+// Rows of queries in shared memory: the upper half of a product may be left out.
+__host__ __device__ constexpr int QueryRows(int group) {
+  return group <= kWarpQueries / 2 ? kWarpQueries / 2 : kWarpQueries;
+}
 
 // Whether a row belongs to a run that AttendTiles has; by a warp.
 template <class T>
@@ -82,16 +75,16 @@ __device__ bool IsTiled(const AttentionView<T>& view, int64_t row) {
 }
 
 // Starts to copy the first n rows of a tile; the others are zero.
-template <class T, int kBlock>
+template <class T>
 __device__ void StartTile(const T* cache, const int64_t* at, int n, int dim, bool is_aligned,
                           unsigned char* tile) {
-  const int pieces = (dim + kPiece<T> - 1) / kPiece<T>;
-  for (int i = threadIdx.x; i < kTile * pieces; i += kBlock) {
+  const int pieces = PaddedDim(dim) / kPiece<T>;
+  for (int i = threadIdx.x; i < kTile * pieces; i += kWarpSize) {
     const int j = i / pieces;
     const int d = i % pieces * kPiece<T>;
     T* to = reinterpret_cast<T*>(tile + j * RowBytes<T>(dim)) + d;
     const int64_t row = j < n ? at[j] : -1;
-    if (row >= 0 && is_aligned) {
+    if (row >= 0 && d < dim && is_aligned) {
       CopyAsync16(to, cache + row * dim + d);
       continue;
     }
@@ -102,172 +95,251 @@ __device__ void StartTile(const T* cache, const int64_t* at, int n, int dim, boo
   }
 }
 
-template <class T, int kHeads>
-__device__ void ScoreTile(const SharedRows<T, kHeads>& shared, int dim) {
-  constexpr int kMine = kHeadsOfThread<kHeads>;
-  const int j = threadIdx.x % kTile;
-  const int first = threadIdx.x / kTile * kMine;
-  const float* q = shared.q + first * PaddedDim(dim);
-  const T* key = reinterpret_cast<const T*>(shared.k + j * RowBytes<T>(dim));
-  float sum[kMine] = {};
-  for (int d = 0; d < dim; d += kPiece<T>) {
-    const auto piece = LoadPack<T, kPiece<T>>(key + d);
-    for (int e = 0; e < kPiece<T>; e += 4) {
-      for (int h = 0; h < kMine; ++h) {
-        const auto query = LoadPack<float, 4>(q + h * PaddedDim(dim) + d + e);
-        for (int i = 0; i < 4; ++i) sum[h] = __fmaf_rn(query.at[i], Widen(piece.at[e + i]), sum[h]);
-      }
-    }
-  }
-  for (int h = 0; h < kMine; ++h) shared.score[(first + h) * kTile + j] = sum[h];
-}
-
-// Calls take(head, d, sum) with the weighted sum of the tile's values for each element.
-template <class T, int kHeads, class F>
-__device__ void SumValues(const SharedRows<T, kHeads>& shared, const float* offset, int seen,
-                          int dim, F take) {
-  constexpr int kMine = kHeadsOfThread<kHeads>;
-  const int first = threadIdx.x / kTile * kMine;
-  const float* weight = shared.score + first * kTile;
-  for (int d = threadIdx.x % kTile * 2; d < dim; d += 2 * kTile) {
-    float part[kMine][2];
-    for (int h = 0; h < kMine; ++h) part[h][0] = part[h][1] = kIsCoded<T> ? offset[first + h] : 0;
-    const auto add = [&](int j, int h, float w) {
-      const T* row = reinterpret_cast<const T*>(shared.v + j * RowBytes<T>(dim));
-      const auto value = LoadPack<T, 2>(row + d);
-      for (int i = 0; i < 2; ++i) part[h][i] = __fmaf_rn(w, Widen(value.at[i]), part[h][i]);
-    };
-    int j = 0;
-    for (; j + 4 <= seen; j += 4) {
-      for (int h = 0; h < kMine; ++h) {
-        const auto w = LoadPack<float, 4>(weight + h * kTile + j);
-        for (int i = 0; i < 4; ++i) add(j + i, h, w.at[i]);
-      }
-    }
-    for (; j < seen; ++j) {
-      for (int h = 0; h < kMine; ++h) add(j, h, weight[h * kTile + j]);
-    }
-    for (int h = 0; h < kMine; ++h) {
-      for (int i = 0; i < 2 && d + i < dim; ++i) take(first + h, d + i, part[h][i]);
-    }
-  }
-}
-
-// A block's state beside its tiles.
-template <int kHeads>
-struct Block {
-  int64_t at[2][kTile];  // rows of the cache, of this tile and the next
-  TileGrids grids[2];
-  Running running[kHeads];
-  float offset[kHeads];
-  float query_sum[kHeads];
+// Where the block is: heads [first_head, first_head + heads) of a row, every `splits`th tile from
+// `split` on.
+struct Work {
+  int64_t row;
+  int64_t kv_head;
+  int64_t first_head;
+  int heads;
+  int64_t split;
+  int64_t visible;
 };
 
-// Attends with heads [first_head, first_head + heads) of a row over every `splits`th tile.
-template <class T, int kHeads>
-__device__ void AttendRow(const AttentionView<T>& view, const Division& division, bool is_aligned,
-                          int64_t row, int64_t kv_head, int first_head, int heads, int64_t split,
-                          int64_t visible, float* memory, Block<kHeads>& block) {
-  constexpr int kBlock = kThreads<kHeads>;
+// Rows of the cache of two tiles: this one and the next.
+struct Block {
+  int64_t at[2][kTile];
+  TileGrids grids[2];
+};
+
+template <class T>
+__device__ __forceinline__ void ScoreTile(const AttentionView<T>& view, const Work& work,
+                                          const SharedRows<T>& shared, const int64_t* at,
+                                          float (&score)[kColumns][4]) {
   const int dim = view.dim;
-  const int warp = threadIdx.x / kWarpSize;
-  const int64_t sequence = view.steps.row_sequence[row];
-  const int64_t tiles = CeilDivide(visible, kTile);
-  const SharedRows<T, kHeads> shared(memory, dim);
-
-  const auto find = [&](int64_t tile, int slot) {
-    const int64_t position = tile * kTile + threadIdx.x;
-    if (threadIdx.x >= kTile || position >= visible) return;
-    const int64_t at = view.steps.Find(sequence, position, kv_head);
-    block.at[slot][threadIdx.x] = at;
-    LoadGrids(view, at, threadIdx.x, block.grids[slot]);
-  };
-  const auto rows_in = [&](int64_t tile) {
-    const int64_t left = visible - tile * kTile;
-    return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
-  };
-  const auto start = [&](const T* cache, int64_t tile, int slot, unsigned char* to) {
-    if (tile < tiles)
-      StartTile<T, kBlock>(cache, block.at[slot], rows_in(tile), dim, is_aligned, to);
-    CommitCopies();
-  };
-
-  find(split, 0);
-  for (int i = threadIdx.x; i < kHeads * PaddedDim(dim); i += kBlock) {
-    const int h = i / PaddedDim(dim);
-    const int d = i % PaddedDim(dim);
-    const bool is_there = h < heads && d < dim;
-    shared.q[i] = is_there ? view.q.Row(row)[int64_t{first_head + h} * dim + d] : 0.0f;
-    shared.total[i] = 0;
-  }
-  if (threadIdx.x < kHeads) block.running[threadIdx.x].Start();
-  __syncthreads();
-  start(view.k, split, 0, shared.k);
-  start(view.v, split, 0, shared.v);
-  if constexpr (kIsCoded<T>) {
-    for (int h = warp; h < heads; h += kBlock / kWarpSize)
-      block.query_sum[h] = QuerySum(shared.q + h * PaddedDim(dim), dim);
-  }
-  int slot = 0;
-  for (int64_t tile = split; tile < tiles; tile += division.splits, slot ^= 1) {
-    const int64_t next = tile + division.splits;
-    const int seen = rows_in(tile);
-    WaitCopies<1>();
-    __syncthreads();
-    find(next, slot ^ 1);
-    ScoreTile(shared, dim);
-    __syncthreads();
-    start(view.k, next, slot ^ 1, shared.k);
-    for (int h = warp; h < heads; h += kBlock / kWarpSize) {
-      const TileSums sums = Weigh<T>(shared.score + h * kTile, seen, view.query_scale[row],
-                                     kIsCoded<T> ? block.query_sum[h] : 0.0f, block.grids[slot]);
-      if (threadIdx.x % kWarpSize != 0) continue;
-      block.offset[h] = sums.offset;
-      block.running[h].Add(sums.largest, sums.total);
-      if (division.sums != nullptr) {
-        const int64_t head = row * view.steps.kv_heads * view.group + first_head + h;
-        division.sums[head * division.tiles + tile] = {sums.largest, sums.total};
-      }
-    }
-    WaitCopies<1>();
-    __syncthreads();
-    SumValues(shared, block.offset, seen, dim, [&](int h, int d, float part) {
-      if (h >= heads) return;
-      if (division.values != nullptr) {
-        const int64_t head = row * view.steps.kv_heads * view.group + first_head + h;
-        division.values[(head * division.tiles + tile) * dim + d] = part;
-      } else {
-        float& total = shared.total[h * PaddedDim(dim) + d];
-        total = PutTogether(total, block.running[h].keep, part, block.running[h].add);
-        if (next >= tiles)
-          view.y.Row(row)[int64_t{first_head + h} * dim + d] = total / block.running[h].total;
-      }
-    });
-    __syncthreads();
-    start(view.v, next, slot ^ 1, shared.v);
-  }
-  WaitCopies<0>();
+  const int g = PlaceOfLane().g;
+  uint64_t odd = 0;
+  Score<T>(
+      {shared.q, QueryRows(view.group)}, 0, dim,
+      [&](int column, int word, uint32_t* parts) {
+        const int j = 8 * column + g;
+        const T* key = reinterpret_cast<const T*>(shared.k + j * RowBytes<T>(dim));
+        const auto pair = LoadPack<T, 2>(key + 2 * word);
+        if (SplitFinite(pair.at[0], pair.at[1], parts)) odd |= uint64_t{1} << j;
+      },
+      score);
+  if (kIsCoded<T> || !__any_sync(kAllLanes, odd != 0)) return;
+  const float* q = view.q.Row(work.row) + work.first_head * dim;
+  ScoreOdd(
+      WarpUnion(odd), dim, [&](int e) { return e < work.heads ? q + e * dim : nullptr; },
+      [&](int j) { return at[j] < 0 ? nullptr : view.k + at[j] * dim; }, score);
 }
 
-template <class T, int kHeads>
-__global__ void __launch_bounds__(kThreads<kHeads>)
-    AttendRowsKernel(AttentionView<T> view, Division division, bool is_aligned) {
-  DYNAMIC_SHARED(float, memory);
-  SHARED(Block<kHeads>, block);
+// Calls take(half, d, part) with the weighted sum of the tile's values for query g + 8 half and
+// each element d that this lane has.
+template <class T, class Take>
+__device__ __forceinline__ void SumTile(const AttentionView<T>& view, const SharedRows<T>& shared,
+                                        const int64_t* at, const WeightWords& weights, int seen,
+                                        const float (&offset)[2], const Take& take) {
+  const int dim = view.dim;
+  const auto [g, t] = PlaceOfLane();
+  for (int group = 0; group < PaddedDim(dim) / 8; group += kElementGroups) {
+    uint64_t odd = 0;
+    float sum[kElementGroups][4];
+#pragma unroll
+    for (int n = 0; n < kElementGroups; ++n) {
+      for (int i = 0; i < 4; ++i) sum[n][i] = kIsCoded<T> ? offset[i / 2] : 0.0f;
+    }
+    SumValues<T>(
+        weights, group,
+        [&](int eight, int word, uint32_t* parts) {
+          const int d = 8 * eight + g;
+          const auto value = [&](int j) {
+            return reinterpret_cast<const T*>(shared.v + j * RowBytes<T>(dim))[d];
+          };
+          if (SplitFinite(value(2 * word), value(2 * word + 1), parts))
+            odd |= uint64_t{3} << 2 * word;
+        },
+        sum);
+    if (!kIsCoded<T> && __any_sync(kAllLanes, odd != 0)) {
+      const int both[2] = {seen, seen};
+      SumOddValues(
+          WarpUnion(odd), weights, group, both, dim,
+          [&](int j) { return at[j] < 0 ? nullptr : view.v + at[j] * dim; }, sum);
+    }
+#pragma unroll
+    for (int n = 0; n < kElementGroups; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int d = 8 * (group + n) + 2 * t + i % 2;
+        if (d < dim) take(i / 2, d, sum[n][i]);
+      }
+    }
+  }
+}
+
+// Weights of all queries, and the sums so far with this tile. `write` gets what the tile is.
+template <class T, class Write>
+__device__ __forceinline__ void WeighTile(float (&score)[kColumns][4], int seen, float scale,
+                                          const float (&query_sum)[2], const TileGrids& grids,
+                                          bool has_upper, Running (&running)[2], float (&offset)[2],
+                                          const Write& write) {
+  const TileSums lower = Weigh<T, 0>(score, seen, scale, query_sum[0], grids);
+  running[0].Add(lower.largest, lower.total);
+  offset[0] = lower.offset;
+  write(0, lower);
+  if (!has_upper) return;  // its weights are zero as its scores are
+  const TileSums upper = Weigh<T, 1>(score, seen, scale, query_sum[1], grids);
+  running[1].Add(upper.largest, upper.total);
+  offset[1] = upper.offset;
+  write(1, upper);
+}
+
+template <class T>
+__device__ void LoadQueries(const AttentionView<T>& view, const Work& work,
+                            const SharedRows<T>& shared, float (&query_sum)[2]) {
+  const int rows = QueryRows(view.group);
+  const int g = PlaceOfLane().g;
+  const float* q = view.q.Row(work.row) + work.first_head * view.dim;
+  for (int e = 0; e < rows; ++e) {
+    const float* from = e < work.heads ? q + e * view.dim : nullptr;
+    StoreQuery(from, view.dim, shared.q, rows, e);
+    if constexpr (kIsCoded<T>) {
+      const float sum = from == nullptr ? 0.0f : QuerySum(from, view.dim);
+      if (e == g) query_sum[0] = sum;
+      if (e == g + 8) query_sum[1] = sum;
+    }
+  }
+  for (int i = threadIdx.x; i < rows * PaddedDim(view.dim); i += kWarpSize) shared.total[i] = 0;
+}
+
+// The tiles of a row on their way to shared memory.
+template <class T>
+struct TileReader {
+  const AttentionView<T>& view;
+  const Work& work;
+  Block& block;
+  bool is_aligned;
+
+  __device__ int RowsIn(int64_t tile) const {
+    const int64_t left = work.visible - tile * kTile;
+    return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
+  }
+  __device__ void Find(int64_t tile, int slot) const {
+    const int64_t sequence = view.steps.row_sequence[work.row];
+    for (int j = threadIdx.x; j < RowsIn(tile); j += kWarpSize) {
+      const int64_t at = view.steps.Find(sequence, tile * kTile + j, work.kv_head);
+      block.at[slot][j] = at;
+      LoadGrids(view, at, j, block.grids[slot]);
+    }
+  }
+  // A group of copies, which is empty past the last tile.
+  __device__ void Start(const T* cache, int64_t tile, int slot, unsigned char* to) const {
+    const int rows = RowsIn(tile);
+    if (rows > 0) StartTile(cache, block.at[slot], rows, view.dim, is_aligned, to);
+    CommitCopies();
+  }
+};
+
+// Where sums go: to memory for PutTogetherKernel, or to those so far and after the last tile to y.
+template <class T>
+struct ResultWriter {
+  const AttentionView<T>& view;
+  const Division& division;
+  const Work& work;
+  float* total;
+
+  __device__ bool IsThere(int half) const { return PlaceOfLane().g + 8 * half < work.heads; }
+  // Among all tiles of all rows and heads.
+  __device__ int64_t Place(int half, int64_t tile) const {
+    const int64_t head = work.first_head + PlaceOfLane().g + 8 * half;
+    return (work.row * view.steps.kv_heads * view.group + head) * division.tiles + tile;
+  }
+  __device__ void Take(int half, int64_t tile, const TileSums& sums) const {
+    if (division.sums != nullptr && PlaceOfLane().t == 0 && IsThere(half))
+      division.sums[Place(half, tile)] = {sums.largest, sums.total};
+  }
+  __device__ void Take(int half, int64_t tile, int d, float part, const Running& running,
+                       bool is_last) const {
+    if (!IsThere(half)) return;
+    if (division.values != nullptr) {
+      division.values[Place(half, tile) * view.dim + d] = part;
+      return;
+    }
+    const int e = PlaceOfLane().g + 8 * half;
+    float& sum = total[e * PaddedDim(view.dim) + d];
+    sum = PutTogether(sum, running.keep, part, running.add);
+    if (is_last) view.y.Row(work.row)[(work.first_head + e) * view.dim + d] = sum / running.total;
+  }
+};
+
+template <class T>
+__device__ void AttendRow(const AttentionView<T>& view, const Division& division, const Work& work,
+                          uint32_t* memory, Block& block) {
+  const int64_t tiles = CeilDivide(work.visible, kTile);
+  const float scale = view.query_scale[work.row];
+  const int rows = QueryRows(view.group);
+  const SharedRows<T> shared(memory, rows, view.dim);
+  const TileReader<T> reader{view, work, block, division.is_aligned};
+  const ResultWriter<T> writer{view, division, work, shared.total};
+  float query_sum[2] = {};
+  Running running[2];
+  running[0].Start();
+  running[1].Start();
+  reader.Find(work.split, 0);
+  LoadQueries(view, work, shared, query_sum);
+  __syncwarp();
+  reader.Start(view.k, work.split, 0, shared.k);
+  reader.Start(view.v, work.split, 0, shared.v);
+  int slot = 0;
+  for (int64_t tile = work.split; tile < tiles; tile += division.splits, slot ^= 1) {
+    const int64_t next = tile + division.splits;
+    const int seen = reader.RowsIn(tile);
+    WaitCopies<1>();
+    reader.Find(next, slot ^ 1);
+    __syncwarp();
+    float score[kColumns][4];
+    ScoreTile(view, work, shared, block.at[slot], score);
+    __syncwarp();
+    reader.Start(view.k, next, slot ^ 1, shared.k);
+    float offset[2] = {};
+    WeighTile<T>(score, seen, scale, query_sum, block.grids[slot], rows == kWarpQueries, running,
+                 offset, [&](int half, const TileSums& sums) { writer.Take(half, tile, sums); });
+    WeightWords weights;
+    SplitWeights(score, weights);
+    WaitCopies<1>();
+    __syncwarp();
+    SumTile(view, shared, block.at[slot], weights, seen, offset, [&](int half, int d, float part) {
+      writer.Take(half, tile, d, part, running[half], next >= tiles);
+    });
+    __syncwarp();
+    reader.Start(view.v, next, slot ^ 1, shared.v);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kWarpSize, 8)  // lest ptxas spill for the sake of more
+    AttendRowsKernel(AttentionView<T> view, Division division) {
+  DYNAMIC_SHARED(uint32_t, memory);
+  SHARED(Block, block);
   const int64_t part = blockIdx.x % division.parts;
   const int64_t kv_head = blockIdx.x / division.parts % view.steps.kv_heads;
   const int64_t first = blockIdx.x / (division.parts * view.steps.kv_heads);
-  const int first_head = static_cast<int>(kv_head * view.group + part * kHeads);
-  const int left = view.group - static_cast<int>(part) * kHeads;
+  const int left = view.group - static_cast<int>(part) * kWarpQueries;
   for (int64_t i = 0; i < division.rows_of_block; ++i) {
     const int64_t row = first * division.rows_of_block + i;
     if (row >= view.rows) return;
     if (division.has_tiled_rows && IsTiled(view, row)) continue;
     const int64_t visible = view.steps.Visible(row, threadIdx.x == 0);
     if (int64_t{blockIdx.y} * kTile >= visible) continue;
-    AttendRow<T, kHeads>(view, division, is_aligned, row, kv_head, first_head,
-                         left < kHeads ? left : kHeads, blockIdx.y, visible, memory, block);
-    __syncthreads();
+    const Work work = {row,
+                       kv_head,
+                       kv_head * view.group + part * kWarpQueries,
+                       left < kWarpQueries ? left : kWarpQueries,
+                       blockIdx.y,
+                       visible};
+    AttendRow(view, division, work, memory, block);
+    __syncwarp();
   }
 }
 
@@ -311,24 +383,28 @@ __global__ void PutTogetherKernel(AttentionView<T> view, Division division) {
 
 constexpr int64_t kMostSplitBytes = 256 << 20;
 
-// Enough blocks to fill the GPU several times over, as far as scratch memory allows.
+// Enough blocks to fill the GPU, as far as scratch memory allows.
 template <class T>
-Division Divide(Session& session, const AttentionView<T>& view, int heads_of_block) {
+Division Divide(Session& session, const AttentionView<T>& view) {
   Division division{};
   division.has_tiled_rows = HasTiles(view);
-  division.parts = CeilDivide(view.group, heads_of_block);
+  division.parts = CeilDivide(view.group, kWarpQueries);
   division.rows_of_block = view.rows <= 1024 ? 1 : 4;
   division.splits = 1;
+  const auto address = reinterpret_cast<uintptr_t>(view.k) | reinterpret_cast<uintptr_t>(view.v);
+  division.is_aligned = (address | view.dim * sizeof(T)) % 16 == 0;
   const Steps& steps = view.steps;
   division.tiles = CeilDivide(steps.max_blocks * steps.block_size, kTile);
   const int64_t heads = view.rows * steps.kv_heads * view.group;
   const int64_t blocks = view.rows * steps.kv_heads * division.parts;
-  const int64_t enough = int64_t{session.multiprocessors()} * 2;
-  const int64_t bytes =
-      heads * division.tiles * (view.dim + 2) * static_cast<int64_t>(sizeof(float));
-  if (blocks >= enough || division.tiles < 2 || bytes > kMostSplitBytes) return division;
+  const int64_t enough = int64_t{session.multiprocessors()} * 4;
+  const int64_t count = heads * division.tiles * (view.dim + 2);
+  if (blocks >= enough || division.tiles < 2 ||
+      count > kMostSplitBytes / static_cast<int64_t>(sizeof(float))) {
+    return division;
+  }
   division.splits = std::min({CeilDivide(2 * enough, blocks), division.tiles, int64_t{65535}});
-  auto* scratch = session.Scratch<float>(heads * division.tiles * (view.dim + 2));
+  auto* scratch = session.Scratch<float>(count);
   division.sums = reinterpret_cast<float2*>(scratch);
   division.values = scratch + heads * division.tiles * 2;
   return division;
@@ -337,43 +413,28 @@ Division Divide(Session& session, const AttentionView<T>& view, int heads_of_blo
 // What a block may have on every GPU from sm_80 on.
 constexpr size_t kMostShared = 163 << 10;
 
-template <class T, int kHeads>
-void Attend(Session& session, const AttentionView<T>& view) {
-  const Division division = Divide(session, view, kHeads);
-  const size_t bytes = SharedRows<T, kHeads>::Bytes(view.dim);
-  if (bytes + sizeof(Block<kHeads>) > kMostShared) {
+}  // namespace
+
+template <class T>
+void AttendRows(Session& session, const AttentionView<T>& view) {
+  const Division division = Divide(session, view);
+  const size_t bytes = SharedRows<T>::Bytes(QueryRows(view.group), view.dim);
+  if (bytes + sizeof(Block) > kMostShared) {
     throw Error(Code::kUnsupported,
                 "attention: heads of " + std::to_string(view.dim) + " do not fit a GPU's memory");
   }
-  const auto address = reinterpret_cast<uintptr_t>(view.k) | reinterpret_cast<uintptr_t>(view.v);
-  const bool is_aligned = (address | view.dim * sizeof(T)) % 16 == 0;
   const int64_t groups = CeilDivide(view.rows, division.rows_of_block);
-  Launch(session, AttendRowsKernel<T, kHeads>,
+  Launch(session, AttendRowsKernel<T>,
          {.blocks_x = BlockCount(groups * view.steps.kv_heads * division.parts),
           .blocks_y = static_cast<unsigned>(division.splits),
-          .threads = static_cast<unsigned>(kThreads<kHeads>),
+          .threads = kWarpSize,
           .shared_bytes = bytes},
-         view, division, is_aligned);
+         view, division);
   if (division.values == nullptr) return;
   Launch(session, PutTogetherKernel<T>,
          {.blocks_x = BlockCount(view.rows * view.steps.kv_heads * view.group),
           .threads = kPutTogetherThreads},
          view, division);
-}
-
-}  // namespace
-
-template <class T>
-void AttendRows(Session& session, const AttentionView<T>& view) {
-  if (view.group == 1) {
-    Attend<T, 1>(session, view);
-  } else if (view.group == 2) {
-    Attend<T, 2>(session, view);
-  } else if (view.group <= 4) {
-    Attend<T, 4>(session, view);
-  } else {
-    Attend<T, 8>(session, view);
-  }
 }
 
 template void AttendRows(Session& session, const AttentionView<float>& view);

@@ -1,46 +1,40 @@
-#include "ops/attention/cuda_view.h"
+#include "ops/attention/cuda_warp.h"
 
 // Rows of one sequence together, as a prompt has them: a block has up to kTileQueries queries of
-// one key head.
+// one key head, a warp kWarpQueries of them. Keys and values are split into bf16 parts once for
+// all, values also transposed: products take two positions of one element at a time.
 namespace kernels::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kSide = 16;             // threads along queries, and along keys or elements
-constexpr int kEach = kTile / kSide;  // queries or keys of a thread
-constexpr int kScoreStride = kTile + 4;
+constexpr int kWarps = kTileQueries / kWarpQueries;
+constexpr int kThreads = kWarps * kWarpSize;
 
-__host__ __device__ constexpr int PaddedDim(int dim) {
-  return (dim + 3) / 4 * 4;
-}
-// Of queries, keys and values in shared memory: threads read different rows, 16 bytes each.
-__host__ __device__ constexpr int RowStride(int dim) {
-  return PaddedDim(dim) + 4;
-}
+// Words of two positions of one element of the values.
+constexpr int kValueWords = kTile / 2 + 4;
 
+template <class T>
 struct SharedTiles {
-  float* q;      // [kTileQueries, dim]
-  float* kv;     // [kTile, dim]: keys, then values
-  float* score;  // [kTileQueries, kTile]
+  uint32_t* q;  // [kQueryParts, kTileQueries, RowWords(dim)]
+  uint32_t* k;  // [kParts<T>, kTile, RowWords(dim)]
+  uint32_t* v;  // [kParts<T>, PaddedDim(dim), kValueWords]
 
-  __device__ SharedTiles(float* memory, int dim) {
+  __device__ SharedTiles(uint32_t* memory, int dim) {
     q = memory;
-    kv = q + kTileQueries * RowStride(dim);
-    score = kv + kTile * RowStride(dim);
+    k = q + kQueryParts * kTileQueries * RowWords(dim);
+    v = k + kParts<T> * kTile * RowWords(dim);
   }
   static size_t Bytes(int dim) {
-    return sizeof(float) * ((kTileQueries + kTile) * RowStride(dim) + kTileQueries * kScoreStride);
+    return sizeof(uint32_t) * ((kQueryParts * kTileQueries + kParts<T> * kTile) * RowWords(dim) +
+                               kParts<T> * PaddedDim(dim) * kValueWords);
   }
 };
 
 struct Block {
   int64_t at[kTile];
   TileGrids grids;
-  Running running[kTileQueries];
-  float offset[kTileQueries];
-  float query_sum[kTileQueries];
-  float scale[kTileQueries];
+  int key_is_odd[kTile];
+  int value_is_odd[kTile];
   int64_t visible[kTileQueries];
 };
 
@@ -51,201 +45,255 @@ struct Queries {
   int count;
 };
 
-// Rows of the cache, widened; those from n on are zero.
 template <class T>
-__device__ void LoadTile(const T* cache, const int64_t* at, int n, int dim, bool is_aligned,
-                         float* tile) {
-  constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
-  const int pieces = (dim + kPiece - 1) / kPiece;
+constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
+
+// 16 bytes of a row of the cache, from element d on; zero beyond its end and where there is none.
+template <class T>
+__device__ __forceinline__ Pack<T, kPiece<T>> LoadPiece(const T* cache, int64_t row, int d, int dim,
+                                                        bool is_aligned) {
+  Pack<T, kPiece<T>> piece{};
+  if (row < 0 || d >= dim) return piece;
+  if (is_aligned) return LoadPack<T, kPiece<T>>(cache + row * dim + d);
+  for (int e = 0; e < kPiece<T> && d + e < dim; ++e) piece.at[e] = cache[row * dim + d + e];
+  return piece;
+}
+
+template <class T>
+__device__ void LoadKeys(const AttentionView<T>& view, int n, bool is_aligned,
+                         const SharedTiles<T>& shared, Block& block) {
+  constexpr int kWords = kPiece<T> / 2;
+  const int dim = view.dim;
+  const int pieces = PaddedDim(dim) / kPiece<T>;
   for (int i = threadIdx.x; i < kTile * pieces; i += kThreads) {
     const int j = i / pieces;
-    const int d = i % pieces * kPiece;
-    const int64_t row = j < n ? at[j] : -1;
-    Pack<T, kPiece> piece{};
-    if (row >= 0 && is_aligned) {
-      piece = LoadPack<T, kPiece>(cache + row * dim + d);
-    } else {
-      for (int e = 0; row >= 0 && e < kPiece && d + e < dim; ++e)
-        piece.at[e] = cache[row * dim + d + e];
+    const int d = i % pieces * kPiece<T>;
+    const auto piece = LoadPiece(view.k, j < n ? block.at[j] : -1, d, dim, is_aligned);
+    Pack<uint32_t, 2> words[kParts<T>][kWords / 2];
+    bool is_odd = false;
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) {
+      uint32_t parts[kParts<T>];
+      is_odd |= SplitFinite(piece.at[2 * w], piece.at[2 * w + 1], parts);
+      for (int part = 0; part < kParts<T>; ++part) words[part][w / 2].at[w % 2] = parts[part];
     }
-    float* to = tile + j * RowStride(dim) + d;
-    for (int e = 0; e < kPiece; e += 4) {
-      if (d + e >= dim) break;
-      Pack<float, 4> wide;
-      for (int c = 0; c < 4; ++c) wide.at[c] = Widen(piece.at[e + c]);
-      StorePack(to + e, wide);
+    for (int part = 0; part < kParts<T>; ++part) {
+      uint32_t* to = shared.k + (part * kTile + j) * RowWords(dim) + d / 2;
+#pragma unroll
+      for (int w = 0; w < kWords / 2; ++w) StorePack(to + 2 * w, words[part][w]);
     }
+    if (is_odd) block.key_is_odd[j] = 1;
   }
 }
 
-// Queries ty + 16 a, keys tx + 16 b.
-__device__ inline void ScoreTile(const SharedTiles& shared, int dim) {
-  const int tx = threadIdx.x % kSide;
-  const int ty = threadIdx.x / kSide;
-  float sum[kEach][kEach] = {};
-  for (int d = 0; d < dim; d += 4) {
-    Pack<float, 4> q[kEach];
-    for (int a = 0; a < kEach; ++a)
-      q[a] = LoadPack<float, 4>(shared.q + (ty + kSide * a) * RowStride(dim) + d);
-    for (int b = 0; b < kEach; ++b) {
-      const auto k = LoadPack<float, 4>(shared.kv + (tx + kSide * b) * RowStride(dim) + d);
-      for (int a = 0; a < kEach; ++a) {
-        for (int i = 0; i < 4; ++i) sum[a][b] = __fmaf_rn(q[a].at[i], k.at[i], sum[a][b]);
-      }
-    }
-  }
-  for (int a = 0; a < kEach; ++a) {
-    for (int b = 0; b < kEach; ++b)
-      shared.score[(ty + kSide * a) * kScoreStride + tx + kSide * b] = sum[a][b];
-  }
-}
-
-// part += weights x values of positions [0, n) for queries ty + 16 a and elements 4 tx + 64 c.
-// With kIsMasked only those that a query sees: what is hidden from it may be NaN.
-template <int kSlices, bool kIsMasked>
-__device__ void SumValues(const SharedTiles& shared, const int* seen, int n, int dim,
-                          Pack<float, 4> part[kEach][kSlices]) {
-  const int tx = threadIdx.x % kSide;
-  const int ty = threadIdx.x / kSide;
-  for (int j = 0; j < n; j += 4) {
-    Pack<float, 4> w[kEach];
-    for (int a = 0; a < kEach; ++a)
-      w[a] = LoadPack<float, 4>(shared.score + (ty + kSide * a) * kScoreStride + j);
-    for (int i = 0; i < 4; ++i) {
-      for (int c = 0; c < kSlices; ++c) {
-        const int d = 4 * tx + kTile * c;
-        if (d >= dim) continue;
-        const auto value = LoadPack<float, 4>(shared.kv + (j + i) * RowStride(dim) + d);
-        for (int a = 0; a < kEach; ++a) {
-          if (kIsMasked && j + i >= seen[a]) continue;
-          for (int e = 0; e < 4; ++e)
-            part[a][c].at[e] = __fmaf_rn(w[a].at[i], value.at[e], part[a][c].at[e]);
-        }
-      }
-    }
-  }
-}
-
+// Neighbouring threads have neighbouring pairs of positions: their words are in different banks.
 template <class T>
-__device__ void LoadQueries(const AttentionView<T>& view, const Queries& queries,
-                            const SharedTiles& shared, Block& block) {
-  const int width = PaddedDim(view.dim);
-  for (int i = threadIdx.x; i < kTileQueries * width; i += kThreads) {
-    const int e = i / width;
-    const int d = i % width;
-    const bool is_there = e < queries.count && d < view.dim;
-    const float* q = view.q.Row(queries.first_row + e / view.group) +
-                     (queries.first_head + e % view.group) * view.dim;
-    shared.q[e * RowStride(view.dim) + d] = is_there ? q[d] : 0.0f;
-  }
-  if (threadIdx.x < kTileQueries) {
-    const int e = threadIdx.x;
-    const bool is_there = e < queries.count;
-    const int64_t row = queries.first_row + (is_there ? e / view.group : 0);
-    block.scale[e] = is_there ? view.query_scale[row] : 0.0f;
-    // What is not there sees all, lest its tiles be masked.
-    block.visible[e] = is_there ? view.steps.Visible(row, true) : INT64_MAX;
-    block.running[e].Start();
-  }
-  __syncthreads();
-  if constexpr (kIsCoded<T>) {
-    for (int e = threadIdx.x / kWarpSize; e < kTileQueries; e += kThreads / kWarpSize)
-      block.query_sum[e] = QuerySum(shared.q + e * RowStride(view.dim), view.dim);
-  }
-}
-
-__device__ inline int SeenOf(int64_t visible, int64_t start, int n) {
-  const int64_t left = visible - start;
-  return static_cast<int>(left < 0 ? 0 : left < n ? left : n);
-}
-
-template <class T>
-__device__ void WeighTile(const SharedTiles& shared, int64_t start, int n, Block& block) {
-  for (int e = threadIdx.x / kWarpSize; e < kTileQueries; e += kThreads / kWarpSize) {
-    const int seen = SeenOf(block.visible[e], start, n);
-    const TileSums sums = Weigh<T>(shared.score + e * kScoreStride, seen, block.scale[e],
-                                   kIsCoded<T> ? block.query_sum[e] : 0.0f, block.grids);
-    if (threadIdx.x % kWarpSize != 0) continue;
-    block.offset[e] = sums.offset;
-    if (seen > 0) block.running[e].Add(sums.largest, sums.total);
-  }
-}
-
-template <class T, int kSlices>
-__device__ void AttendRun(const AttentionView<T>& view, const Queries& queries, int64_t kv_head,
-                          bool is_aligned, float* memory, Block& block) {
+__device__ void LoadValues(const AttentionView<T>& view, int n, bool is_aligned,
+                           const SharedTiles<T>& shared, Block& block) {
   const int dim = view.dim;
-  const int tx = threadIdx.x % kSide;
-  const int ty = threadIdx.x / kSide;
-  const int64_t sequence = view.steps.row_sequence[queries.first_row];
-  const SharedTiles shared(memory, dim);
-  LoadQueries(view, queries, shared, block);
-  int64_t longest = 0;
-  for (int e = 0; e < queries.count; ++e)
-    longest = block.visible[e] > longest ? block.visible[e] : longest;
+  constexpr int kPairs = kTile / 2;
+  for (int i = threadIdx.x; i < kPairs * (PaddedDim(dim) / kPiece<T>); i += kThreads) {
+    const int j = i % kPairs * 2;
+    const int d = i / kPairs * kPiece<T>;
+    const auto first = LoadPiece(view.v, j < n ? block.at[j] : -1, d, dim, is_aligned);
+    const auto second = LoadPiece(view.v, j + 1 < n ? block.at[j + 1] : -1, d, dim, is_aligned);
+    bool is_odd = false;
+#pragma unroll
+    for (int e = 0; e < kPiece<T>; ++e) {
+      uint32_t parts[kParts<T>];
+      is_odd |= SplitFinite(first.at[e], second.at[e], parts);
+      for (int part = 0; part < kParts<T>; ++part)
+        shared.v[(part * PaddedDim(dim) + d + e) * kValueWords + j / 2] = parts[part];
+    }
+    if (is_odd) block.value_is_odd[j] = block.value_is_odd[j + 1] = 1;
+  }
+}
 
-  Pack<float, 4> total[kEach][kSlices] = {};
-  for (int64_t start = 0; start < longest; start += kTile) {
-    const int n = SeenOf(longest, start, kTile);
-    if (static_cast<int>(threadIdx.x) < n) {
-      const int64_t at = view.steps.Find(sequence, start + threadIdx.x, kv_head);
-      block.at[threadIdx.x] = at;
-      LoadGrids(view, at, threadIdx.x, block.grids);
-    }
-    __syncthreads();
-    LoadTile(view.k, block.at, n, dim, is_aligned, shared.kv);
-    __syncthreads();
-    ScoreTile(shared, dim);
-    __syncthreads();
-    LoadTile(view.v, block.at, n, dim, is_aligned, shared.kv);
-    WeighTile<T>(shared, start, n, block);
-    __syncthreads();
-    int seen[kEach];
-    bool is_masked = false;
-    Pack<float, 4> part[kEach][kSlices];
-    for (int a = 0; a < kEach; ++a) {
-      const int e = ty + kSide * a;
-      seen[a] = SeenOf(block.visible[e], start, n);
-      is_masked |= seen[a] < n;
-      for (int c = 0; c < kSlices; ++c) {
-        for (int i = 0; i < 4; ++i) part[a][c].at[i] = kIsCoded<T> ? block.offset[e] : 0.0f;
+__device__ inline uint64_t SetOf(const int* flags) {
+  const int lane = threadIdx.x % kWarpSize;
+  const uint64_t lower = __ballot_sync(kAllLanes, flags[lane] != 0);
+  return lower | uint64_t{__ballot_sync(kAllLanes, flags[lane + kWarpSize] != 0)} << 32;
+}
+
+__device__ inline int SeenOf(int64_t visible, int64_t start) {
+  const int64_t left = visible - start;
+  return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
+}
+
+template <class T>
+__device__ const float* QueryAt(const AttentionView<T>& view, const Queries& queries, int e) {
+  if (e >= queries.count) return nullptr;
+  return view.q.Row(queries.first_row + e / view.group) +
+         (queries.first_head + e % view.group) * view.dim;
+}
+
+// What a lane keeps of its two queries, g and g + 8 of its warp's, and their sums so far.
+template <int kGroups>
+struct LaneState {
+  Running running[2];
+  int64_t visible[2];
+  float scale[2];
+  float query_sum[2];
+  float total[kGroups][4];
+};
+
+template <class T, int kGroups>
+__device__ void LoadQueries(const AttentionView<T>& view, const Queries& queries,
+                            const SharedTiles<T>& shared, Block& block, LaneState<kGroups>& state) {
+  const int warp = threadIdx.x / kWarpSize;
+  const auto [g, t] = PlaceOfLane();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int e = warp * kWarpQueries + g + 8 * half;
+    const int64_t row = queries.first_row + e / view.group;
+    const bool is_there = e < queries.count;
+    state.running[half].Start();
+    state.visible[half] = is_there ? view.steps.Visible(row, t == 0) : 0;
+    state.scale[half] = is_there ? view.query_scale[row] : 0.0f;
+    state.query_sum[half] = 0;
+    if (t == 0) block.visible[e] = state.visible[half];
+#pragma unroll
+    for (int e_in_warp = 0; e_in_warp < 8; ++e_in_warp) {
+      const int own = warp * kWarpQueries + e_in_warp + 8 * half;
+      const float* from = QueryAt(view, queries, own);
+      StoreQuery(from, view.dim, shared.q, kTileQueries, own);
+      if constexpr (kIsCoded<T>) {
+        const float sum = from == nullptr ? 0.0f : QuerySum(from, view.dim);
+        if (e_in_warp == g) state.query_sum[half] = sum;
       }
     }
-    if (is_masked) {
-      SumValues<kSlices, true>(shared, seen, n, dim, part);
-    } else {
-      SumValues<kSlices, false>(shared, seen, n, dim, part);
-    }
-    for (int a = 0; a < kEach; ++a) {
-      if (seen[a] == 0) continue;
-      const Running& running = block.running[ty + kSide * a];
-      for (int c = 0; c < kSlices; ++c) {
-        for (int i = 0; i < 4; ++i)
-          total[a][c].at[i] =
-              PutTogether(total[a][c].at[i], running.keep, part[a][c].at[i], running.add);
-      }
-    }
-    __syncthreads();
   }
-  for (int a = 0; a < kEach; ++a) {
-    const int e = ty + kSide * a;
-    if (e >= queries.count || block.visible[e] == 0) continue;
-    float* y = view.y.Row(queries.first_row + e / view.group) +
-               (queries.first_head + e % view.group) * dim;
-    for (int c = 0; c < kSlices; ++c) {
+#pragma unroll
+  for (int group = 0; group < kGroups; ++group) {
+    for (int i = 0; i < 4; ++i) state.total[group][i] = 0;
+  }
+}
+
+// This warp's queries and one tile.
+template <class T, int kGroups>
+__device__ __forceinline__ void AttendTile(const AttentionView<T>& view, const Queries& queries,
+                                           const SharedTiles<T>& shared, const Block& block,
+                                           int64_t start, LaneState<kGroups>& state) {
+  const int dim = view.dim;
+  const int first = threadIdx.x / kWarpSize * kWarpQueries;
+  const int g = PlaceOfLane().g;
+  const int seen[2] = {SeenOf(state.visible[0], start), SeenOf(state.visible[1], start)};
+  float score[kColumns][4];
+  Score<T>(
+      {shared.q, kTileQueries}, first, dim,
+      [&](int column, int word, uint32_t* parts) {
+        for (int part = 0; part < kParts<T>; ++part)
+          parts[part] = shared.k[(part * kTile + 8 * column + g) * RowWords(dim) + word];
+      },
+      score);
+  if constexpr (!kIsCoded<T>) {
+    const uint64_t odd = SetOf(block.key_is_odd);
+    if (odd != 0) {
+      ScoreOdd(
+          odd, dim, [&](int e) { return QueryAt(view, queries, first + e); },
+          [&](int j) { return block.at[j] < 0 ? nullptr : view.k + block.at[j] * dim; }, score);
+    }
+  }
+  const TileSums lower =
+      Weigh<T, 0>(score, seen[0], state.scale[0], state.query_sum[0], block.grids);
+  const TileSums upper =
+      Weigh<T, 1>(score, seen[1], state.scale[1], state.query_sum[1], block.grids);
+  state.running[0].Add(lower.largest, lower.total);
+  state.running[1].Add(upper.largest, upper.total);
+  WeightWords weights;
+  SplitWeights(score, weights);
+  const uint64_t odd = kIsCoded<T> ? 0 : SetOf(block.value_is_odd);
+#pragma unroll
+  for (int group = 0; group < kGroups; group += kElementGroups) {
+    if (8 * group >= dim) break;
+    float sum[kElementGroups][4];
+#pragma unroll
+    for (int n = 0; n < kElementGroups; ++n) {
+      for (int i = 0; i < 4; ++i)
+        sum[n][i] = kIsCoded<T> ? (i < 2 ? lower.offset : upper.offset) : 0.0f;
+    }
+    SumValues<T>(
+        weights, group,
+        [&](int eight, int word, uint32_t* parts) {
+          for (int part = 0; part < kParts<T>; ++part)
+            parts[part] = shared.v[(part * PaddedDim(dim) + 8 * eight + g) * kValueWords + word];
+        },
+        sum);
+    if (odd != 0) {
+      SumOddValues(
+          odd, weights, group, seen, dim,
+          [&](int j) { return block.at[j] < 0 ? nullptr : view.v + block.at[j] * dim; }, sum);
+    }
+#pragma unroll
+    for (int n = 0; n < kElementGroups; ++n) {
       for (int i = 0; i < 4; ++i) {
-        const int d = 4 * tx + kTile * c + i;
-        if (d < dim) y[d] = total[a][c].at[i] / block.running[e].total;
+        float& total = state.total[group + n][i];
+        const Running& running = state.running[i / 2];
+        total = PutTogether(total, running.keep, sum[n][i], running.add);
       }
     }
   }
+}
+
+template <class T, int kGroups>
+__device__ void StoreResults(const AttentionView<T>& view, const Queries& queries,
+                             const LaneState<kGroups>& state) {
+  const auto [g, t] = PlaceOfLane();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int e = threadIdx.x / kWarpSize * kWarpQueries + g + 8 * half;
+    if (state.visible[half] == 0) continue;
+    float* y = view.y.Row(queries.first_row + e / view.group) +
+               (queries.first_head + e % view.group) * view.dim;
+#pragma unroll
+    for (int i = 0; i < 2 * kGroups; ++i) {
+      const int d = i / 2 * 8 + 2 * t + i % 2;
+      if (d < view.dim) y[d] = state.total[i / 2][2 * half + i % 2] / state.running[half].total;
+    }
+  }
+}
+
+template <class T, int kGroups>
+__device__ void AttendRun(const AttentionView<T>& view, const Queries& queries, int64_t kv_head,
+                          bool is_aligned, uint32_t* memory, Block& block) {
+  const SharedTiles<T> shared(memory, view.dim);
+  const int64_t sequence = view.steps.row_sequence[queries.first_row];
+  const int first = threadIdx.x / kWarpSize * kWarpQueries;
+  LaneState<kGroups> state;
+  LoadQueries(view, queries, shared, block, state);
+  __syncthreads();
+  int64_t longest = 0;  // that a query of the block sees, and of this warp
+  int64_t own_longest = 0;
+  for (int e = 0; e < queries.count; ++e) {
+    const int64_t visible = block.visible[e];
+    longest = visible > longest ? visible : longest;
+    const bool is_own = e >= first && e < first + kWarpQueries;
+    own_longest = is_own && visible > own_longest ? visible : own_longest;
+  }
+  for (int64_t start = 0; start < longest; start += kTile) {
+    const int n = SeenOf(longest, start);
+    const int j = static_cast<int>(threadIdx.x);
+    if (j < kTile) block.key_is_odd[j] = block.value_is_odd[j] = 0;
+    if (j < n) {
+      const int64_t at = view.steps.Find(sequence, start + j, kv_head);
+      block.at[j] = at;
+      LoadGrids(view, at, j, block.grids);
+    }
+    __syncthreads();
+    LoadKeys(view, n, is_aligned, shared, block);
+    LoadValues(view, n, is_aligned, shared, block);
+    __syncthreads();
+    if (start < own_longest) AttendTile(view, queries, shared, block, start, state);
+    __syncthreads();
+  }
+  StoreResults(view, queries, state);
 }
 
 // A block for each group of rows and key head; it goes through the group's long runs.
-template <class T, int kSlices>
-__global__ void __launch_bounds__(kThreads, kSlices <= 2 ? 2 : 1)
+template <class T, int kGroups>
+__global__ void __launch_bounds__(kThreads, 2)
     AttendTilesKernel(AttentionView<T> view, bool is_aligned) {
-  DYNAMIC_SHARED(float, memory);
+  DYNAMIC_SHARED(uint32_t, memory);
   SHARED(Block, block);
   const int rows_of_tile = RowsOfTile(view);
   const int64_t kv_head = blockIdx.x % view.steps.kv_heads;
@@ -259,7 +307,7 @@ __global__ void __launch_bounds__(kThreads, kSlices <= 2 ? 2 : 1)
     const int run = static_cast<int>(last - first);
     if (IsTiledRun(run, view.group)) {
       const Queries queries = {first, kv_head * view.group, run * view.group};
-      AttendRun<T, kSlices>(view, queries, kv_head, is_aligned, memory, block);
+      AttendRun<T, kGroups>(view, queries, kv_head, is_aligned, memory, block);
       __syncthreads();
     }
     first = last;
@@ -275,13 +323,11 @@ void AttendTiles(Session& session, const AttentionView<T>& view) {
   const int64_t groups = CeilDivide(view.rows, RowsOfTile(view));
   const Shape shape = {.blocks_x = BlockCount(groups * view.steps.kv_heads),
                        .threads = kThreads,
-                       .shared_bytes = SharedTiles::Bytes(view.dim)};
-  if (view.dim <= kTile) {
-    Launch(session, AttendTilesKernel<T, 1>, shape, view, is_aligned);
-  } else if (view.dim <= 2 * kTile) {
-    Launch(session, AttendTilesKernel<T, 2>, shape, view, is_aligned);
+                       .shared_bytes = SharedTiles<T>::Bytes(view.dim)};
+  if (view.dim <= 64) {
+    Launch(session, AttendTilesKernel<T, 8>, shape, view, is_aligned);
   } else {
-    Launch(session, AttendTilesKernel<T, 4>, shape, view, is_aligned);
+    Launch(session, AttendTilesKernel<T, 16>, shape, view, is_aligned);
   }
 }
 

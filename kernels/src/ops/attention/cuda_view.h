@@ -11,10 +11,10 @@
 // What the kernels of attention share. The arithmetic of one query is the same in all of them, so
 // that its result does not depend on which of them ran:
 //
-//  - A score is one chain of fused multiply-adds over the elements of the query and the key.
+//  - Scores and weighted sums of values are products of tensor cores (cuda_warp.h), which take the
+//    same parts of the same numbers in the same order.
 //  - Tiles of kTile positions, counted from position 0 wherever pages begin, each have weights
-//    relative to their own largest score, the sum of these (by Weigh's tree), and the weighted sum
-//    of the values, one chain over the positions.
+//    relative to their own largest score, and sums of their own.
 //  - Tiles are put together in their order (Running), be it by the block that computed them or by
 //    another kernel.
 namespace kernels::cuda {
@@ -144,48 +144,6 @@ __device__ void LoadGrids(const AttentionView<T>& view, int64_t at, int j, TileG
   }
 }
 
-// Turns kTile dot products in shared memory into weights relative to the largest, of which the
-// first `seen` count; by a warp. With codes
-//   q . (scale * code + offset) = scale * (q . code) + offset * sum(q)
-//   sum of w * (scale * code + offset) = sum of (w * scale) * code + sum of w * offset
-// so the weights are to be multiplied with codes then.
-template <class T>
-__device__ TileSums Weigh(float* score, int seen, float scale, float query_sum,
-                          const TileGrids& grids) {
-  constexpr int kEach = kTile / kWarpSize;
-  const int lane = threadIdx.x % kWarpSize;
-  float value[kEach];
-  float most = -INFINITY;
-  for (int i = 0; i < kEach; ++i) {
-    const int j = lane + i * kWarpSize;
-    value[i] = score[j];
-    if constexpr (kIsCoded<T>) {
-      value[i] = __fmaf_rn(grids.k_offset[j], query_sum, value[i] * grids.k_scale[j]);
-    }
-    value[i] = j < seen ? value[i] * scale : -INFINITY;
-    most = value[i] > most ? value[i] : most;  // leaves NaN out, which the sum will have
-  }
-  most = WarpMax(most);
-  // Only -infinity: any finite shift gives weights of zero instead of NaN.
-  const float shift = most == -INFINITY ? 0.0f : most;
-  float sum = 0;
-  float offset = 0;
-  for (int i = 0; i < kEach; ++i) {
-    const int j = lane + i * kWarpSize;
-    // What is hidden may have a grid of NaN.
-    float weight = j < seen ? Exp(value[i] - shift) : 0.0f;
-    sum += weight;
-    if constexpr (kIsCoded<T>) {
-      if (j < seen) offset = __fmaf_rn(weight, grids.v_offset[j], offset);
-      if (j < seen) weight *= grids.v_scale[j];
-    }
-    score[j] = weight;
-  }
-  sum = WarpSum(sum);
-  if constexpr (kIsCoded<T>) offset = WarpSum(offset);
-  return {most, sum, offset};
-}
-
 // Tiles put together. Sums so far are to be multiplied by `keep`, those of the tile by `add`.
 struct Running {
   float largest, total, keep, add;
@@ -220,7 +178,7 @@ __device__ inline float QuerySum(const float* q, int dim) {
 // `rows_of_tile`. Every other row has blocks of its own.
 constexpr int kTileQueries = 64;
 constexpr int kLeastTileQueries = 24;
-constexpr int kMostTileDim = 256;
+constexpr int kMostTileDim = 128;
 
 template <class T>
 __host__ __device__ constexpr int RowsOfTile(const AttentionView<T>& view) {

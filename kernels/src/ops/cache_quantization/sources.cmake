@@ -3,3 +3,6 @@ list(APPEND KERNEL_SOURCES
   ops/cache_quantization/grid.cc
   ops/cache_quantization/reference.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/cache_quantization/cuda.cu
+)

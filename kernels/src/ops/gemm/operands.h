@@ -6,7 +6,7 @@
 
 // Where the kernels of products.h read their operands: rows of `depth` inputs each, read by
 // kLaneInputs at a time. `Load` starts reading and gives what lies in memory, zeros beyond the
-// matrix; `Split` turns that into bf16 parts; `Value` is one element in f32.
+// matrix; `Split` turns what was loaded there into bf16 parts; `Value` is one element in f32.
 namespace kernels::cuda {
 
 __device__ __forceinline__ float Widen(float value) {
@@ -76,7 +76,8 @@ struct StoredRows : PlainChains {
     return Widen(data[row * stride + input]);
   }
 
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t, int64_t,
+                                        uint4 parts[kParts]) const {
     if constexpr (std::is_same_v<T, BF16>) {
       parts[0] = {raw.words[0], raw.words[1], raw.words[2], raw.words[3]};
     } else {
@@ -134,7 +135,8 @@ struct StridedFloats : PlainChains {
     return data[row * row_stride + input * input_stride];
   }
 
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t, int64_t,
+                                        uint4 parts[kParts]) const {
     SplitLane<kParts>(parts, [&](int i) { return raw.values[i]; });
   }
 };
@@ -166,7 +168,8 @@ struct StridedPairs : PlainChains {
     return ToFloat(BF16{static_cast<uint16_t>(pair >> (16 * (input % 2)))});
   }
 
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t, int64_t,
+                                        uint4 parts[kParts]) const {
     parts[0] = {raw.words[0], raw.words[1], raw.words[2], raw.words[3]};
   }
 };

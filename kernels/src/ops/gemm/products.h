@@ -32,25 +32,34 @@ __device__ float PlainProduct(const A& a, const B& b, int64_t row, int64_t colum
   return sum;
 }
 
-// Adds a chain that ends before input `end` to a total.
+// What a chain of a row that ends before input `end` is multiplied with.
 template <class A>
-__device__ __forceinline__ float AddChain(const A& a, int64_t row, int64_t end, float total,
-                                          float chain) {
+__device__ __forceinline__ float ChainScale(const A& a, int64_t row, int64_t end) {
   if constexpr (A::kIsScaled) {
-    return __fmaf_rn(a.Scale(row, end - 1), chain, total);
+    return a.Scale(row, end - 1);
+  } else {
+    return 1;
+  }
+}
+template <class A>
+__device__ __forceinline__ float AddChain(float total, float chain, float scale) {
+  if constexpr (A::kIsScaled) {
+    return __fmaf_rn(scale, chain, total);
   } else {
     return total + chain;
   }
 }
 
 // Tiles of kWarpsA * kRowTiles * 16 rows of a by kWarpsB * kColumnTiles * 8 of b for a block.
-template <int warps_a, int warps_b, int row_tiles>
+template <int warps_a, int warps_b, int row_tiles, int blocks>
 struct BlockTile {
+  static constexpr int kBlocks = blocks;  // on a multiprocessor
   static constexpr int kWarpsA = warps_a, kWarpsB = warps_b, kRowTiles = row_tiles;
   static constexpr int kColumnTiles = 4;
   static constexpr int kThreads = kWarpsA * kWarpsB * kWarpSize;
   static constexpr int kRowsA = kWarpsA * kRowTiles * 16;
   static constexpr int kRowsB = kWarpsB * kColumnTiles * 8;
+  static constexpr int kTotals = kRowTiles * kColumnTiles * kThreads;  // of float4
 
   // Of the block's tile, where a thread's first sum is.
   static __device__ int RowOfThread() {
@@ -62,8 +71,8 @@ struct BlockTile {
     return warp / kWarpsA * kColumnTiles * 8 + 2 * LaneInGroup();
   }
 };
-using SmallTile = BlockTile<2, 2, 2>;  // 64 x 64
-using LargeTile = BlockTile<2, 4, 4>;  // 128 x 128
+using SmallTile = BlockTile<2, 2, 2, 3>;  // 64 x 64
+using LargeTile = BlockTile<2, 4, 4, 1>;  // 128 x 128
 
 // Where the shared tile has the 16 bytes of inputs 8 t to 8 t + 7 of a row: lanes that read rows in
 // turn, and lanes that write one t of neighbouring rows, meet all banks.
@@ -93,11 +102,12 @@ struct Stager {
       raw[unit] = operand.Load(row + Row(unit), input + Quarter(unit) * kLaneInputs);
   }
 
-  __device__ __forceinline__ void Store(const Operand& operand, uint4* tile) const {
+  __device__ __forceinline__ void Store(const Operand& operand, int64_t row, int64_t input,
+                                        uint4* tile) const {
 #pragma unroll
     for (int unit = 0; unit < kUnits; ++unit) {
       uint4 parts[Operand::kParts];
-      operand.Split(raw[unit], parts);
+      operand.Split(raw[unit], row + Row(unit), input + Quarter(unit) * kLaneInputs, parts);
 #pragma unroll
       for (int part = 0; part < Operand::kParts; ++part)
         tile[part * kRows * 4 + Slot(Row(unit), Quarter(unit))] = parts[part];
@@ -137,85 +147,90 @@ __device__ __forceinline__ void MultiplyStage(
   }
 }
 
-// Calls f(row tile, column tile, element, row, column) for each sum that this lane holds.
-template <class Tile, class F>
-__device__ __forceinline__ void ForEachSum(int64_t first_row, int64_t first_column, const F& f) {
-  const int64_t row = first_row + Tile::RowOfThread();
-  const int64_t column = first_column + Tile::ColumnOfThread();
+// The totals of a thread: in shared memory, for registers have the chains. Of row tile i and column
+// tile j those of a chain's four sums are at [(i * kColumnTiles + j) * kThreads + thread].
+template <class Tile, class A>
+__device__ __forceinline__ void AddChains(const A& a, int64_t row, int64_t end, bool is_first,
+                                          float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4],
+                                          float4* totals) {
 #pragma unroll
   for (int i = 0; i < Tile::kRowTiles; ++i) {
+    const float scale = ChainScale(a, row + i * 16, end);
+    const float scale_below = ChainScale(a, row + i * 16 + 8, end);
 #pragma unroll
     for (int j = 0; j < Tile::kColumnTiles; ++j) {
+      float4& to = totals[(i * Tile::kColumnTiles + j) * Tile::kThreads + threadIdx.x];
+      float (&chain)[4] = chains[i][j];
+      const float4 total = is_first ? float4{0, 0, 0, 0} : to;
+      to = {AddChain<A>(total.x, chain[0], scale), AddChain<A>(total.y, chain[1], scale),
+            AddChain<A>(total.z, chain[2], scale_below),
+            AddChain<A>(total.w, chain[3], scale_below)};
 #pragma unroll
-      for (int e = 0; e < 4; ++e) f(i, j, e, row + i * 16 + e / 2 * 8, column + j * 8 + e % 2);
+      for (int e = 0; e < 4; ++e) chain[e] = 0;
     }
   }
 }
 
+// Gives a thread's totals to `out`; zeros where there are none.
 template <class Tile, class A, class B, class Out>
-__device__ __forceinline__ void WriteTotals(
-    const A& a, const B& b, const Out& out, int64_t first_row, int64_t first_column,
-    const float (&totals)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
-  uint64_t special = 0;
-  ForEachSum<Tile>(first_row, first_column, [&](int i, int j, int e, int64_t row, int64_t column) {
-    if (row >= a.rows || column >= b.rows) return;
-    if (IsFinite(totals[i][j][e])) {
-      out.Write(row, column, totals[i][j][e]);
-    } else {
-      special |= uint64_t{1} << ((i * Tile::kColumnTiles + j) * 4 + e);
-    }
-  });
-  if (special == 0) return;
-  const int64_t own_row = first_row + Tile::RowOfThread();
-  const int64_t own_column = first_column + Tile::ColumnOfThread();
+__device__ __forceinline__ void WriteTotals(const A& a, const B& b, const Out& out, int64_t row,
+                                            int64_t column, const float4* totals) {
 #pragma unroll 1
-  for (int at = 0; at < Tile::kRowTiles * Tile::kColumnTiles * 4; ++at) {
-    if ((special >> at & 1) == 0) continue;
-    const int64_t row = own_row + at / 4 / Tile::kColumnTiles * 16 + at % 4 / 2 * 8;
-    const int64_t column = own_column + at / 4 % Tile::kColumnTiles * 8 + at % 2;
-    out.Write(row, column, PlainProduct(a, b, row, column));
+  for (int at = 0; at < Tile::kRowTiles * Tile::kColumnTiles; ++at) {
+    const float4 total = totals[at * Tile::kThreads + threadIdx.x];
+    const float sums[4] = {total.x, total.y, total.z, total.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int64_t i = row + at / Tile::kColumnTiles * 16 + e / 2 * 8;
+      const int64_t j = column + at % Tile::kColumnTiles * 8 + e % 2;
+      if (i >= a.rows || j >= b.rows) continue;
+      const float sum = a.depth == 0 ? 0.0f : sums[e];
+      out.Write(i, j, IsFinite(sum) ? sum : PlainProduct(a, b, i, j));
+    }
   }
 }
 
 // Many rows on both sides: a block for each tile; the next step's operands are read from memory
 // while this one's are multiplied from shared memory.
 template <class A, class B, class Out, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) ProductKernel(A a, B b, Out out, int64_t depth) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    ProductKernel(A a, B b, Out out, int64_t depth) {
   DYNAMIC_SHARED(uint4, shared);
   const int64_t row = int64_t{blockIdx.x} * Tile::kRowsA;
   const int64_t column = int64_t{blockIdx.y} * Tile::kRowsB;
   if (out.Skips(row, column + Tile::kRowsB)) return;
   constexpr int kSlots = kStageSlots<A, B, Tile>;
+  float4* totals = reinterpret_cast<float4*>(shared + 2 * kSlots);
   Stager<A, Tile::kRowsA, Tile::kThreads> stager_a;
   Stager<B, Tile::kRowsB, Tile::kThreads> stager_b;
   const auto load = [&](int64_t input) {
     stager_a.Load(a, row, input);
     stager_b.Load(b, column, input);
   };
-  const auto store = [&](int stage) {
-    stager_a.Store(a, shared + stage * kSlots);
-    stager_b.Store(b, shared + stage * kSlots + 4 * Tile::kRowsA * A::kParts);
+  const auto store = [&](int stage, int64_t input) {
+    stager_a.Store(a, row, input, shared + stage * kSlots);
+    stager_b.Store(b, column, input, shared + stage * kSlots + 4 * Tile::kRowsA * A::kParts);
   };
   float chains[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
-  float totals[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
+  const int64_t length = a.ChainLength();
+  int64_t chain_end = length;
   load(0);
-  store(0);
+  store(0, 0);
   __syncthreads();
   int stage = 0;
   for (int64_t input = 0; input < depth; input += kStep, stage ^= 1) {
     const int64_t next = input + kStep;
     if (next < depth) load(next);
     MultiplyStage<A, B, Tile>(shared + stage * kSlots, chains);
-    if (next >= depth || next % a.ChainLength() == 0) {
-      ForEachSum<Tile>(row, column, [&](int i, int j, int e, int64_t at, int64_t) {
-        totals[i][j][e] = AddChain(a, at, next, totals[i][j][e], chains[i][j][e]);
-        chains[i][j][e] = 0;
-      });
+    if (next >= depth || next == chain_end) {
+      AddChains<Tile>(a, row + Tile::RowOfThread(), Smaller(next, depth), chain_end == length,
+                      chains, totals);
+      chain_end += length;
     }
-    if (next < depth) store(stage ^ 1);
+    if (next < depth) store(stage ^ 1, next);
     __syncthreads();
   }
-  WriteTotals<Tile>(a, b, out, row, column, totals);
+  WriteTotals<Tile>(a, b, out, row + Tile::RowOfThread(), column + Tile::ColumnOfThread(), totals);
 }
 
 template <class Tile, class A, class B, class Out>
@@ -226,7 +241,7 @@ void LaunchTiles(Session& session, const A& a, const B& b, const Out& out, int64
          {.blocks_x = BlockCount(CeilDivide(a.rows, Tile::kRowsA)),
           .blocks_y = static_cast<unsigned>(across),
           .threads = Tile::kThreads,
-          .shared_bytes = 2 * kStageSlots<A, B, Tile> * sizeof(uint4)},
+          .shared_bytes = (2 * kStageSlots<A, B, Tile> + Tile::kTotals) * sizeof(uint4)},
          a, b, out, depth);
 }
 
@@ -242,128 +257,164 @@ void LaunchProduct(Session& session, const A& a, const B& b, const Out& out, int
   }
 }
 
-// Few rows of b, whose time is that of reading a: a block for 16 rows of a, whose warps take the
-// chains in turn, straight from memory; then their sums are added in order.
-constexpr int kFewWarps = 8;
-// Chains whose sums are in shared memory at once, 64 KiB.
-template <int kTiles>
-constexpr int64_t kFewChains = 128 / kTiles;
+// Few rows of b, whose time is that of reading a: a block for 16 or 32 rows of a, whose warps take
+// the chains in turn, straight from memory; then their sums are added in order.
+template <int row_tiles, int column_tiles>
+struct FewTile {
+  static constexpr int kRowTiles = row_tiles, kColumnTiles = column_tiles;
+  static constexpr int kRowsA = kRowTiles * 16;
+  static constexpr int kSums = kRowsA * kColumnTiles * 8;
+  static constexpr int kWarps = 8;
+  static constexpr int kThreads = kWarps * kWarpSize;
+  static constexpr int kBlocks = kColumnTiles == 1 ? 2 : 1;
+  // Steps whose part of a is read before the first of them is multiplied; half of them for f32.
+  static constexpr int kStepsAhead = kChain / kStep / kRowTiles;
+  // Chains whose sums are in shared memory at once, 64 KiB.
+  static constexpr int64_t kHeldChains = (64 << 10) / (kSums * sizeof(float));
+};
+constexpr int64_t kFewRows = 32;
 
-template <class A, class B, int kTiles>
-__device__ __forceinline__ void MultiplyChain(const A& a, const B& b, int64_t row, int64_t begin,
-                                              int64_t end, float (&chains)[kTiles][4]) {
-  const int g = LaneGroup();
-  const int t = LaneInGroup();
-  constexpr int kSteps = kChain / kStep;
-  typename A::Raw raw[kSteps][2];
+// One step by one warp, of which this lane has rows `row`, `row` + 8 ... of a in registers.
+template <class Tile, class A, class B>
+__device__ __forceinline__ void MultiplyFew(
+    const A& a, const B& b, int64_t row, int64_t input,
+    const typename A::Raw (&raw)[Tile::kRowTiles * 2],
+    float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
+  uint4 right[Tile::kColumnTiles][B::kParts];
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    const int64_t input = begin + step * kStep + t * kLaneInputs;
-    raw[step][0] = raw[step][1] = {};
-    if (begin + step * kStep >= end) continue;
-    raw[step][0] = a.Load(row + g, input);
-    raw[step][1] = a.Load(row + g + 8, input);
+  for (int j = 0; j < Tile::kColumnTiles; ++j) {
+    const int64_t column = j * 8 + LaneGroup();
+    b.Split(b.Load(column, input), column, input, right[j]);
   }
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    if (begin + step * kStep >= end) break;
-    const int64_t input = begin + step * kStep + t * kLaneInputs;
+  for (int i = 0; i < Tile::kRowTiles; ++i) {
     uint4 left[2][A::kParts];
-    a.Split(raw[step][0], left[0]);
-    a.Split(raw[step][1], left[1]);
-    uint4 right[kTiles][B::kParts];
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) b.Split(b.Load(tile * 8 + g, input), right[tile]);
+    a.Split(raw[2 * i], row + i * 16, input, left[0]);
+    a.Split(raw[2 * i + 1], row + i * 16 + 8, input, left[1]);
     MultiplyStep<A::kParts - 1>(
         [&](int part, uint4& low, uint4& high) {
           low = left[0][part];
           high = left[1][part];
         },
-        right, chains);
+        right, chains[i]);
   }
 }
 
-// By all threads of a block: rows `row` to `row` + 15 of a with all of b. `sums` is shared memory,
-// [chain][column][16 rows].
-template <int kTiles, class A, class B, class Out>
+template <class Tile, class A, class B>
+__device__ __forceinline__ void MultiplyChain(
+    const A& a, const B& b, int64_t row, int64_t begin, int64_t end,
+    float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
+  const int g = LaneGroup();
+  constexpr int kAhead = sizeof(typename A::Raw) > 16 ? Tile::kStepsAhead / 2 : Tile::kStepsAhead;
+#pragma unroll
+  for (int first = 0; first < kChain / kStep; first += kAhead) {
+    typename A::Raw raw[kAhead][Tile::kRowTiles * 2];
+#pragma unroll
+    for (int step = 0; step < kAhead; ++step) {
+      const int64_t input = begin + (first + step) * kStep;
+#pragma unroll
+      for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
+        raw[step][i] = {};
+        if (input >= end) continue;
+        raw[step][i] = a.Load(row + g + i * 8, input + LaneInGroup() * kLaneInputs);
+      }
+    }
+#pragma unroll
+    for (int step = 0; step < kAhead; ++step) {
+      const int64_t input = begin + (first + step) * kStep;
+      if (input >= end) return;
+      MultiplyFew<Tile>(a, b, row + g, input + LaneInGroup() * kLaneInputs, raw[step], chains);
+    }
+  }
+}
+
+// By all threads of a block: the tile of rows of a from `row` on with all of b. `sums` is shared
+// memory, [chain][column][row].
+template <class Tile, class A, class B, class Out>
 __device__ __forceinline__ void MultiplyFewRows(const A& a, const B& b, const Out& out,
                                                 int64_t depth, int64_t row, float* sums) {
-  constexpr int kSums = kTiles * 8 * 16;
-  constexpr int kThreads = kFewWarps * kWarpSize;
-  constexpr int kMine = (kSums + kThreads - 1) / kThreads;
+  constexpr int kMine = (Tile::kSums + Tile::kThreads - 1) / Tile::kThreads;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const int g = LaneGroup();
-  const int t = LaneInGroup();
   const int64_t length = a.ChainLength();
-  const int64_t chain_count = (depth + length - 1) / length;
+  const int64_t chain_count = CeilDivide(depth, length);
   float totals[kMine] = {};
-  for (int64_t first = 0; first < chain_count; first += kFewChains<kTiles>) {
-    const int64_t last = Smaller(first + kFewChains<kTiles>, chain_count);
-    for (int64_t chain = first + warp; chain < last; chain += kFewWarps) {
-      float chains[kTiles][4] = {};
-      const int64_t end = Smaller((chain + 1) * length, depth);
-      MultiplyChain(a, b, row, chain * length, end, chains);
-      float* to = sums + (chain - first) * kSums;
+  for (int64_t first = 0; first < chain_count; first += Tile::kHeldChains) {
+    const int64_t last = Smaller(first + Tile::kHeldChains, chain_count);
+    for (int64_t chain = first + warp; chain < last; chain += Tile::kWarps) {
+      float chains[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
+      MultiplyChain<Tile>(a, b, row, chain * length, Smaller((chain + 1) * length, depth), chains);
+      float* to =
+          sums + (chain - first) * Tile::kSums + 2 * LaneInGroup() * Tile::kRowsA + LaneGroup();
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
+      for (int i = 0; i < Tile::kRowTiles; ++i) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e)
-          to[(tile * 8 + 2 * t + e % 2) * 16 + g + e / 2 * 8] = chains[tile][e];
+        for (int j = 0; j < Tile::kColumnTiles; ++j) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            to[(j * 8 + e % 2) * Tile::kRowsA + i * 16 + e / 2 * 8] = chains[i][j][e];
+        }
       }
     }
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < kMine; ++i) {
-      const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-      if (at >= kSums || row + at % 16 >= a.rows) continue;
+      const int at = static_cast<int>(threadIdx.x) + i * Tile::kThreads;
+      const int64_t of = row + at % Tile::kRowsA;
+      if (at >= Tile::kSums || of >= a.rows || at / Tile::kRowsA >= b.rows) continue;
       for (int64_t chain = first; chain < last; ++chain) {
         const int64_t end = Smaller((chain + 1) * length, depth);
-        totals[i] = AddChain(a, row + at % 16, end, totals[i], sums[(chain - first) * kSums + at]);
+        totals[i] = AddChain<A>(totals[i], sums[(chain - first) * Tile::kSums + at],
+                                ChainScale(a, of, end));
       }
     }
     __syncthreads();
   }
 #pragma unroll
   for (int i = 0; i < kMine; ++i) {
-    const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-    if (at >= kSums || row + at % 16 >= a.rows || at / 16 >= b.rows) continue;
-    const bool is_plain = IsFinite(totals[i]);
-    out.Write(row + at % 16, at / 16,
-              is_plain ? totals[i] : PlainProduct(a, b, row + at % 16, at / 16));
+    const int at = static_cast<int>(threadIdx.x) + i * Tile::kThreads;
+    const int64_t of = row + at % Tile::kRowsA;
+    const int64_t column = at / Tile::kRowsA;
+    if (at >= Tile::kSums || of >= a.rows || column >= b.rows) continue;
+    out.Write(of, column, IsFinite(totals[i]) ? totals[i] : PlainProduct(a, b, of, column));
   }
 }
 
-template <class A, class B, class Out, int kTiles>
-__global__ void __launch_bounds__(kFewWarps* kWarpSize)
+template <class A, class B, class Out, class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     FewRowsKernel(A a, B b, Out out, int64_t depth) {
   DYNAMIC_SHARED(float, sums);
-  MultiplyFewRows<kTiles>(a, b, out, depth, int64_t{blockIdx.x} * 16, sums);
+  MultiplyFewRows<Tile>(a, b, out, depth, int64_t{blockIdx.x} * Tile::kRowsA, sums);
 }
 
 // Bytes of `sums` for chains of so many inputs.
-template <int kTiles>
+template <class Tile>
 size_t FewRowsSharedBytes(int64_t depth, int64_t chain_length) {
-  const int64_t held = Smaller(CeilDivide(depth, chain_length), kFewChains<kTiles>);
-  return static_cast<size_t>(held) * kTiles * 8 * 16 * sizeof(float);
+  const int64_t held = Smaller(CeilDivide(depth, chain_length), Tile::kHeldChains);
+  return static_cast<size_t>(held) * Tile::kSums * sizeof(float);
 }
 
-constexpr int64_t kFewRows = 32;
-
-template <int kTiles, class A, class B, class Out>
+template <class Tile, class A, class B, class Out>
 void LaunchFewTiles(Session& session, const A& a, const B& b, const Out& out, int64_t depth) {
-  Launch(session, FewRowsKernel<A, B, Out, kTiles>,
-         {.blocks_x = BlockCount(CeilDivide(a.rows, 16)),
-          .threads = kFewWarps * kWarpSize,
-          .shared_bytes = FewRowsSharedBytes<kTiles>(depth, a.ChainLength())},
+  Launch(session, FewRowsKernel<A, B, Out, Tile>,
+         {.blocks_x = BlockCount(CeilDivide(a.rows, Tile::kRowsA)),
+          .threads = Tile::kThreads,
+          .shared_bytes = FewRowsSharedBytes<Tile>(depth, a.ChainLength())},
          a, b, out, depth);
 }
 
 template <class A, class B, class Out>
 void LaunchFewRows(Session& session, const A& a, const B& b, const Out& out, int64_t depth) {
   if (b.rows == 0) return;
-  if (b.rows <= 8) return LaunchFewTiles<1>(session, a, b, out, depth);
-  if (b.rows <= 16) return LaunchFewTiles<2>(session, a, b, out, depth);
-  LaunchFewTiles<4>(session, a, b, out, depth);
+  if (b.rows > 16) return LaunchFewTiles<FewTile<2, 4>>(session, a, b, out, depth);
+  if (b.rows > 8) return LaunchFewTiles<FewTile<2, 2>>(session, a, b, out, depth);
+  if constexpr (A::kParts < 3) {
+    // b is taken apart once for 32 rows of a, unless that leaves multiprocessors with nothing to
+    // do.
+    if (CeilDivide(a.rows, 32) * 8 >= session.multiprocessors() * 7) {
+      return LaunchFewTiles<FewTile<2, 1>>(session, a, b, out, depth);
+    }
+  }
+  LaunchFewTiles<FewTile<1, 1>>(session, a, b, out, depth);
 }
 
 }  // namespace kernels::cuda

@@ -1,75 +1,20 @@
 #include "ops/gptq/cuda_block.h"
 
-#include "cuda/async_copy.h"
-
-// GPTQ on a block of at most 128 columns. Eight lanes have a row, each its columns 4 s to 4 s + 3
-// of every 32, in registers: a warp rounds four weights at a time, and what a block of threads
-// needs of the factor, shared memory has. Rows do not meet, so one launch does it all.
+// GPTQ on a block of at most 128 columns: a warp rounds four weights at a time. Rows do not meet,
+// so one launch does it all.
 namespace kernels::cuda {
 
 namespace {
 
-constexpr int kRowLanes = 8;
-constexpr int kRowsPerWarp = kWarpSize / kRowLanes;
-constexpr int kWarps = 4;
-constexpr int kRows = kWarps * kRowsPerWarp;
-constexpr int kQuads = kGptqColumns / kWarpSize;  // of a lane
-// Four rows' values of one column lie in different banks.
-constexpr int kStride = kGptqColumns + 4;
-
 struct BlockMemory {
-  float factor[kGptqColumns][kGptqColumns];
-  float scale[kRows][kStride];  // of every column, for RangeSource::kGiven
-  float zero[kRows][kStride];
-  float w[kRows][kStride];  // rounded, before that of a group whose grid is looked for
-  float error[kRows][kStride];
-  uint8_t codes[kRows][kGptqColumns];
-  uint32_t starts[kQuads];  // bit i % 32 of word i / 32: a group begins at column i
+  float factor[kBlockColumns][kBlockColumns];
+  float scale[kBlockRows][kRowStride];  // of every column, for RangeSource::kGiven
+  float zero[kBlockRows][kRowStride];
+  float w[kBlockRows][kRowStride];  // rounded, before that of a group whose grid is looked for
+  float error[kBlockRows][kRowStride];
+  uint8_t codes[kBlockRows][kBlockColumns];
+  GroupStarts starts;
 };
-
-// A group's columns end before this one.
-__device__ int RunEnd(const uint32_t (&starts)[kQuads], int column, int columns) {
-  for (int at = column + 1; at < columns; at = (at | (kWarpSize - 1)) + 1) {
-    const uint32_t later = starts[at / kWarpSize] >> (at % kWarpSize);
-    if (later != 0) return at + __popc((later & -later) - 1);
-  }
-  return columns;
-}
-
-__device__ bool IsAligned(const void* pointer, uintptr_t bytes) {
-  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
-}
-
-// The factor's block, from the 32 columns on that a row's diagonal lies in.
-__device__ void LoadFactor(const GptqColumns& all, BlockMemory& memory) {
-  constexpr int kFours = kGptqColumns / 4;
-  const int columns = static_cast<int>(all.columns);
-  for (int at = static_cast<int>(threadIdx.x); at < columns * kFours;
-       at += static_cast<int>(blockDim.x)) {
-    const int row = at / kFours;
-    const int column = at % kFours * 4;
-    if (column < row / kWarpSize * kWarpSize || column >= columns) continue;
-    const float* from = all.factor.Row(row) + column;
-    float* to = &memory.factor[row][column];
-    if (column + 4 <= columns && IsAligned(from, 16)) {
-      CopyAsync16(to, from);
-      continue;
-    }
-    for (int i = 0; i < 4 && column + i < columns; ++i) to[i] = from[i];
-  }
-  CommitCopies();
-}
-
-__device__ void FindStarts(const GptqColumns& all, uint32_t (&starts)[kQuads]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  for (int quad = 0; quad < kQuads; ++quad) {
-    const int i = quad * kWarpSize + lane;
-    const bool is_start =
-        i < all.columns && (i == 0 || all.column_group[i] != all.column_group[i - 1]);
-    const uint32_t bits = __ballot_sync(kAllLanes, is_start);
-    if (lane == 0) starts[quad] = bits;
-  }
-}
 
 // A row in the hands of its lanes.
 template <RangeSource kRange>
@@ -99,7 +44,7 @@ struct Row {
       const bool is_inside = exists() && column < columns;
       value = is_inside ? all.w.Row(row)[column] : 0.0f;
       if (kRange != RangeSource::kGiven) return;
-      const int32_t group = is_inside ? all.column_group[column] : 0;
+      const int32_t group = is_inside ? all.groups.group[column] : 0;
       memory.scale[at][column] = is_inside ? all.scales.Row(row)[group] : 1.0f;
       memory.zero[at][column] = is_inside ? static_cast<float>(all.zeros.Row(row)[group]) : 0.0f;
     });
@@ -124,12 +69,12 @@ struct Row {
                                 end - column};
     const Grid grid = GridOfColumns<kRowLanes>(group, all.grid, lane);
     if (lane == 0 && exists()) {
-      const int32_t index = all.column_group[column];
+      const int32_t index = all.groups.group[column];
       all.scales.Row(row)[index] = grid.scale;
       all.zeros.Row(row)[index] = static_cast<int32_t>(grid.zero);
     }
-    // All have read before the first of them writes a rounded weight.
-    __syncwarp();
+    // The grid depends on all that was read: nobody is still reading when a rounded weight is
+    // written.
     return grid;
   }
 
@@ -137,10 +82,7 @@ struct Row {
   __device__ __forceinline__ void Quantize(int column, Grid grid, float max_code) {
     const int among = column % kWarpSize;
     const int owner = among / 4;
-    const float mine = among % 2 == 0 ? (among % 4 == 0 ? w[0][0] : w[0][2])
-                                      : (among % 4 == 1 ? w[0][1] : w[0][3]);
-    const float x =
-        __shfl_sync(kAllLanes, mine, threadIdx.x % kWarpSize / kRowLanes * kRowLanes + owner);
+    const float x = FromOwner(PickOfFour(w[0], among % 4), owner);
     const Rounded rounded = RoundToCode(x, grid, max_code);
     const float* factor = memory.factor[column];
     const float error = (x - rounded.value) / factor[column];
@@ -178,7 +120,7 @@ struct Row {
       if (column > 0 && column % kWarpSize == 0) NextQuad();
       if (kRange == RangeSource::kGiven) {
         grid = {memory.scale[at][column], memory.zero[at][column]};
-      } else if ((memory.starts[column / kWarpSize] >> (column % kWarpSize) & 1) != 0) {
+      } else if (IsStart(memory.starts, column)) {
         grid = FindGrid(column);
       }
       Quantize(column, grid, max_code);
@@ -187,7 +129,7 @@ struct Row {
 };
 
 template <class T, int kStrideOf>
-__device__ void WriteRows(const T (&from)[kRows][kStrideOf], Matrix<T> to, int64_t first,
+__device__ void WriteRows(const T (&from)[kBlockRows][kStrideOf], Matrix<T> to, int64_t first,
                           const GptqColumns& all) {
   // Each warp its own rows: what its lanes have written, they see.
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
@@ -195,28 +137,23 @@ __device__ void WriteRows(const T (&from)[kRows][kStrideOf], Matrix<T> to, int64
   for (int i = warp * kRowsPerWarp; i < (warp + 1) * kRowsPerWarp; ++i) {
     if (first + i >= all.rows) return;
     T* row = to.Row(first + i);
-    for (int j = lane; j < all.columns; j += kWarpSize) row[j] = from[i][j];
+    for (int j = lane; j < all.groups.columns; j += kWarpSize) row[j] = from[i][j];
   }
 }
 
 template <RangeSource kRange>
-__global__ void __launch_bounds__(kWarps* kWarpSize, 2)
+__global__ void __launch_bounds__(kRowThreads, 2)
     GptqBlockKernel(GptqColumns all, FaultSink faults) {
   DYNAMIC_SHARED(BlockMemory, memory);
   // Every warp finds the same.
-  for (int64_t j = 0; j < all.columns; j += kWarpSize)
-    if (!all.CheckGroups(j, faults)) return;
-  LoadFactor(all, *memory);
-  if (threadIdx.x < kWarpSize) FindStarts(all, memory->starts);
-  const int64_t first = int64_t{blockIdx.x} * kRows;
+  if (!all.groups.Check(faults)) return;
+  const int columns = static_cast<int>(all.groups.columns);
+  CopySquare(all.factor, columns, true, memory->factor);
+  if (threadIdx.x < kWarpSize) FindStarts(all.groups, memory->starts);
+  const int64_t first = int64_t{blockIdx.x} * kBlockRows;
   const int at = static_cast<int>(threadIdx.x) / kRowLanes;
-  Row<kRange> row{all,
-                  *memory,
-                  first + at,
-                  at,
-                  static_cast<int>(threadIdx.x) % kRowLanes,
-                  static_cast<int>(all.columns),
-                  {}};
+  Row<kRange> row{all,     *memory, first + at, at, static_cast<int>(threadIdx.x) % kRowLanes,
+                  columns, {}};
   row.Read();
   WaitCopies<0>();
   __syncthreads();
@@ -237,27 +174,25 @@ void RunGptqBlock(Session& session, const GptqBlockArgs& args) {
   };
   const float* importance = VectorOf(args.importance);
   const GptqColumns block = {args.w.shape[0],
-                             args.end - args.begin,
-                             args.scales.shape[1],
+                             {args.column_group.As<const int32_t>() + args.begin, args.begin,
+                              args.end - args.begin, args.scales.shape[1]},
                              from(MatrixOf<float>(args.w), 0),
                              from(MatrixOf<const float>(args.factor), args.begin),
-                             args.column_group.As<const int32_t>() + args.begin,
                              importance == nullptr ? nullptr : importance + args.begin,
                              args.grid,
                              args.range,
                              MatrixOf<float>(args.scales),
                              MatrixOf<int32_t>(args.zeros),
                              from(MatrixOf<uint8_t>(args.codes), 0),
-                             MatrixOf<float>(args.error),
-                             args.begin};
+                             MatrixOf<float>(args.error)};
   const FaultSink faults = {session.faults(), kFault};
-  if (block.columns > kGptqColumns) return RunWideGptqBlock(session, block, faults);
+  if (block.groups.columns > kBlockColumns) return RunWideGptqBlock(session, block, faults);
   auto* kernel = args.range == RangeSource::kGiven     ? GptqBlockKernel<RangeSource::kGiven>
                  : args.range == RangeSource::kUpdated ? GptqBlockKernel<RangeSource::kUpdated>
                                                        : GptqBlockKernel<RangeSource::kStale>;
   Launch(session, kernel,
-         {.blocks_x = BlockCount(CeilDivide(block.rows, kRows)),
-          .threads = kWarps * kWarpSize,
+         {.blocks_x = BlockCount(CeilDivide(block.rows, kBlockRows)),
+          .threads = kRowThreads,
           .shared_bytes = sizeof(BlockMemory)},
          block, faults);
 }

@@ -102,10 +102,13 @@ struct Candidates : PlainChains {
   __device__ float Value(int64_t row, int64_t input) const {
     return weight.Value(index[row], input);
   }
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
-    weight.Split(raw, parts);
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t row, int64_t input,
+                                        uint4 parts[kParts]) const {
+    weight.Split(raw, row, input, parts);
   }
 };
+
+using Tile = FewTile<1, 1>;
 
 struct CandidateValues {
   float* values;
@@ -113,7 +116,7 @@ struct CandidateValues {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kFewWarps* kWarpSize)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     ScoreKernel(Screen screen, StoredRows<T> weight, StoredRows<float> x) {
   DYNAMIC_SHARED(float, sums);
   Candidates<T> candidates;
@@ -124,10 +127,10 @@ __global__ void __launch_bounds__(kFewWarps* kWarpSize)
     candidates.index = screen.candidates + row * screen.limit;
     candidates.rows = screen.scored[row];
     // Rows begin at blocks of their own: most have few candidates.
-    for (int64_t group = (blockIdx.x + row) % gridDim.x; group * 16 < candidates.rows;
+    for (int64_t group = (blockIdx.x + row) % gridDim.x; group * Tile::kRowsA < candidates.rows;
          group += gridDim.x) {
-      MultiplyFewRows<1>(candidates, x, CandidateValues{screen.values + row * screen.limit},
-                         screen.in, group * 16, sums);
+      MultiplyFewRows<Tile>(candidates, x, CandidateValues{screen.values + row * screen.limit},
+                            screen.in, group * Tile::kRowsA, sums);
     }
   }
 }
@@ -194,11 +197,12 @@ void RunScreenedArgmax(Session& session, const ScreenedArgmaxArgs& args) {
   WithFloatType(args.weight.dtype, [&](auto type) {
     using T = decltype(type);
     const auto weight = RowsOf<T>(args.weight);
-    const int64_t blocks = std::min<int64_t>(CeilDivide(limit, 16), 2 * session.multiprocessors());
+    const int64_t blocks =
+        std::min<int64_t>(CeilDivide(limit, Tile::kRowsA), 2 * session.multiprocessors());
     Launch(session, ScoreKernel<T>,
            {.blocks_x = rows == 0 ? 0 : BlockCount(blocks),
-            .threads = kFewWarps * kWarpSize,
-            .shared_bytes = FewRowsSharedBytes<1>(in, weight.ChainLength())},
+            .threads = Tile::kThreads,
+            .shared_bytes = FewRowsSharedBytes<Tile>(in, weight.ChainLength())},
            screen, weight, RowsOf<float>(args.x));
   });
   Launch(session, BestKernel, {.blocks_x = BlockCount(rows), .threads = kThreads}, screen);

@@ -26,12 +26,14 @@ int GroupShift(const LinearGptqArgs& args) {
   return std::has_single_bit(size) ? std::countr_zero(size) : -1;
 }
 
-template <int kBits, class Scale>
-GptqOperand<kBits, Scale> OperandOf(Session& session, const LinearGptqArgs& args) {
-  GptqOperand<kBits, Scale> operand;
+template <int kBits>
+GptqOperand<kBits> OperandOf(Session& session, const LinearGptqArgs& args) {
+  GptqOperand<kBits> operand;
   operand.words = MatrixOf<const uint32_t>(args.qweight);
   operand.zeros = MatrixOf<const uint32_t>(args.qzeros);
-  operand.scales = MatrixOf<const Scale>(args.scales);
+  operand.scales = args.scales.data;
+  operand.scale_stride = args.scales.stride[0];
+  operand.scale_type = args.scales.dtype;
   operand.group_index = args.group_index.As<const int32_t>();
   operand.group_size = args.group_size;
   operand.groups = args.scales.shape[0];
@@ -53,15 +55,12 @@ bool ChainsHaveOneGroup(const LinearGptqArgs& args) {
 
 template <int kBits>
 void RunBits(Session& session, const LinearGptqArgs& args) {
-  WithFloatType(args.scales.dtype, [&](auto type) {
-    using Scale = decltype(type);
-    const GptqOperand<kBits, Scale> operand = OperandOf<kBits, Scale>(session, args);
-    if (ChainsHaveOneGroup(args)) {
-      Multiply(session, args, GptqCodes<kBits, Scale>{operand});
-    } else {
-      Multiply(session, args, GptqValues<kBits, Scale>{operand, {}});
-    }
-  });
+  const GptqOperand<kBits> operand = OperandOf<kBits>(session, args);
+  if (ChainsHaveOneGroup(args)) {
+    Multiply(session, args, GptqCodes<kBits>{operand});
+  } else {
+    Multiply(session, args, GptqValues<kBits>{operand, {}});
+  }
 }
 
 void RunLinearGptq(Session& session, const LinearGptqArgs& args) {

@@ -6,17 +6,19 @@
 // A weight in the GPTQ layout as the operand a of a product: its rows are outputs.
 namespace kernels::cuda {
 
-template <int kBits, class ScaleType>
+template <int kBits>
 struct GptqOperand {
   static constexpr bool kRowsAreNeighbours = true;
   static constexpr int kCodesPerWord = 32 / kBits;
   static constexpr int kWords = kLaneInputs / kCodesPerWord;
   static constexpr uint32_t kMask = (1u << kBits) - 1;
 
-  Matrix<const uint32_t> words;    // [depth / kCodesPerWord, rows]
-  Matrix<const uint32_t> zeros;    // [groups, rows / kCodesPerWord]
-  Matrix<const ScaleType> scales;  // [groups, rows]
-  const int32_t* group_index;      // or null
+  Matrix<const uint32_t> words;  // [depth / kCodesPerWord, rows]
+  Matrix<const uint32_t> zeros;  // [groups, rows / kCodesPerWord]
+  const void* scales;            // [groups, rows]
+  int64_t scale_stride;
+  DType scale_type;
+  const int32_t* group_index;  // or null
   int64_t group_size, groups;
   int group_shift;  // where group_size is 2 to this power or there is one group, or -1
   uint32_t zero_offset;
@@ -29,7 +31,10 @@ struct GptqOperand {
     return static_cast<int>((stored + zero_offset) & kMask);
   }
   __device__ __forceinline__ float ScaleOf(int64_t group, int64_t row) const {
-    return Widen(scales.Row(group)[row]);
+    const int64_t at = group * scale_stride + row;
+    if (scale_type == DType::kF16) return Widen(static_cast<const F16*>(scales)[at]);
+    if (scale_type == DType::kBF16) return Widen(static_cast<const BF16*>(scales)[at]);
+    return static_cast<const float*>(scales)[at];
   }
   // The group of an input; group 0 for one outside the table, which is reported.
   __device__ __forceinline__ int64_t Group(int64_t input) const {
@@ -67,9 +72,9 @@ struct GptqOperand {
 
 // Where a chain lies in one group: the product is with code - zero, which a bf16 holds exactly, and
 // a chain's sum is scaled.
-template <int kBits, class ScaleType>
-struct GptqCodes : GptqOperand<kBits, ScaleType> {
-  using Base = GptqOperand<kBits, ScaleType>;
+template <int kBits>
+struct GptqCodes : GptqOperand<kBits> {
+  using Base = GptqOperand<kBits>;
   static constexpr bool kIsScaled = true;
   static constexpr int kParts = 1;
   struct Raw {
@@ -91,7 +96,8 @@ struct GptqCodes : GptqOperand<kBits, ScaleType> {
     return raw;
   }
   // Beyond the last input x is zero, whatever this gives.
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t, int64_t,
+                                        uint4 parts[kParts]) const {
     // 2^23 + code, minus 2^23 + zero: without conversions.
     const float zero = __uint_as_float(kBias | static_cast<uint32_t>(raw.zero));
     SplitLane<kParts>(parts, [&](int i) {
@@ -104,25 +110,25 @@ struct GptqCodes : GptqOperand<kBits, ScaleType> {
 };
 
 // Where neighbouring inputs may have any groups: the product is with the weight in f32.
-template <int kBits, class ScaleType>
-struct GptqValues : GptqOperand<kBits, ScaleType>, PlainChains {
-  using Base = GptqOperand<kBits, ScaleType>;
+template <int kBits>
+struct GptqValues : GptqOperand<kBits>, PlainChains {
+  using Base = GptqOperand<kBits>;
   static constexpr int kParts = 3;
   struct Raw {
     uint32_t words[Base::kWords];
-    int64_t row, input;
   };
 
   __device__ __forceinline__ Raw Load(int64_t row, int64_t input) const {
-    Raw raw{{}, row, input};
+    Raw raw;
     this->LoadWords(row, input, raw.words);
     return raw;
   }
-  __device__ __forceinline__ void Split(const Raw& raw, uint4 parts[kParts]) const {
+  __device__ __forceinline__ void Split(const Raw& raw, int64_t row, int64_t input,
+                                        uint4 parts[kParts]) const {
     SplitLane<kParts>(parts, [&](int i) {
-      if (raw.row >= this->rows || raw.input + i >= this->depth) return 0.0f;
-      const int64_t group = this->Group(raw.input + i);
-      return this->Dequantized(group, raw.row, Base::Code(raw.words, i));
+      if (row >= this->rows || input + i >= this->depth) return 0.0f;
+      const int64_t group = this->Group(input + i);
+      return this->Dequantized(group, row, Base::Code(raw.words, i));
     });
   }
 };

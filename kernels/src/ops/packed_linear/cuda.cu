@@ -1,6 +1,6 @@
-#include "ops/packed_linear/cuda.h"
-
 #include <algorithm>
+
+#include "ops/packed_linear/cuda_quantize.h"
 
 // quantizedLinear: activations are rounded into scratch, then multiplied. The integers and the
 // chain of fused multiply-adds over blocks are the processor's, and so are the bits.
@@ -12,72 +12,34 @@ namespace {
 
 constexpr unsigned kQuantizeThreads = 256;
 
-// Adding this rounds a float of magnitude below 2^22 to an integer, to even, in its low bits.
-constexpr float kRounder = 0x1.8p23f;
-
-struct Rounding {
-  Matrix<const float> x;
-  const int32_t* order;  // or null
-  int64_t rows, in, blocks;
-  int bits, block_size, block_steps, planes;
-  float largest;
-  Activations y;
-};
-
-// One warp rounds a block of a row; a lane the four places that share a word of an mma's operand.
-// Rows beyond the last have codes of 0.
-__global__ void QuantizeKernel(Rounding r, int64_t warps) {
+// One warp rounds a unit of a row. Rows beyond the last have codes of 0.
+__global__ void QuantizeKernel(Rounding rounding, Activations y, int bits, int planes,
+                               int64_t units, int64_t warps) {
   const int64_t index =
       blockIdx.x * int64_t{kQuantizeThreads / kWarpSize} + threadIdx.x / kWarpSize;
   if (index >= warps) return;
-  const int64_t row = index / r.blocks;
-  const int64_t block = index % r.blocks;
+  const int64_t row = index / units;
+  const int64_t unit = index % units;
+  const LaneCodes codes = RoundUnit(rounding, bits, row, unit);
   const int lane = threadIdx.x % kWarpSize;
-  const int step = lane / 8;
-  const int t = lane / 2 % 4;
-  const int half = lane % 2;
-  const int first = step * kStepPlaces + (r.bits == 4 ? 8 * t + half : 16 * half + 4 * t);
-  float x[4];
-  uint32_t largest = 0;
-  for (int i = 0; i < 4; ++i) {
-    const int place = first + (r.bits == 4 ? 2 * i : i);
-    int64_t input = block * r.block_size + place;
-    if (r.order != nullptr && place < r.block_size) input = r.order[input];
-    const bool is_input = row < r.rows && place < r.block_size && input >= 0 && input < r.in;
-    x[i] = is_input ? r.x.Row(row)[input] : 0.0f;
-    largest = std::max(largest, __float_as_uint(x[i]) & 0x7fffffffu);
-  }
-  largest = WarpMax(largest);
-  const bool is_number = largest < 0x7f800000u;
-  const float most = __uint_as_float(largest);
-  uint32_t planes[2] = {};
-  int32_t sum = 0;
-  for (int i = 0; i < 4 && is_number && largest != 0; ++i) {
-    // Divided first: r.largest / most would overflow for a tiny `most`.
-    const float rounded = x[i] / most * r.largest + kRounder;
-    const int32_t code = __float_as_int(rounded) - __float_as_int(kRounder);
-    sum += code;
-    planes[0] |= (static_cast<uint32_t>(code) & 0xffu) << (8 * i);
-    planes[1] |= (static_cast<uint32_t>(code + 128) >> 8 & 0xffu) << (8 * i);
-  }
-  sum = WarpSum(sum);
+  const int64_t step = unit * kUnitSteps + lane / 8;
+  const int64_t block = step >> rounding.steps_log2;
+  if (block >= rounding.blocks) return;
   const int64_t tile = row / kTileRows;
   const int column = static_cast<int>(row % kTileRows);
-  const int64_t steps = r.blocks * r.block_steps;
-  auto* words = reinterpret_cast<uint32_t*>(r.y.codes);
-  for (int plane = 0; plane < r.planes && step < r.block_steps; ++plane) {
-    const int64_t at = (tile * steps + block * r.block_steps + step) * r.planes + plane;
-    words[(at * kWarpSize + column * 4 + t) * 2 + half] = planes[plane];
+  auto* words = reinterpret_cast<uint32_t*>(y.codes);
+  const int64_t steps = rounding.blocks << rounding.steps_log2;
+#pragma unroll
+  for (int plane = 0; plane < 2; ++plane) {
+    if (plane >= planes) break;
+    const int64_t at = (tile * steps + step) * planes + plane;
+    words[(at * kWarpSize + column * 4) * 2 + lane % 8] = codes.planes[plane];
   }
-  if (lane != 0) return;
-  const int64_t at = (tile * r.blocks + block) * kTileRows + column;
-  r.y.scales[at] = is_number ? most / r.largest : __uint_as_float(0x7fc00000u);
-  r.y.sums[at] = sum;
+  if ((lane & ((8 << rounding.steps_log2) - 1)) != 0) return;
+  const int64_t at = (tile * rounding.blocks + block) * kTileRows + column;
+  y.scales[at] = codes.scale;
+  y.sums[at] = codes.sum;
 }
-
-// Up to this many rows reading the weight from the cache again for each 8 of them is less than what
-// few blocks of many rows would leave idle.
-constexpr int64_t kFewRows = 32;
 
 bool IsAligned(const void* data, size_t bytes) {
   return reinterpret_cast<uintptr_t>(data) % bytes == 0;
@@ -149,6 +111,15 @@ Product ProductOf(const QuantizedLinearArgs& args) {
   product.weight.blocks = weight.Blocks();
   product.weight.block_lines = static_cast<int>(weight.BlockWords());
   product.weight.steps_log2 = StepsLog2(weight.block_size);
+  product.rounding = {
+      MatrixOf<const float>(args.x),
+      args.order.As<const int32_t>(),
+      args.y.shape[0],
+      args.x.shape[1],
+      weight.Blocks(),
+      static_cast<int>(weight.block_size),
+      product.weight.steps_log2,
+      static_cast<float>(args.activation_bits == 16 ? kLargestWideCode : kLargestNarrowCode)};
   product.bias = args.bias.data;
   product.bias_dtype = args.bias.dtype;
   if (!args.residual.empty()) product.residual = MatrixOf<const float>(args.residual);
@@ -161,12 +132,21 @@ Product ProductOf(const QuantizedLinearArgs& args) {
   return product;
 }
 
+void Quantize(Session& session, const Product& product, int bits, int planes, int64_t rows) {
+  const int64_t units = product.weight.Units();
+  Launch(session, QuantizeKernel,
+         {.blocks_x = BlockCount(CeilDivide(rows * units, kQuantizeThreads / kWarpSize)),
+          .threads = kQuantizeThreads},
+         product.rounding, product.x, bits, planes, units, rows * units);
+}
+
 void RunQuantizedLinear(Session& session, const QuantizedLinearArgs& args) {
   Product product = ProductOf(args);
   Weight& weight = product.weight;
   if (product.rows == 0 || product.out == 0) return;
+  const int bits = args.weight.bits;
   const int planes = args.activation_bits == 16 ? 2 : 1;
-  const int64_t tiles = product.Tiles();
+  const int64_t tiles = product.rows == 1 ? 0 : product.Tiles();
   Parts parts;
   const size_t codes =
       parts.Add<uint2>(tiles * weight.blocks * weight.BlockSteps() * planes * kWarpSize);
@@ -180,21 +160,13 @@ void RunQuantizedLinear(Session& session, const QuantizedLinearArgs& args) {
   weight.words = reinterpret_cast<const uint4*>(words.Get(session, parts));
   weight.scales = weight_scales.Get(session, parts);
   weight.zeros = zeros.Get(session, parts);
-
-  // Many rows are read in whole tiles.
-  const int64_t rows = product.rows > kFewRows ? tiles * kTileRows : product.rows;
-  const int64_t warps = rows * weight.blocks;
-  Launch(
-      session, QuantizeKernel,
-      {.blocks_x = BlockCount(CeilDivide(warps, kQuantizeThreads / kWarpSize)),
-       .threads = kQuantizeThreads},
-      Rounding{MatrixOf<const float>(args.x), args.order.As<const int32_t>(), product.rows,
-               args.x.shape[1], weight.blocks, args.weight.bits,
-               static_cast<int>(args.weight.block_size), weight.BlockSteps(), planes,
-               static_cast<float>(planes == 2 ? kLargestWideCode : kLargestNarrowCode), product.x},
-      warps);
-  if (product.rows > kFewRows) return LaunchManyRows(session, product, args.weight.bits, planes);
-  LaunchFewRows(session, product, args.weight.bits, planes);
+  if (IsForManyRows(session, product)) {
+    // Read in whole tiles.
+    Quantize(session, product, bits, planes, tiles * kTileRows);
+    return LaunchManyRows(session, product, bits, planes);
+  }
+  if (product.rows > 1) Quantize(session, product, bits, planes, product.rows);
+  LaunchFewRows(session, product, bits, planes);
 }
 
 const Operation<QuantizedLinearArgs, RunQuantizedLinear> operation("quantizedLinear");

@@ -39,8 +39,18 @@ struct Activations {
   int32_t* sums;  // [tiles, blocks, 8]
 };
 
+// How x becomes integers.
+struct Rounding {
+  Matrix<const float> x;
+  const int32_t* order;  // or null
+  int64_t rows, in, blocks;
+  int block_size, steps_log2;
+  float largest;
+};
+
 struct Product {
-  Activations x;
+  Rounding rounding;
+  Activations x;  // what that gives, unless it is done while multiplying
   Weight weight;
   const void* bias;  // or null
   DType bias_dtype;
@@ -53,8 +63,9 @@ struct Product {
 };
 
 // For few rows, whose weight is read once for each 8 of them (cuda_few.cu), and for many
-// (cuda_many.cu).
+// (cuda_many.cu). A single row is rounded by those who multiply it.
 void LaunchFewRows(Session& session, const Product& product, int bits, int planes);
+bool IsForManyRows(const Session& session, const Product& product);
 void LaunchManyRows(Session& session, const Product& product, int bits, int planes);
 
 __device__ inline uint32_t WordOf(const uint4& words, int i) {

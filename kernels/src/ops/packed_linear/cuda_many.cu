@@ -7,15 +7,22 @@ namespace kernels::cuda::packed {
 
 namespace {
 
+// Up to this many rows reading the weight from the cache again for each 8 of them takes no longer
+// than what few blocks of many rows would leave idle.
+constexpr int64_t kFewRows = 32;
+
 // A block computes 128 outputs by 16 * kTiles rows: 8 warps, 4 along the outputs and 2 along the
-// rows. Units of places come through shared memory, two ahead. A warp multiplies a block of places
-// with the upper halves of codes first, then, times 256, goes on with the lower: one sum for each
-// element. Then it takes the sum into the element's chain.
+// rows. Units of places come through shared memory, the further ahead the smaller they are. A warp
+// multiplies a block of places with the upper halves of codes first, then, times 256, goes on with
+// the lower: one sum for each element. Then it takes the sum into the element's chain.
 constexpr int kThreads = 256;
 constexpr int kOutputWarps = 4;
 constexpr int kRowWarps = 2;
 constexpr int kTileBlocks = 2 * kOutputWarps;  // of outputs
-constexpr int kStages = 3;
+template <int kTiles>
+constexpr int kStages = kTiles == 8   ? 3
+                        : kTiles == 4 ? 4
+                                      : 5;
 
 template <int kBits, int kPlanes, int kTiles>
 struct Stage {
@@ -90,12 +97,12 @@ __device__ __forceinline__ void LoadRows(const Product& product, const Tile& til
 }
 
 // Unit `unit`, if there is one; a group of copies in any case.
-template <class S>
+template <int kTiles, class S>
 __device__ __forceinline__ void Load(const Product& product, const Tile& tile, int64_t unit,
                                      S* stages) {
   if (unit < product.weight.Units()) {
-    LoadWords(product.weight, tile, unit, stages[unit % kStages]);
-    LoadRows(product, tile, unit, stages[unit % kStages]);
+    LoadWords(product.weight, tile, unit, stages[unit % kStages<kTiles>]);
+    LoadRows(product, tile, unit, stages[unit % kStages<kTiles>]);
   }
   CommitCopies();
 }
@@ -202,15 +209,15 @@ __global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int6
   const int quarter = lane / 4 % 4;
   int32_t sums[2][kTiles][4] = {};
   float y[2][kTiles][4] = {};
-  for (int unit = 0; unit < kStages - 1; ++unit) Load(product, tile, unit, stages);
+  for (int unit = 0; unit < kStages<kTiles> - 1; ++unit) Load<kTiles>(product, tile, unit, stages);
   for (int64_t unit = 0; unit < weight.Units(); ++unit) {
-    WaitCopies<kStages - 2>();
+    WaitCopies<kStages<kTiles> - 2>();
     __syncthreads();
-    Load(product, tile, unit + kStages - 1, stages);
-    const S& stage = stages[unit % kStages];
+    Load<kTiles>(product, tile, unit + kStages<kTiles> - 1, stages);
+    const S& stage = stages[unit % kStages<kTiles>];
     for (int j = 0; j < weight.UnitBlocks(); ++j) {
       const int64_t block = unit * weight.UnitBlocks() + j;
-      if (block >= weight.blocks) break;
+      if (block >= weight.blocks || tiles == 0) break;
       uint4 scales{};
       uint32_t zeros = 0;
       if (output_block < weight.output_blocks) {
@@ -236,30 +243,36 @@ __global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int6
   }
 }
 
+int64_t BlocksOf(const Product& product, int tiles) {
+  return CeilDivide(product.weight.output_blocks, kTileBlocks) *
+         CeilDivide(product.Tiles(), kRowWarps * tiles);
+}
+
 template <int kBits, int kPlanes, int kTiles>
 void LaunchTiles(Session& session, const Product& product) {
-  const int64_t down = CeilDivide(product.weight.output_blocks, kTileBlocks);
-  const int64_t across = CeilDivide(product.Tiles(), kRowWarps * kTiles);
   Launch(session, ManyRowsKernel<kBits, kPlanes, kTiles>,
-         {.blocks_x = BlockCount(down * across),
+         {.blocks_x = BlockCount(BlocksOf(product, kTiles)),
           .threads = kThreads,
-          .shared_bytes = kStages * sizeof(Stage<kBits, kPlanes, kTiles>)},
-         product, across);
+          .shared_bytes = kStages<kTiles> * sizeof(Stage<kBits, kPlanes, kTiles>)},
+         product, CeilDivide(product.Tiles(), kRowWarps * kTiles));
 }
 
 template <int kBits, int kPlanes>
 void LaunchManyRowsOf(Session& session, const Product& product) {
-  constexpr int kTiles = 8;
   // Smaller ones where large ones would not keep every multiprocessor busy.
-  const int64_t blocks = CeilDivide(product.weight.output_blocks, kTileBlocks) *
-                         CeilDivide(product.Tiles(), kRowWarps * kTiles);
-  if (product.Tiles() <= kRowWarps * kTiles / 2 || blocks < session.multiprocessors()) {
-    return LaunchTiles<kBits, kPlanes, kTiles / 2>(session, product);
+  if (product.Tiles() <= kRowWarps * 2) return LaunchTiles<kBits, kPlanes, 2>(session, product);
+  if (product.Tiles() <= kRowWarps * 4 || BlocksOf(product, 8) < session.multiprocessors()) {
+    return LaunchTiles<kBits, kPlanes, 4>(session, product);
   }
-  LaunchTiles<kBits, kPlanes, kTiles>(session, product);
+  LaunchTiles<kBits, kPlanes, 8>(session, product);
 }
 
 }  // namespace
+
+bool IsForManyRows(const Session& session, const Product& product) {
+  if (product.rows > kFewRows) return true;
+  return product.rows > kTileRows && 2 * BlocksOf(product, 2) >= session.multiprocessors();
+}
 
 void LaunchManyRows(Session& session, const Product& product, int bits, int planes) {
   if (bits == 4) {

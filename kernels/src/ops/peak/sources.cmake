@@ -4,3 +4,6 @@ list(APPEND KERNEL_SOURCES
   ops/peak/dispatch.cc
   ops/peak/reference.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/peak/cuda.cu
+)

@@ -5,3 +5,7 @@ list(APPEND KERNEL_SOURCES
   ops/refine/dispatch.cc
   ops/refine/products.cc
   ops/refine/reference.cc)
+list(APPEND CUDA_SOURCES
+  ops/refine/cuda.cu
+  ops/refine/cuda_products.cu
+  ops/refine/cuda_wide_block.cu)

@@ -6,3 +6,7 @@ list(APPEND KERNEL_SOURCES
   ops/softmax/reference.cc
   ops/softmax/select.cc
 )
+list(APPEND CUDA_SOURCES
+  ops/softmax/cuda.cu
+  ops/softmax/cuda_select.cu
+)

@@ -23,6 +23,8 @@ export type {
   CacheLayer,
   CacheRows,
   CacheTensor,
+  DrawOptions,
+  DrawRow,
   F32,
   FloatTensor,
   GptqWeight,
@@ -35,9 +37,11 @@ export type {
   RangeSource,
   RefineOptions,
   RoundedWeight,
+  SeenIds,
   U8,
   WeightBits,
 } from "./ops/index.ts";
+export { DrawRows, noId } from "./ops/index.ts";
 export { weightBits } from "./ops/linear.ts";
 export { Tensor } from "./tensor.ts";
 export { ops };

@@ -108,6 +108,12 @@ export type Native = {
   pick(d: D, x: T, index: T, y: T): void;
   klDivergence(d: D, logP: T, logQ: T, y: T): void;
   argmax(d: D, x: T, limit: number, y: T): void;
+  sample(
+    ...args: [
+      ...[d: D, logits: T, limit: number, options: T],
+      ...[seenBegin: T, seenIds: T, seenTimes: T, y: T],
+    ]
+  ): void;
   gatherRows(d: D, x: T, index: T, y: T): void;
   gatherColumns(d: D, x: T, index: T, y: T): void;
   zeroColumns(d: D, w: T, diagonal: T): void;

@@ -47,5 +47,13 @@ export { arithmeticPeak, type PeakKind, peakKinds, readAll } from "./peak.ts";
 export type { RefineOptions } from "./refine.ts";
 export { accumulateProduct, refineBlock, residual } from "./refine.ts";
 export { rope, ropeTable } from "./rope.ts";
+export {
+  type DrawOptions,
+  type DrawRow,
+  DrawRows,
+  noId,
+  type SeenIds,
+  sample,
+} from "./sampling.ts";
 export { argmax, klDivergence, logSoftmax, pick } from "./softmax.ts";
 export type { CacheTensor, F32, FloatTensor, I32, U8 } from "./types.ts";

@@ -1,10 +1,11 @@
 // One sequence from prompt to new tokens: the prompt in chunks, then one row at a time.
 
 import type { Model } from "../model/index.ts";
+import { chosenId, Drawing } from "./drawing.ts";
 import { GenerationError } from "./errors.ts";
 import { PrefixCache, type Sequence } from "./prefix-cache.ts";
 import type { PromptLookup } from "./prompt-lookup.ts";
-import { createSampler, isPlainGreedy, type SamplingOptions } from "./sampler.ts";
+import { isPlainGreedy, type SamplingOptions } from "./sampling-options.ts";
 import { createStopMatcher } from "./stop.ts";
 
 export type GenerateRequest = {
@@ -49,10 +50,10 @@ async function* run(model: Model, request: GenerateRequest): AsyncGenerator<numb
   let tokens = await prefill(sequence, history, request);
   let proposal: readonly number[] = [];
   for (let made = 0; ; ) {
-    const choices = await chooser.advance(sequence, tokens, proposal.length + 1);
+    const choose = await chooser(sequence, tokens, { history, proposal });
     let accepted = 0;
     for (;;) {
-      const id = choices.choose(accepted, history);
+      const id = choose(accepted);
       yield id;
       made += 1;
       if (made === maxNewTokens || stops.push(id, "").stop !== null) return;
@@ -85,53 +86,34 @@ async function prefill(
   return prompt.slice(start);
 }
 
-/** The next ids after the last rows that were added. */
-interface Choices {
-  /**
-   * @param row      0 for the first of the rows asked for; each once, in order
-   * @param history  all ids before it
-   */
-  choose(row: number, history: ArrayLike<number>): number;
-}
+/**
+ * Adds tokens to the sequence, to choose after the history, whose last they are, and after each id of the proposal, which
+ * follow.
+ *
+ * @returns the id after a row, 0 for that after the history; to be called once for each row, in order, as far as wanted
+ */
+type Chooser = (
+  sequence: Sequence,
+  tokens: readonly number[],
+  after: { readonly history: readonly number[]; readonly proposal: readonly number[] },
+) => Promise<(row: number) => number>;
 
-interface Chooser {
-  /** Adds tokens to the sequence, to choose after each of the last `rows`. */
-  advance(sequence: Sequence, tokens: readonly number[], rows: number): Promise<Choices>;
-}
-
-/** Greedy reads one number for each row instead of its logits. */
 function createChooser({ sampling, allowed, prompt }: GenerateRequest): Chooser {
-  if (isPlainGreedy(sampling)) return greedyChooser(allowed);
-  const sampler = createSampler(sampling, prompt.length);
-  return {
-    async advance(sequence, tokens, rows) {
-      using logits = sequence.advance(tokens, rows);
-      const values = await logits.read();
-      const width = logits.size(1);
-      return {
-        choose: (row, history) =>
-          sampler.sample(values.subarray(row * width, (row + 1) * width), history, allowed),
-      };
-    },
-  };
-}
-
-function greedyChooser(allowed: number): Chooser {
-  return {
-    async advance(sequence, tokens, rows) {
-      using best = sequence.advanceGreedily(tokens, allowed, rows);
+  if (isPlainGreedy(sampling)) {
+    return async (sequence, tokens, { proposal }) => {
+      using best = sequence.advanceGreedily(tokens, allowed, proposal.length + 1);
       const ids = await best.read();
-      return {
-        choose(row) {
-          const id = ids[row] ?? -1;
-          if (id >= 0) return id;
-          throw new GenerationError(
-            "GENERATION_NOT_FINITE",
-            "cannot choose a token: a logit is NaN; the model's weights or its computation are broken",
-          );
-        },
-      };
-    },
+      return (row) => chosenId(ids[row]);
+    };
+  }
+  const drawing = new Drawing(sampling, prompt.length);
+  return async (sequence, tokens, { history, proposal }) => {
+    using drawn = sequence.advanceDrawing(tokens, allowed, drawing.rows(history, proposal));
+    const ids = await drawn.read();
+    return (row) => {
+      drawing.takeUniform();
+      return chosenId(ids[row]);
+    };
   };
 }
 

@@ -1,5 +1,12 @@
 // Keys and values of a sequence that outlive a request: a chat's next prompt begins with what was computed before.
-import type { F32, I32, Tensor } from "../../kernels/index.ts";
+import {
+  type DrawRow,
+  DrawRows,
+  type F32,
+  type I32,
+  ops,
+  type Tensor,
+} from "../../kernels/index.ts";
 import { type CacheSequence, KvCache } from "../cache/kv-cache.ts";
 import { forward, type Model, Step, type StepPart, stepOptions } from "../model/index.ts";
 import { Decoder } from "./decoder.ts";
@@ -56,6 +63,8 @@ export class Sequence implements Disposable {
   readonly #place: CacheSequence;
   readonly #tokens: number[] = [];
   readonly #decoders = new Map<string, Decoder<"f32" | "i32">>();
+  /** Of captured steps that draw. */
+  #drawRow: DrawRows | undefined;
 
   constructor(model: Model, promptLength: number, room: number) {
     this.device = model.device;
@@ -111,6 +120,32 @@ export class Sequence implements Disposable {
     return this.#advance(tokens, rows, { name: `argmax ${limit}`, finish });
   }
 
+  /** The same for ids that are drawn, or kernels' `noId`: [rows], one for each of the last tokens. */
+  advanceDrawing(tokens: readonly number[], limit: number, rows: readonly DrawRow[]): I32 {
+    if (rows.length === 1) {
+      const capacity = Math.min(this.#room, this.#model.shape.vocabulary);
+      this.#drawRow ??= new DrawRows(this.device, 1, capacity);
+      return this.#draw(tokens, limit, rows, this.#drawRow);
+    }
+    const capacity = rows.reduce((sum, { seen }) => sum + (seen?.ids.length ?? 0), 0);
+    using several = new DrawRows(this.device, rows.length, capacity);
+    return this.#draw(tokens, limit, rows, several);
+  }
+
+  #draw(
+    tokens: readonly number[],
+    limit: number,
+    rows: readonly DrawRow[],
+    written: DrawRows,
+  ): I32 {
+    written.write(rows);
+    const finish = (hidden: F32) => {
+      using logits = this.#model.logits(hidden);
+      return ops.sample(logits, limit, written);
+    };
+    return this.#advance(tokens, rows.length, { name: `drawn ${limit}`, finish });
+  }
+
   /** Takes back the last tokens. */
   retract(count: number): void {
     this.#tokens.length -= count;
@@ -154,6 +189,7 @@ export class Sequence implements Disposable {
 
   [Symbol.dispose](): void {
     for (const decoder of this.#decoders.values()) decoder[Symbol.dispose]();
+    this.#drawRow?.[Symbol.dispose]();
     this.#cache[Symbol.dispose]();
   }
 }

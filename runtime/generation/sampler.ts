@@ -32,12 +32,16 @@ export interface Sampler {
 }
 
 /**
- * A sampler with its own random sequence: one per request.
+ * A sampler: one per request.
  *
  * @param promptLength  how much of the history is the prompt, to which presence and frequency penalties do not apply
+ * @param random        what is drawn with, in [0, 1); a sequence of its own by default
  */
-export function createSampler(options: SamplingOptions, promptLength = 0): Sampler {
-  const random = createRandom(options.seed);
+export function createSampler(
+  options: SamplingOptions,
+  promptLength = 0,
+  random: () => number = createRandom(options.seed),
+): Sampler {
   const isGreedy = options.temperature === 0 || options.topK === 1;
   let scratch = createScratch(0);
 

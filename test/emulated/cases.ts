@@ -1,6 +1,7 @@
 // Small runs of every operation, of shapes that reach all of its kernels: what the mutation check compares, bit by bit.
 import {
   type Device,
+  DrawRows,
   type F32,
   type GptqWeight,
   type GridOptions,
@@ -196,6 +197,31 @@ const inference: readonly Case[] = [
       const logs = ops.logSoftmax(inputs.f32([3, 3000]));
       const others = ops.logSoftmax(inputs.f32([3, 3000]));
       return [logs, ops.klDivergence(logs, others), ops.argmax(logs, 2900)];
+    },
+  },
+  {
+    name: "sample",
+    run: (device) => {
+      // A third of the ids is about as likely as one another, if it were not for half of those having been seen: whatever goes
+      // missing moves what is drawn.
+      const random = seeded(2);
+      const logits = normal(5 * 3000, random).map((x, i) => (i % 3 === 0 ? 40 + 0.1 * x : x));
+      const ids = Int32Array.from({ length: 480 }, (_, i) => 6 * i);
+      const seen = { ids, times: ids.map((id) => 1 + (id % 4)) };
+      const penalties = { presencePenalty: 100, frequencyPenalty: 1, repetitionPenalty: 1.3 };
+      const rows = [
+        { temperature: 0, topK: 0, topP: 1, minP: 0 },
+        { temperature: 1, topK: 0, topP: 1, minP: 0 },
+        { temperature: 1, topK: 300, topP: 0.9, minP: 0 },
+        { temperature: 1, topK: 0, topP: 0.95, minP: 0 },
+        { temperature: 3, topK: 0, topP: 0.99, minP: 0.2 },
+      ].map((options) => ({ options: { ...penalties, ...options }, seen }));
+      const written = new DrawRows(device, rows.length, ids.length * rows.length);
+      const input = device.from("f32", logits, [rows.length, 3000]);
+      return Array.from({ length: 4 }, () => {
+        written.write(rows.map((row) => ({ ...row, uniform: random() })));
+        return ops.sample(input, 2900, written);
+      });
     },
   },
   {

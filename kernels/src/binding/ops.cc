@@ -13,6 +13,7 @@
 #include "ops/refine/refine.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
+#include "ops/sampling/sampling.h"
 #include "ops/softmax/softmax.h"
 
 namespace kernels::binding {
@@ -150,6 +151,19 @@ Napi::Value ArgmaxJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckArgmax, Argmax>(
       info, "argmax", +[](Arguments& in) {
         return ArgmaxArgs{.x = in.Tensor(), .limit = in.Integer(), .y = in.Output()};
+      });
+}
+
+Napi::Value SampleJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckSample, Sample>(
+      info, "sample", +[](Arguments& in) {
+        return SampleArgs{.logits = in.Tensor(),
+                          .limit = in.Integer(),
+                          .options = in.Tensor(),
+                          .seen_begin = in.Tensor(),
+                          .seen_ids = in.Tensor(),
+                          .seen_times = in.Tensor(),
+                          .y = in.Output()};
       });
 }
 
@@ -392,6 +406,7 @@ void RegisterOps(Napi::Env env, Napi::Object exports) {
   add("pick", PickJs);
   add("klDivergence", KlDivergenceJs);
   add("argmax", ArgmaxJs);
+  add("sample", SampleJs);
   add("gatherRows", GatherRowsJs);
   add("gatherColumns", GatherColumnsJs);
   add("zeroColumns", ZeroColumnsJs);

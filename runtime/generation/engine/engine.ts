@@ -9,7 +9,7 @@ import { checkRequest } from "../generate.ts";
 import { type Mask, masksOf } from "./masks.ts";
 import { type PlanLimits, planStep, type Share } from "./plan.ts";
 import { type CompletionDelta, type EngineRequest, Request } from "./request.ts";
-import { type StepResult, StepRunner } from "./step-runner.ts";
+import { type StepOutcome, type StepResult, StepRunner } from "./step-runner.ts";
 
 export type EngineOptions = {
   /** Tokens of all requests together, prompts and answers. */
@@ -91,7 +91,8 @@ export class Engine implements AsyncDisposable {
       shares: this.#options.sharesPrefixes,
     });
     const maxBlocks = Math.min(this.#cache.blocks, Math.ceil(model.shape.maxLength / blockSize));
-    this.#runner = new StepRunner(model, this.#cache, { maxBlocks, allowed: this.#allowed });
+    const allowed = this.#allowed;
+    this.#runner = new StepRunner(model, this.#cache, { maxBlocks, blockSize, allowed });
   }
 
   /** Tokens of the longest request, prompt and answer together. */
@@ -228,9 +229,8 @@ export class Engine implements AsyncDisposable {
   async #step(shares: readonly Share[]): Promise<void> {
     const parts = shares.map(({ request, count }) => this.#extend(request, count));
     const wanted = shares.filter((_, i) => parts[i]?.isWanted).map(({ request }) => request);
-    const kind = wanted.every(({ isGreedy }) => isGreedy) ? "ids" : "logits";
     this.#counts.steps += 1;
-    const result = await this.#runner.run(parts, kind);
+    const result = await this.#runner.run(parts, outcomeFor(wanted));
     if (result === undefined) return;
     const masks = await masksOf(wanted);
     for (const [row, request] of wanted.entries()) {
@@ -253,7 +253,7 @@ export class Engine implements AsyncDisposable {
   #deliver(request: Request, result: StepResult, row: number, mask?: Mask): void {
     try {
       if (mask?.status === "rejected") throw mask.reason;
-      if (result.kind === "ids") request.accept(chosen(result.ids[row]));
+      if (result.kind === "ids") request.take(result.ids[row]);
       else {
         const { logits, width } = result;
         request.choose(logits.subarray(row * width, (row + 1) * width), mask?.value);
@@ -287,10 +287,9 @@ export class Engine implements AsyncDisposable {
   }
 }
 
-function chosen(id: number | undefined): number {
-  if (id !== undefined && id >= 0) return id;
-  throw new GenerationError(
-    "GENERATION_NOT_FINITE",
-    "cannot choose a token: a logit is NaN; the model's weights or its computation are broken",
-  );
+/** The least that all of these need. */
+function outcomeFor(wanted: readonly Request[]): StepOutcome {
+  if (wanted.every(({ isGreedy }) => isGreedy)) return { kind: "greedy" };
+  if (wanted.some(({ needsLogits }) => needsLogits)) return { kind: "logits" };
+  return { kind: "drawn", rows: wanted.flatMap(({ drawing, history }) => drawing.rows(history)) };
 }

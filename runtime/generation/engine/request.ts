@@ -2,6 +2,7 @@
 import type { PooledSequence } from "../../cache/block-pool.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { createDetokenizer, type Detokenizer } from "../detokenizer.ts";
+import { chosenId, Drawing } from "../drawing.ts";
 import type { FinishReason } from "../generate-text.ts";
 import { createSampler, isPlainGreedy, type Sampler, type SamplingOptions } from "../sampler.ts";
 import { createStopMatcher, type StopMatcher, type StopOptions } from "../stop.ts";
@@ -50,8 +51,11 @@ export class Request {
   readonly maxNewTokens: number;
   readonly signal: AbortSignal | undefined;
   readonly delivery: Delivery<CompletionDelta> = new Delivery();
-  /** Whether a step's greedy choice is enough; otherwise it needs logits. */
+  /** Whether a step's greedy choice is enough. */
   readonly isGreedy: boolean;
+  /** Whether it has to see logits; otherwise the device draws. */
+  readonly needsLogits: boolean;
+  readonly drawing: Drawing;
   /** Its place in the cache, once it runs. */
   sequence: PooledSequence | undefined;
   ropeBase = 0;
@@ -71,11 +75,11 @@ export class Request {
     this.promptLength = this.history.length;
     this.maxNewTokens = request.maxNewTokens;
     this.signal = request.signal;
-    this.isGreedy =
-      isPlainGreedy(request.sampling) &&
-      request.logprobs === undefined &&
-      request.constraint === undefined;
-    this.#sampler = createSampler(request.sampling, this.promptLength);
+    this.needsLogits = request.logprobs !== undefined || request.constraint !== undefined;
+    this.isGreedy = isPlainGreedy(request.sampling) && !this.needsLogits;
+    const drawing = new Drawing(request.sampling, this.promptLength);
+    this.drawing = drawing;
+    this.#sampler = createSampler(request.sampling, this.promptLength, () => drawing.takeUniform());
     this.#detokenizer = createDetokenizer(tokenizer);
     this.#stops = createStopMatcher(request.stop ?? {});
     this.constraint = request.constraint;
@@ -111,6 +115,16 @@ export class Request {
         ? undefined
         : tokenLogprobs(logits.subarray(0, this.#allowed), id, this.#logprobs);
     this.accept(id, probabilities);
+  }
+
+  /**
+   * Takes what the device chose.
+   *
+   * @throws GenerationError GENERATION_NOT_FINITE
+   */
+  take(id: number | undefined): void {
+    this.drawing.takeUniform();
+    this.accept(chosenId(id));
   }
 
   /** Takes the next token; may end the request. */

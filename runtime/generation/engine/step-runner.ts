@@ -1,6 +1,5 @@
 // A step of the engine on the device: rows of any sequences in, a choice or logits for some of them out.
-import type { F32, Tensor } from "../../../kernels/index.ts";
-import { ops } from "../../../kernels/index.ts";
+import { type DrawRow, DrawRows, type F32, ops, type Tensor } from "../../../kernels/index.ts";
 import type { KvCache } from "../../cache/kv-cache.ts";
 import { forward, type Model, Step, type StepPart, stepOptions } from "../../model/index.ts";
 import { Decoder } from "../decoder.ts";
@@ -12,7 +11,7 @@ export type RowsOfSequence = StepPart & { readonly isWanted: boolean };
 export type StepResult =
   | {
       readonly kind: "ids";
-      /** The greedy choice of each, or −1 where a logit is NaN. */
+      /** The choice of each, or kernels' `noId`. */
       readonly ids: Int32Array;
     }
   | {
@@ -22,7 +21,16 @@ export type StepResult =
       readonly width: number;
     };
 
-export type StepKind = StepResult["kind"];
+/** What is made of the wanted parts' last rows. */
+export type StepOutcome =
+  | { readonly kind: "greedy" | "logits" }
+  | { readonly kind: "drawn"; readonly rows: readonly DrawRow[] };
+
+/** A captured step, and what it draws with. */
+type Captured = {
+  readonly decoder: Decoder<"f32" | "i32">;
+  readonly rows: DrawRows | undefined;
+};
 
 /** Captured steps that are kept: each holds the memory of its results. */
 const maxDecoders = 4;
@@ -31,60 +39,83 @@ export class StepRunner implements Disposable {
   readonly #model: Model;
   readonly #cache: KvCache;
   readonly #maxBlocks: number;
+  /** Ids that a sequence may come to have seen */
+  readonly #maxSeen: number;
   readonly #allowed: number;
-  readonly #decoders = new Map<string, Decoder<"f32" | "i32">>();
+  readonly #captured = new Map<string, Captured>();
   #last = "";
 
   /** @param options.allowed  ids from here on are never chosen */
   constructor(
     model: Model,
     cache: KvCache,
-    options: { readonly maxBlocks: number; readonly allowed: number },
+    options: { readonly maxBlocks: number; readonly blockSize: number; readonly allowed: number },
   ) {
     this.#model = model;
     this.#cache = cache;
     this.#maxBlocks = options.maxBlocks;
+    this.#maxSeen = Math.min(options.maxBlocks * options.blockSize, model.shape.vocabulary);
     this.#allowed = options.allowed;
   }
 
   /** Enqueues a step at once; the promise is of its result, undefined where no part wants one. */
-  run(parts: readonly RowsOfSequence[], kind: StepKind): Promise<StepResult | undefined> {
-    const finish = (hidden: F32): Tensor<"f32" | "i32"> =>
-      kind === "ids" ? this.#model.argmax(hidden, this.#allowed) : this.#model.logits(hidden);
-    const name = `${parts.length} ${kind}`;
+  run(parts: readonly RowsOfSequence[], outcome: StepOutcome): Promise<StepResult | undefined> {
+    const name = `${parts.length} ${outcome.kind}`;
     const isDecoding = parts.every(({ tokens, isWanted }) => tokens.length === 1 && isWanted);
     // A batch's size that does not come again is not worth capturing.
-    if (isDecoding && (this.#decoders.has(name) || this.#last === name)) {
-      return read(this.#decoder(name, parts, finish).run(parts));
+    if (isDecoding && (this.#captured.has(name) || this.#last === name)) {
+      const { decoder, rows } = this.#capture(name, parts, outcome.kind);
+      if (outcome.kind === "drawn") rows?.write(outcome.rows);
+      return read(decoder.run(parts));
     }
     this.#last = isDecoding ? name : "";
-    return this.#runOnce(parts, finish);
+    return this.#runOnce(parts, outcome);
   }
 
-  #decoder(
-    name: string,
-    parts: readonly StepPart[],
-    finish: (hidden: F32) => Tensor<"f32" | "i32">,
-  ): Decoder<"f32" | "i32"> {
-    const found = this.#decoders.get(name);
-    const decoder =
-      found ?? new Decoder(this.#model, this.#cache, parts, { maxBlocks: this.#maxBlocks, finish });
+  #capture(name: string, parts: readonly StepPart[], kind: StepOutcome["kind"]): Captured {
+    const found = this.#captured.get(name);
+    const captured = found ?? this.#captureAnew(parts, kind);
     // The last used stands last.
-    this.#decoders.delete(name);
-    this.#decoders.set(name, decoder);
-    const [oldest] = this.#decoders;
-    if (this.#decoders.size > maxDecoders && oldest !== undefined) {
-      oldest[1][Symbol.dispose]();
-      this.#decoders.delete(oldest[0]);
+    this.#captured.delete(name);
+    this.#captured.set(name, captured);
+    const [oldest] = this.#captured;
+    if (this.#captured.size > maxDecoders && oldest !== undefined) {
+      dispose(oldest[1]);
+      this.#captured.delete(oldest[0]);
     }
-    return decoder;
+    return captured;
+  }
+
+  #captureAnew(parts: readonly StepPart[], kind: StepOutcome["kind"]): Captured {
+    const { device } = this.#model;
+    const rows =
+      kind === "drawn"
+        ? new DrawRows(device, parts.length, parts.length * this.#maxSeen)
+        : undefined;
+    const options = {
+      maxBlocks: this.#maxBlocks,
+      finish: (hidden: F32) => this.#finish(hidden, kind, rows),
+    };
+    return { decoder: new Decoder(this.#model, this.#cache, parts, options), rows };
+  }
+
+  #finish(
+    hidden: F32,
+    kind: StepOutcome["kind"],
+    rows: DrawRows | undefined,
+  ): Tensor<"f32" | "i32"> {
+    if (kind === "greedy") return this.#model.argmax(hidden, this.#allowed);
+    if (rows === undefined) return this.#model.logits(hidden);
+    using logits = this.#model.logits(hidden);
+    return ops.sample(logits, this.#allowed, rows);
   }
 
   async #runOnce(
     parts: readonly RowsOfSequence[],
-    finish: (hidden: F32) => Tensor<"f32" | "i32">,
+    outcome: StepOutcome,
   ): Promise<StepResult | undefined> {
     const model = this.#model;
+    using drawn = this.#drawRows(outcome);
     using step = new Step(model.device, parts, stepOptions(model));
     using hidden = forward(model, step, this.#cache);
     const rows = wantedRows(parts);
@@ -93,15 +124,28 @@ export class StepRunner implements Disposable {
       await model.device.sync();
       return undefined;
     }
-    if (rows.length === step.rows) return await read(finish(hidden));
+    if (rows.length === step.rows) return await read(this.#finish(hidden, outcome.kind, drawn));
     using index = model.device.from("i32", rows);
     using wanted = ops.gatherRows(hidden, index);
-    return await read(finish(wanted));
+    return await read(this.#finish(wanted, outcome.kind, drawn));
+  }
+
+  #drawRows(outcome: StepOutcome): DrawRows | undefined {
+    if (outcome.kind !== "drawn") return undefined;
+    const seen = outcome.rows.reduce((sum, row) => sum + (row.seen?.ids.length ?? 0), 0);
+    const rows = new DrawRows(this.#model.device, outcome.rows.length, seen);
+    rows.write(outcome.rows);
+    return rows;
   }
 
   [Symbol.dispose](): void {
-    for (const decoder of this.#decoders.values()) decoder[Symbol.dispose]();
+    for (const captured of this.#captured.values()) dispose(captured);
   }
+}
+
+function dispose({ decoder, rows }: Captured): void {
+  decoder[Symbol.dispose]();
+  rows?.[Symbol.dispose]();
 }
 
 /** The last row of each wanted part. */

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../../kernels/index.ts";
-import { generate, type Model } from "../../../runtime/index.ts";
+import { createSampler } from "../../../runtime/generation/sampler.ts";
+import { generate, type Model, PrefixCache } from "../../../runtime/index.ts";
 import { sequenceLogits } from "../../support/logits.ts";
 import { collect, greedy, openMini, request } from "./generate-support.ts";
 
@@ -41,6 +42,25 @@ describe("sampling", () => {
     expect(await sample(7)).toEqual(first);
     expect(await sample(8)).not.toEqual(first);
   });
+
+  test.each([{}, { repetitionPenalty: 1.2 }, { frequencyPenalty: 0.4, topP: 1 }])(
+    "draws on the device what the sampler draws from its logits, %j",
+    async (changes) => {
+      const options = { ...sampling, ...changes };
+      const made = request(model, { sampling: options, allowed: 4000, maxNewTokens: 20 });
+      const history = Array.from(made.prompt);
+      const sampler = createSampler(options, history.length);
+      using cache = new PrefixCache();
+      const sequence = cache.sequence(model, history, made.maxNewTokens);
+      let tokens = [...history];
+      for (let i = 0; i < made.maxNewTokens; i++) {
+        using logits = sequence.advance(tokens);
+        tokens = [sampler.sample(await logits.read(), history, made.allowed)];
+        history.push(...tokens);
+      }
+      expect(await collect(generate(model, made))).toEqual(history.slice(made.prompt.length));
+    },
+  );
 
   test("with top-k 1 chooses what greedy decoding chooses", async () => {
     const one = { ...sampling, topK: 1, repetitionPenalty: 1 + Number.EPSILON };

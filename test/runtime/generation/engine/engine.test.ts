@@ -161,6 +161,22 @@ describe("an engine", () => {
     expect(told.at(-1)?.finish).toBe("length");
   });
 
+  test("draws the same beside one that needs logits on the host", async () => {
+    await using engine = openEngine();
+    const sampling = parseSamplingOptions({ temperature: 0.9, repetitionPenalty: 1.2, seed: 3 });
+    const requests = [
+      request({ sampling, maxNewTokens: 30 }),
+      request({ sampling: { ...sampling, frequencyPenalty: 0.3 }, prompt: prompt(20, 11) }),
+    ];
+    // The neighbour comes and goes while they run.
+    const together = requests.map((each) => idsOf(engine.submit(each)));
+    const told = await idsOf(engine.submit(request({ sampling, logprobs: 2, maxNewTokens: 10 })));
+    expect(told).toEqual((await alone(requests[0]!)).slice(0, 10));
+    for (const [i, each] of requests.entries()) {
+      expect(await together[i]).toEqual(await alone(each));
+    }
+  });
+
   test("lets a constraint decide what may come next", async () => {
     await using engine = openEngine();
     const order = [7, 500, 3000, 31];

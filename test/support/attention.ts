@@ -1,5 +1,11 @@
 // Attention problems of any shape, and what the definition says of them in double precision.
-import { type CacheLayer, type CacheTensor, type Device, type F32, ops } from "../../kernels/index.ts";
+import {
+  type CacheLayer,
+  type CacheTensor,
+  type Device,
+  type F32,
+  ops,
+} from "../../kernels/index.ts";
 import { type Implementation, numberToF16, withDevice } from "./kernels.ts";
 import { normal, seeded } from "./random.ts";
 import { dotTolerance, eps, expectClose, norm } from "./tolerance.ts";

@@ -71,7 +71,7 @@ async function quantize(variant: Variant, seed: number): Promise<Run> {
   const groupSize = Number(values.group) as Recipe["groupSize"];
   const parsed = parseRecipe({ bits, groupSize, ...variant.recipe }, preset);
   const started = performance.now();
-  const source = { source: model, segments: segments.ids, device };
+  const source = { source: model, segments: segments.ids, masks: segments.masks, device };
   const widths = [4, 8] as const;
   const mixed =
     target === undefined ? undefined : await mixBits(parsed, { ...source, target, widths });

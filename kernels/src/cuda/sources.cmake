@@ -1,3 +1,6 @@
-#What the library of CUDA kernels is made of beside the operations.
-list(APPEND CUDA_SOURCES cuda / session.cc) set(CUDA_PLATFORM_SOURCES cuda / platform_cuda.cu)
-    set(CUDA_EMULATION_SOURCES cuda / emulation.cc cuda / fiber.cc cuda / platform_emulation.cc)
+# What the library of CUDA kernels is made of beside the operations.
+list(APPEND CUDA_SOURCES
+  cuda/session.cc
+)
+set(CUDA_PLATFORM_SOURCES cuda/platform_cuda.cu)
+set(CUDA_EMULATION_SOURCES cuda/emulation.cc cuda/fiber.cc cuda/platform_emulation.cc)

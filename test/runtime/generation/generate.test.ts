@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { openDevice } from "../../../kernels/index.ts";
+import { detectedIsa, openDevice } from "../../../kernels/index.ts";
 import { createSampler } from "../../../runtime/generation/sampler.ts";
-import { generate, type Model, PrefixCache } from "../../../runtime/index.ts";
+import { generate, type Model, PrefixCache, type SamplingOptions } from "../../../runtime/index.ts";
+import { type Implementation, openImplementation } from "../../support/kernels.ts";
 import { sequenceLogits } from "../../support/logits.ts";
 import { collect, greedy, openMini, request } from "./generate-support.ts";
 
@@ -43,24 +44,29 @@ describe("sampling", () => {
     expect(await sample(8)).not.toEqual(first);
   });
 
-  test.each([{}, { repetitionPenalty: 1.2 }, { frequencyPenalty: 0.4, topP: 1 }])(
-    "draws on the device what the sampler draws from its logits, %j",
-    async (changes) => {
-      const options = { ...sampling, ...changes };
-      const made = request(model, { sampling: options, allowed: 4000, maxNewTokens: 20 });
-      const history = Array.from(made.prompt);
-      const sampler = createSampler(options, history.length);
-      using cache = new PrefixCache();
-      const sequence = cache.sequence(model, history, made.maxNewTokens);
-      let tokens = [...history];
-      for (let i = 0; i < made.maxNewTokens; i++) {
-        using logits = sequence.advance(tokens);
-        tokens = [sampler.sample(await logits.read(), history, made.allowed)];
-        history.push(...tokens);
-      }
-      expect(await collect(generate(model, made))).toEqual(history.slice(made.prompt.length));
-    },
-  );
+  test.each<{ isa: Implementation; changes: Partial<SamplingOptions> }>([
+    { isa: detectedIsa(), changes: {} },
+    { isa: detectedIsa(), changes: { repetitionPenalty: 1.2 } },
+    { isa: detectedIsa(), changes: { frequencyPenalty: 0.4, topP: 1 } },
+    { isa: "cuda", changes: { repetitionPenalty: 1.2 } },
+  ])("draws on $isa what the sampler draws from its logits: $changes", async ({ isa, changes }) => {
+    using own = openImplementation(isa);
+    using there = openMini(own);
+    const options = { ...sampling, ...changes };
+    const prompt = Array.from({ length: 30 }, (_, i) => (i * 37) % 3000);
+    const made = request(there, { prompt, sampling: options, allowed: 4000, maxNewTokens: 6 });
+    const history = [...prompt];
+    const sampler = createSampler(options, prompt.length);
+    using cache = new PrefixCache();
+    const sequence = cache.sequence(there, prompt, made.maxNewTokens);
+    let tokens = prompt;
+    for (let i = 0; i < made.maxNewTokens; i++) {
+      using logits = sequence.advance(tokens);
+      tokens = [sampler.sample(await logits.read(), history, made.allowed)];
+      history.push(...tokens);
+    }
+    expect(await collect(generate(there, made))).toEqual(history.slice(prompt.length));
+  });
 
   test("with top-k 1 chooses what greedy decoding chooses", async () => {
     const one = { ...sampling, topK: 1, repetitionPenalty: 1 + Number.EPSILON };

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
 #include <numeric>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/rows.h"
@@ -16,16 +16,19 @@ namespace kernels {
 
 namespace {
 
-// What one row takes while it is worked on; of `limit` entries each.
+// What one row takes while it is worked on. A thread keeps it: some megabytes that the system would
+// have to clear anew for every token.
 struct Scratch {
-  explicit Scratch(int64_t limit)
-      : scores(std::make_unique_for_overwrite<float[]>(limit)),
-        weights(std::make_unique_for_overwrite<double[]>(limit)),
-        ids(std::make_unique_for_overwrite<int32_t[]>(limit)) {}
+  std::vector<float> scores;
+  std::vector<double> weights;
+  std::vector<int32_t> ids;
 
-  std::unique_ptr<float[]> scores;
-  std::unique_ptr<double[]> weights;
-  std::unique_ptr<int32_t[]> ids;
+  void Reserve(int64_t limit) {
+    if (static_cast<int64_t>(scores.size()) >= limit) return;
+    scores.resize(limit);
+    weights.resize(limit);
+    ids.resize(limit);
+  }
 };
 
 int32_t BestOf(std::span<const float> scores) {
@@ -45,9 +48,9 @@ class Row {
  public:
   Row(Scratch& scratch, int64_t limit, const SamplingOptions& options)
       : options_(options),
-        scores_(scratch.scores.get(), limit),
-        weights_(scratch.weights.get(), limit),
-        ids_(scratch.ids.get(), limit) {}
+        scores_(scratch.scores.data(), limit),
+        weights_(scratch.weights.data(), limit),
+        ids_(scratch.ids.data(), limit) {}
 
   int32_t Choose() {
     const int32_t best = BestOf(scores_);
@@ -185,12 +188,13 @@ void PenalizeSeen(const SampleArgs& args, int64_t row, const SamplingOptions& op
 void Sample(const Context& context, const SampleArgs& args) {
   RequireRanges(args);
   ForRows(context.pool, args.logits.shape[0], args.limit, [&](int64_t begin, int64_t end, int) {
-    Scratch scratch(args.limit);
+    thread_local Scratch scratch;
+    scratch.Reserve(args.limit);
     for (int64_t r = begin; r < end; ++r) {
       SamplingOptions options;
       std::memcpy(&options, args.options.Row<int64_t>(r), sizeof options);
-      std::copy_n(args.logits.Row<float>(r), args.limit, scratch.scores.get());
-      PenalizeSeen(args, r, options, scratch.scores.get());
+      std::copy_n(args.logits.Row<float>(r), args.limit, scratch.scores.data());
+      PenalizeSeen(args, r, options, scratch.scores.data());
       args.y.As<int32_t>()[r] = Row(scratch, args.limit, options).Choose();
     }
   });

@@ -88,12 +88,12 @@ describe("hostile requests", () => {
 
 test("limits: time, queue and body size", async () => {
   await using small = await TestServer.start({
-    ...{ timeLimit: 500, maxBodyBytes: 2000 },
+    ...{ timeLimit: 300, maxBodyBytes: 2000 },
     engine: { cacheTokens: 2048, maxRunning: 1, maxWaiting: 1 },
   });
   const ask = (extra: object) =>
     fetch(`${small.listener.url}/v1/chat/completions`, { method: "POST", body: chat(extra) });
-  const long = { max_tokens: 1500, temperature: 1, logprobs: true };
+  const long = { max_tokens: 1500, temperature: 2, top_p: 1, seed: 1, logprobs: true };
   const statuses = await Promise.all(
     [long, long, long, long].map(async (extra) => (await ask(extra)).status),
   );

@@ -162,10 +162,6 @@ function attends(
   };
 }
 
-/** Rows of two sequences in turn. */
-const alternating = (rows: number) =>
-  Array.from({ length: rows }, (_, row) => ({ sequence: row % 2, position: 1 }));
-
 const inference: readonly Case[] = [
   {
     name: "rmsNorm",
@@ -180,10 +176,6 @@ const inference: readonly Case[] = [
   },
   { name: "attention, prefill", run: attends("f32", 64, [150], span(0, 50, 100)) },
   { name: "attention, wide heads", run: attends("f32", 160, [2100], span(0, 2099, 1)) },
-  {
-    name: "attention, many rows",
-    run: attends("f32", 8, [2, 2], alternating(1030)),
-  },
   {
     name: "attention, prefill of two",
     run: attends("f32", 64, [60, 60], [...span(0, 40, 20), ...span(1, 40, 20)]),

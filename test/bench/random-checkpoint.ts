@@ -19,6 +19,8 @@ const shapes = {
   /** Of no model: so small that what a step costs besides arithmetic shows. */
   tiny: { width: 256, layers: 1, heads: 2, intermediate: 512, vocabulary: 4096 },
 } as const;
+/** Ids from here on have no text in Qwen's vocabulary. */
+const texts = 151643;
 const deviation = 0.02;
 const partElements = 2 ** 22;
 
@@ -178,7 +180,10 @@ function partOf<T extends Int32Array | Uint16Array>(from: T, count: number): T {
 function writeSegments(): void {
   const count = Number(values.segments);
   const length = Number(values.length);
-  const ids = Int32Array.from({ length: count * length }, () => (random() >>> 0) % 151643);
+  const ids = Int32Array.from(
+    { length: count * length },
+    () => (random() >>> 0) % Math.min(texts, vocabulary),
+  );
   const tensor = { name: "input_ids", dtype: "I32", shape: [count, length] };
   const file = safetensors([{ ...tensor, bytes: new Uint8Array(ids.buffer) }]);
   writeFileSync(join(dir, "..", `segments-${count}x${length}.safetensors`), file);

@@ -1,12 +1,11 @@
 // What the card can do: reading, copying, arithmetic, and an operation that does nothing.
-import { openComputeDevice } from "../../cli/compute-device.ts";
 import { type F32, ops } from "../../kernels/index.ts";
 import { Machine } from "../../runtime/bench/index.ts";
-import { recorder } from "./record.ts";
+import { openTried, recorder } from "./record.ts";
 import { timeGraph } from "./timing.ts";
 
 const record = recorder("ceilings");
-using device = openComputeDevice({ device: "cuda" });
+using device = openTried();
 {
   using machine = new Machine(device, 2 ** 32);
   const { bandwidth, peaks } = await machine.measure();

@@ -2,7 +2,6 @@
 //
 //   node build/ts/test/gpu/decode.js DIR NAME
 
-import { openComputeDevice } from "../../cli/compute-device.ts";
 import {
   DecodeWorkload,
   Machine,
@@ -12,7 +11,7 @@ import {
   trafficOf,
 } from "../../runtime/bench/index.ts";
 import { type CacheDtype, openModel } from "../../runtime/index.ts";
-import { recorder } from "./record.ts";
+import { openTried, recorder } from "./record.ts";
 
 const [dir = "", name = ""] = process.argv.slice(2);
 const record = recorder("decode", { continues: true });
@@ -25,7 +24,7 @@ const rounds = 3;
 const memoryShare = 0.6;
 
 async function bandwidthOf(): Promise<number> {
-  using device = openComputeDevice({ device: "cuda" });
+  using device = openTried();
   using machine = new Machine(device, 2 ** 31);
   return (await machine.measure([])).bandwidth;
 }
@@ -37,7 +36,7 @@ async function median(time: () => Promise<number>): Promise<number> {
 }
 
 async function measure(kvCache: CacheDtype, bandwidth: number): Promise<void> {
-  using device = openComputeDevice({ device: "cuda" });
+  using device = openTried();
   using model = openModel(dir, device, { head: "int8", activations: "int8", kvCache });
   const traffic = trafficOf(model, "int8");
   const room = 140e9 * memoryShare;

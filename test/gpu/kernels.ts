@@ -2,7 +2,6 @@
 // per second where arithmetic does.
 
 import { randomFillSync } from "node:crypto";
-import { openComputeDevice } from "../../cli/compute-device.ts";
 import {
   type Device,
   type F32,
@@ -13,7 +12,7 @@ import {
 } from "../../kernels/index.ts";
 import { Machine } from "../../runtime/bench/index.ts";
 import { numberToF16 } from "../support/kernels.ts";
-import { recorder } from "./record.ts";
+import { openTried, recorder } from "./record.ts";
 import { timeGraph } from "./timing.ts";
 
 /** [out, in] of c_attn, attn.c_proj, w1 and w2, mlp.c_proj. */
@@ -31,7 +30,7 @@ const rowCounts = [1, 2, 4, 8, 16, 32, 64, 128, 512, 2048];
 const copyBytes = 256e6;
 
 const record = recorder("kernels");
-using device = openComputeDevice({ device: "cuda" });
+using device = openTried();
 const bandwidth = await measureBandwidth(device);
 for (const [model, [width, ffn]] of Object.entries(models)) {
   for (const [out, inputs] of shapesOf(width, ffn)) {

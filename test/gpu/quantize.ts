@@ -4,9 +4,8 @@
 
 import { rmSync } from "node:fs";
 import { readSegmentsFile } from "../../calibration/index.ts";
-import { openComputeDevice } from "../../cli/compute-device.ts";
 import { parseRecipe, quantizeModel } from "../../quantizer/index.ts";
-import { recorder } from "./record.ts";
+import { openTried, recorder } from "./record.ts";
 
 const [dir = "", segmentsFile = "", name = ""] = process.argv.slice(2);
 const record = recorder("quantize", { continues: true });
@@ -15,7 +14,7 @@ const layersOf: Readonly<Record<string, number>> = { "1.8b": 24, "7b": 32, "14b"
 for (const preset of ["fast", "best"] as const) {
   const output = `${dir}-quantized`;
   rmSync(output, { recursive: true, force: true });
-  using device = openComputeDevice({ device: "cuda" });
+  using device = openTried();
   const started = performance.now();
   const report = await quantizeModel({
     ...{ source: dir, output, version: "gpu", device },

@@ -1,8 +1,13 @@
 // Results of a part, one JSON object per line, written as they come.
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cudaLibrary } from "../../cli/compute-device.ts";
-import { cudaDevices } from "../../kernels/index.ts";
+import { cudaLibrary, openComputeDevice } from "../../cli/compute-device.ts";
+import { cudaDevices, type Device } from "../../kernels/index.ts";
+
+/** The GPU, or what TRIED_DEVICE names: "cpu" to try these scripts themselves. */
+export function openTried(): Device {
+  return openComputeDevice({ device: process.env["TRIED_DEVICE"] ?? "cuda" });
+}
 
 export type Row = Readonly<Record<string, string | number>>;
 

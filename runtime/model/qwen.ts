@@ -226,8 +226,9 @@ class QwenBlock implements Block {
     using q = qkv.narrow(1, 0, this.#width);
     using k = qkv.narrow(1, this.#width, this.#width);
     using v = qkv.narrow(1, 2 * this.#width, this.#width);
-    ops.rope(q, step.ropeTable);
-    ops.rope(k, step.ropeTable);
+    // Keys follow queries, head by head.
+    using qk = qkv.narrow(1, 0, 2 * this.#width);
+    ops.rope(qk, step.ropeTable);
     ops.storeCache(k, v, step, cache);
     return { hidden: state.hidden, input: ops.attention(q, cache, step, step.queryScale) };
   }

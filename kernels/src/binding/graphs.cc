@@ -1,6 +1,7 @@
 #include "binding/graphs.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "binding/arguments.h"
@@ -14,6 +15,18 @@ namespace {
 struct GraphHandle {
   std::shared_ptr<Device> device;
   std::unique_ptr<Recording> recording;
+
+  GraphHandle(std::shared_ptr<Device> of, std::unique_ptr<Recording> recorded)
+      : device(std::move(of)), recording(std::move(recorded)) {}
+  ~GraphHandle() { Drop(); }
+  // The operations end on the stream, after what was replayed.
+  void Drop() {
+    if (recording == nullptr) return;
+    device->stream().PushAlways(
+        [operations = std::move(recording->operations)](const std::optional<Error>&) {});
+    recording.reset();
+    device.reset();
+  }
 };
 
 constexpr napi_type_tag kGraphTag = {0x60d2a7f14be93c85, 0xb17c5e08d94f2a63};
@@ -35,7 +48,7 @@ Napi::Value EndCapture(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     const std::shared_ptr<Device>& device = UnwrapDevice(info[0]).device;
     if (device->recording == nullptr) throw Error(Code::kValue, "no capture is in progress");
-    return WrapTagged(info.Env(), new GraphHandle{device, std::move(device->recording)}, kGraphTag);
+    return WrapTagged(info.Env(), new GraphHandle(device, std::move(device->recording)), kGraphTag);
   });
 }
 
@@ -56,9 +69,7 @@ Napi::Value Replay(const Napi::CallbackInfo& info) {
 
 Napi::Value DisposeGraph(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
-    auto& graph = UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph");
-    graph.recording.reset();
-    graph.device.reset();
+    UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph").Drop();
     return info.Env().Undefined();
   });
 }

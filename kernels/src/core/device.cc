@@ -14,16 +14,34 @@ void Operations::RunEach() const {
   for (const auto& operation : list_) operation();
 }
 
+// While an accelerator captures, on the stream's thread.
+thread_local bool is_capturing = false;
+
+void Operations::Capture() {
+  is_capturing = true;
+  try {
+    RunEach();
+  } catch (...) {
+    is_capturing = false;
+    try {
+      accelerator_->ReleaseGraph(accelerator_->EndCapture());
+    } catch (const Error&) {  // what went wrong first counts
+    }
+    throw;
+  }
+  is_capturing = false;
+  graph_ = accelerator_->EndCapture();
+}
+
 void Operations::Run() {
+  // Within another's capture its operations become part of that.
+  if (is_capturing) return RunEach();
   if (graph_ == nullptr && (!has_run_ || !accelerator_ || !accelerator_->BeginCapture())) {
     RunEach();
     has_run_ = true;
     return;
   }
-  if (graph_ == nullptr) {
-    RunEach();
-    graph_ = accelerator_->EndCapture();
-  }
+  if (graph_ == nullptr) Capture();
   accelerator_->Launch(graph_);
 }
 

@@ -33,6 +33,7 @@ class Operations {
 
  private:
   void RunEach() const;
+  void Capture();
 
   Accelerator* accelerator_;
   std::vector<std::function<void()>> list_;

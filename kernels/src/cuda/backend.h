@@ -10,7 +10,7 @@
 namespace kernels::cuda {
 
 // To be raised with every change of this file, of Tensor or of an operation's arguments.
-constexpr uint32_t kBackendVersion = 2;
+constexpr uint32_t kBackendVersion = 3;
 
 // Filled in by a function that returns false or null.
 struct Failure {
@@ -43,11 +43,13 @@ struct Backend {
   // `allocate` and `allocate_pinned` not from two at a time.
   void* (*open)(int32_t device, Failure* failure);
   void (*close)(void* session);
-  void* (*allocate)(void* session, uint64_t bytes);  // null: no memory left
+  // Null: no memory left, or the failure has a message.
+  void* (*allocate)(void* session, uint64_t bytes, Failure* failure);
+  // Waits for what is running, as do release_pinned and release_graph.
   void (*release)(void* session, void* data);
   // The host's memory, pinned, which kernels may read and write by the same address.
-  void* (*allocate_pinned)(void* session, uint64_t bytes);  // null: no memory left
-  void (*release_pinned)(void* session, void* data);        // waits for what is running
+  void* (*allocate_pinned)(void* session, uint64_t bytes, Failure* failure);
+  void (*release_pinned)(void* session, void* data);
   bool (*write)(void* session, void* to, const void* host, uint64_t bytes, Failure* failure);
   bool (*clear)(void* session, void* data, uint64_t bytes, Failure* failure);
   // These wait. Both fail with what a kernel found wrong with its data.

@@ -46,16 +46,14 @@ template <class... Parameters, class... Arguments>
 void Launch(Session& session, void (*kernel)(Parameters...), const Shape& shape,
             Arguments... arguments) {
   if (shape.blocks_x == 0 || shape.blocks_y == 0 || shape.blocks_z == 0) return;
+  if (shape.shared_bytes > 0) {
+    platform::AllowShared(reinterpret_cast<const void*>(kernel), shape.shared_bytes);
+  }
 #if defined(KERNELS_EMULATE_CUDA)
   (void)session;
   emulation::RunGrid({shape.blocks_x, shape.blocks_y, shape.blocks_z}, {shape.threads, 1, 1},
                      shape.shared_bytes, [&] { kernel(Parameters(arguments)...); });
 #else
-  if (shape.shared_bytes > 48 << 10) {
-    cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                         cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         static_cast<int>(shape.shared_bytes));
-  }
   // Not the angle brackets, which clang-format takes apart.
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z);

@@ -16,11 +16,12 @@ class Session : public Accelerator {
   ~Session() override { backend_.close(session_); }
 
   std::byte* Allocate(size_t bytes) override {
-    return static_cast<std::byte*>(backend_.allocate(session_, bytes));
+    return Given([&](Failure* failure) { return backend_.allocate(session_, bytes, failure); });
   }
   void Release(std::byte* data) override { backend_.release(session_, data); }
   std::byte* AllocatePinned(size_t bytes) override {
-    return static_cast<std::byte*>(backend_.allocate_pinned(session_, bytes));
+    return Given(
+        [&](Failure* failure) { return backend_.allocate_pinned(session_, bytes, failure); });
   }
   void ReleasePinned(std::byte* data) override { backend_.release_pinned(session_, data); }
   void Write(std::byte* to, const std::byte* host, size_t bytes) override {
@@ -69,6 +70,13 @@ class Session : public Accelerator {
   static void Call(Body body) {
     Failure failure;
     if (!body(&failure)) throw Error(failure.code, failure.message);
+  }
+  template <class Body>
+  static std::byte* Given(Body body) {
+    Failure failure;
+    auto* data = static_cast<std::byte*>(body(&failure));
+    if (data == nullptr && failure.message[0] != '\0') throw Error(failure.code, failure.message);
+    return data;
   }
   static void Run(Accelerator& accelerator, const void* entry, const void* args) {
     Call([&](Failure* failure) {

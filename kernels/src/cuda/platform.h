@@ -6,7 +6,7 @@
 #include "cuda/backend.h"
 
 // What sessions need of a machine with CUDA. platform_cuda.cu has it from the CUDA runtime,
-// emulation.cc from the processor. Failures are thrown as Error.
+// platform_emulation.cc from the processor. Failures are thrown as Error.
 namespace kernels::cuda::platform {
 
 using Stream = void*;
@@ -20,13 +20,20 @@ Stream NewStream();
 void DeleteStream(Stream stream);
 void Wait(Stream stream);
 
-void* Allocate(uint64_t bytes);  // null: no memory left
+// Null: no memory left. What is released must not be in use any more.
+void* Allocate(uint64_t bytes);
 void Release(void* data);
-void* AllocatePinned(uint64_t bytes);  // null: no memory left
+void* AllocatePinned(uint64_t bytes);
 void ReleasePinned(void* data);
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream);
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream);
 void Clear(void* data, uint64_t bytes, Stream stream);
+
+// To be called before a kernel's launch with so many bytes of dynamic shared memory. Throws
+// kUnsupported where a block cannot have them.
+void AllowShared(const void* kernel, size_t bytes);
+
+[[noreturn]] void ThrowTooLittleShared(size_t bytes, size_t limit);
 
 bool HasGraphs();
 void BeginCapture(Stream stream);

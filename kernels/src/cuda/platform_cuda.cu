@@ -2,7 +2,9 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "cuda/platform.h"
@@ -19,6 +21,28 @@ void Expect(cudaError_t status, const char* what) {
 
 cudaStream_t Native(Stream stream) {
   return static_cast<cudaStream_t>(stream);
+}
+
+int CurrentDevice() {
+  int device = 0;
+  Expect(cudaGetDevice(&device), "asking for the GPU in use");
+  return device;
+}
+
+int Attribute(cudaDeviceAttr attribute) {
+  int value = 0;
+  Expect(cudaDeviceGetAttribute(&value, attribute, CurrentDevice()), "asking for its properties");
+  return value;
+}
+
+// Whether there was memory.
+bool Given(cudaError_t status) {
+  if (status != cudaErrorMemoryAllocation) {
+    Expect(status, "allocating memory");
+    return true;
+  }
+  cudaGetLastError();  // it is not an error of what comes next
+  return false;
 }
 
 }  // namespace
@@ -72,9 +96,7 @@ void Wait(Stream stream) {
 
 void* Allocate(uint64_t bytes) {
   void* data = nullptr;
-  if (cudaMalloc(&data, bytes) == cudaSuccess) return data;
-  cudaGetLastError();  // it is not an error of what comes next
-  return nullptr;
+  return Given(cudaMalloc(&data, bytes)) ? data : nullptr;
 }
 
 void Release(void* data) {
@@ -83,20 +105,23 @@ void Release(void* data) {
 
 void* AllocatePinned(uint64_t bytes) {
   void* data = nullptr;
-  if (cudaHostAlloc(&data, bytes, cudaHostAllocDefault) == cudaSuccess) return data;
-  cudaGetLastError();
-  return nullptr;
+  return Given(cudaHostAlloc(&data, bytes, cudaHostAllocDefault)) ? data : nullptr;
 }
 
 void ReleasePinned(void* data) {
-  cudaDeviceSynchronize();
   cudaFreeHost(data);
 }
 
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream) {
-  // Of pageable memory: staged before the call returns.
+  // Of pageable memory: staged before the call returns, unless the GPU reads it by itself.
   Expect(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, Native(stream)),
          "copying to the GPU");
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  Expect(cudaStreamIsCapturing(Native(stream), &capture), "copying to the GPU");
+  if (capture == cudaStreamCaptureStatusNone &&
+      Attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables) != 0) {
+    Wait(stream);
+  }
 }
 
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream) {
@@ -106,6 +131,23 @@ void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream) {
 
 void Clear(void* data, uint64_t bytes, Stream stream) {
   Expect(cudaMemsetAsync(data, 0, bytes, Native(stream)), "clearing memory");
+}
+
+void AllowShared(const void* kernel, size_t bytes) {
+  // The most that a block of the kernel can have: the same for every launch, since other threads
+  // may be launching it too.
+  thread_local std::map<std::pair<int, const void*>, size_t> limits;
+  size_t& limit = limits[{CurrentDevice(), kernel}];
+  if (limit == 0) {
+    cudaFuncAttributes attributes;
+    Expect(cudaFuncGetAttributes(&attributes, kernel), "asking for a kernel's properties");
+    const int most = Attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
+                     static_cast<int>(attributes.sharedSizeBytes);
+    Expect(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
+           "allowing a kernel's shared memory");
+    limit = static_cast<size_t>(most);
+  }
+  if (bytes > limit) ThrowTooLittleShared(bytes, limit);
 }
 
 bool HasGraphs() {

@@ -50,28 +50,45 @@ void* Open(int32_t device, Failure* failure) {
   return session;
 }
 
+// For what gives something back: a device that has failed must not keep it from ending.
+void Settle(Session& session) noexcept {
+  Failure ignored;
+  Protect(&ignored, [&] {
+    session.Enter();
+    platform::Wait(session.stream());
+  });
+}
+
 void Close(void* session) {
-  Of(session);
+  Settle(*static_cast<Session*>(session));
   delete static_cast<Session*>(session);
 }
 
-void* Allocate(void* session, uint64_t bytes) {
-  Of(session);
-  return platform::Allocate(bytes);
+void* Allocate(void* session, uint64_t bytes, Failure* failure) {
+  void* data = nullptr;
+  Protect(failure, [&] {
+    Of(session);
+    data = platform::Allocate(bytes);
+  });
+  return data;
 }
 
 void Release(void* session, void* data) {
-  Of(session);
+  Settle(*static_cast<Session*>(session));
   platform::Release(data);
 }
 
-void* AllocatePinned(void* session, uint64_t bytes) {
-  Of(session);
-  return platform::AllocatePinned(bytes);
+void* AllocatePinned(void* session, uint64_t bytes, Failure* failure) {
+  void* data = nullptr;
+  Protect(failure, [&] {
+    Of(session);
+    data = platform::AllocatePinned(bytes);
+  });
+  return data;
 }
 
 void ReleasePinned(void* session, void* data) {
-  Of(session);
+  Settle(*static_cast<Session*>(session));
   platform::ReleasePinned(data);
 }
 
@@ -108,8 +125,9 @@ bool Launch(void* session, void* graph, Failure* failure) {
   return Protect(failure, [&] { platform::LaunchGraph(graph, Of(session).stream()); });
 }
 
+// Its copies read the host's memory when it runs.
 void ReleaseGraph(void* session, void* graph) {
-  Of(session);
+  Settle(*static_cast<Session*>(session));
   platform::DeleteGraph(graph);
 }
 
@@ -131,10 +149,22 @@ void Describe(const std::exception& error, Code code, Failure* failure) {
   std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
 }
 
+void platform::ThrowTooLittleShared(size_t bytes, size_t limit) {
+  throw Error(Code::kUnsupported, "a kernel needs " + std::to_string(bytes) +
+                                      " bytes of shared memory for these shapes; a block has " +
+                                      std::to_string(limit) + " on this GPU");
+}
+
 Session::Session(int32_t device) : device_(device) {
   DeviceDescription description{};
   platform::UseDevice(device);
   platform::DescribeDevice(device, &description);
+  if (description.major < 8) {
+    throw Error(Code::kUnsupported, std::string(description.name) + " has compute capability " +
+                                        std::to_string(description.major) + "." +
+                                        std::to_string(description.minor) +
+                                        "; 8.0 is the least that there are kernels for");
+  }
   multiprocessors_ = description.multiprocessors;
   stream_ = platform::NewStream();
   faults_ = static_cast<FaultRecord*>(platform::Allocate(sizeof(FaultRecord)));
@@ -187,6 +217,10 @@ void* Session::ScratchBytes(uint64_t bytes) {
   }
   scratch_bytes_ = std::max(bytes, 2 * scratch_bytes_);
   scratch_ = platform::Allocate(scratch_bytes_);
+  if (scratch_ == nullptr && scratch_bytes_ > bytes) {
+    scratch_bytes_ = bytes;
+    scratch_ = platform::Allocate(bytes);
+  }
   if (scratch_ == nullptr) {
     scratch_bytes_ = 0;
     throw Error(Code::kOutOfMemory,

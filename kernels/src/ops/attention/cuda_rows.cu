@@ -410,25 +410,17 @@ Division Divide(Session& session, const AttentionView<T>& view) {
   return division;
 }
 
-// What a block may have on every GPU from sm_80 on.
-constexpr size_t kMostShared = 163 << 10;
-
 }  // namespace
 
 template <class T>
 void AttendRows(Session& session, const AttentionView<T>& view) {
   const Division division = Divide(session, view);
-  const size_t bytes = SharedRows<T>::Bytes(QueryRows(view.group), view.dim);
-  if (bytes + sizeof(Block) > kMostShared) {
-    throw Error(Code::kUnsupported,
-                "attention: heads of " + std::to_string(view.dim) + " do not fit a GPU's memory");
-  }
   const int64_t groups = CeilDivide(view.rows, division.rows_of_block);
   Launch(session, AttendRowsKernel<T>,
          {.blocks_x = BlockCount(groups * view.steps.kv_heads * division.parts),
           .blocks_y = static_cast<unsigned>(division.splits),
           .threads = kWarpSize,
-          .shared_bytes = bytes},
+          .shared_bytes = SharedRows<T>::Bytes(QueryRows(view.group), view.dim)},
          view, division);
   if (division.values == nullptr) return;
   Launch(session, PutTogetherKernel<T>,

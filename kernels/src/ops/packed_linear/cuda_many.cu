@@ -259,11 +259,13 @@ void LaunchTiles(Session& session, const Product& product) {
 
 template <int kBits, int kPlanes>
 void LaunchManyRowsOf(Session& session, const Product& product) {
-  // Smaller ones where large ones would not keep every multiprocessor busy.
-  if (product.Tiles() <= kRowWarps * 2) return LaunchTiles<kBits, kPlanes, 2>(session, product);
-  if (product.Tiles() <= kRowWarps * 4 || BlocksOf(product, 8) < session.multiprocessors()) {
-    return LaunchTiles<kBits, kPlanes, 4>(session, product);
-  }
+  // What the fullest multiprocessor has to do; of equals the larger tiles, which read less.
+  const auto work = [&](int tiles) {
+    return CeilDivide(BlocksOf(product, tiles), session.multiprocessors()) * tiles;
+  };
+  if (work(2) < work(4) && work(2) < work(8))
+    return LaunchTiles<kBits, kPlanes, 2>(session, product);
+  if (work(4) < work(8)) return LaunchTiles<kBits, kPlanes, 4>(session, product);
   LaunchTiles<kBits, kPlanes, 8>(session, product);
 }
 

@@ -15,9 +15,9 @@ describe("nibble doctor", () => {
     const { status, stdout, stderr } = await nibble(["doctor"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^linearGptq +(avx512|avx2|reference) /m);
-    for (const text of [process.version, "no GPU backend in this version", "kernels"]) {
-      expect(stdout).toContain(text);
-    }
+    for (const text of [process.version, "kernels"]) expect(stdout).toContain(text);
+    // A GPU's name, or why there is none.
+    expect(stdout).toMatch(/^ +GPU +\S/m);
   });
 
   test("--json has everything a bug report needs", async () => {

@@ -17,9 +17,8 @@ export const runnableIsas: readonly Isa[] = present.filter((level) => !level.sta
 /** CUDA kernels run on the processor (kernels/src/cuda/emulation.h), or on the GPU where NIBBLE_TEST_CUDA is set. */
 export type Implementation = Isa | "cuda";
 
-/** What an operation that has CUDA kernels is tested on; with NIBBLE_TEST_CUDA=none the processor only. */
-export const implementations: readonly Implementation[] =
-  process.env["NIBBLE_TEST_CUDA"] === "none" ? runnableIsas : [...runnableIsas, "cuda"];
+/** What an operation that has CUDA kernels is tested on. */
+export const implementations: readonly Implementation[] = [...runnableIsas, "cuda"];
 
 /** NIBBLE_TEST_EMULATED names a build with sanitizers. */
 const emulated: string = fileURLToPath(

@@ -4,7 +4,10 @@
 // x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) is 1 + r + r^2 Q(r), Q of degree 4 fitted to the
 // relative error (Remez, at most 2^-28). 2^n is applied in two steps, since n may leave the range
 // of an exponent by one on either side (and, below, by as much as a subnormal needs).
-inline Lanes Exp(Lanes x) {
+#ifndef KERNELS_EXP_INLINE
+#define KERNELS_EXP_INLINE inline
+#endif
+KERNELS_EXP_INLINE Lanes Exp(Lanes x) {
   // Beyond these bounds the result is infinite or rounds to zero. The operand order keeps NaN.
   x = Lanes::Min(Lanes::Set(89.0f), Lanes::Max(Lanes::Set(-104.0f), x));
   const Lanes n = Lanes::Round(x * Lanes::Set(0x1.715476p+0f));

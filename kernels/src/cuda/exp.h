@@ -4,28 +4,45 @@
 
 namespace kernels::cuda {
 
-// exp(x) within 1 ulp where the result is a normal number, gradual underflow to zero below,
-// infinity above 88.72, NaN for NaN: core/exp.inl for one number. The library's expf is not used
-// because its error is documented as larger, and because this one has the same bits everywhere.
+namespace one_lane {
+
+// What core/exp.inl is written with, of a single number.
+struct Lanes {
+  float v;
+
+  static __device__ Lanes Set(float x) { return {x}; }
+  static __device__ Lanes Min(Lanes a, Lanes b) { return {a.v < b.v ? a.v : b.v}; }
+  static __device__ Lanes Max(Lanes a, Lanes b) { return {a.v > b.v ? a.v : b.v}; }
+  static __device__ Lanes MulAdd(Lanes a, Lanes b, Lanes c) { return {__fmaf_rn(a.v, b.v, c.v)}; }
+  static __device__ Lanes NegMulAdd(Lanes a, Lanes b, Lanes c) {
+    return {__fmaf_rn(-a.v, b.v, c.v)};
+  }
+  // Below 2^22: the sum has no room for a fraction.
+  static __device__ Lanes Round(Lanes a) { return {(a.v + 0x1.8p23f) - 0x1.8p23f}; }
+  static __device__ Lanes Exp2Int(Lanes n) {
+    return {__uint_as_float(static_cast<unsigned>(static_cast<int>(n.v) + 127) << 23)};
+  }
+};
+__device__ inline Lanes operator+(Lanes a, Lanes b) {
+  return {a.v + b.v};
+}
+__device__ inline Lanes operator-(Lanes a, Lanes b) {
+  return {a.v - b.v};
+}
+__device__ inline Lanes operator*(Lanes a, Lanes b) {
+  return {a.v * b.v};
+}
+
+#define KERNELS_EXP_INLINE __device__ inline
+#include "core/exp.inl"
+#undef KERNELS_EXP_INLINE
+
+}  // namespace one_lane
+
+// exp(x) with the processor's bits. The library's expf is not used: its error is documented as
+// larger.
 __device__ inline float Exp(float x) {
-  // In this form the comparisons keep NaN.
-  x = x < -104.0f ? -104.0f : x;
-  x = x > 89.0f ? 89.0f : x;
-  // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
-  const float shifted = x * 0x1.715476p+0f + 0x1.8p23f;
-  const float n = shifted - 0x1.8p23f;
-  const int exponent = static_cast<int>(__float_as_uint(shifted) - __float_as_uint(0x1.8p23f));
-  float r = __fmaf_rn(-n, 0x1.62e43p-1f, x);
-  r = __fmaf_rn(-n, -0x1.05c61p-29f, r);
-  float q = 0x1.6a23cep-10f;
-  q = __fmaf_rn(q, r, 0x1.123a2p-7f);
-  q = __fmaf_rn(q, r, 0x1.5558f2p-5f);
-  q = __fmaf_rn(q, r, 0x1.555492p-3f);
-  q = __fmaf_rn(q, r, 0x1.fffffcp-2f);
-  const float e = __fmaf_rn(q, r * r, r) + 1.0f;
-  const int half = exponent >> 1;
-  const auto power = [](int k) { return __uint_as_float(static_cast<unsigned>(k + 127) << 23); };
-  return e * power(half) * power(exponent - half);
+  return one_lane::Exp({x}).v;
 }
 
 }  // namespace kernels::cuda

@@ -141,4 +141,17 @@ __device__ T BlockSum(T value) {
   return WarpSum(lane < blockDim.x / kWarpSize ? sums[lane] : T{});
 }
 
+// The largest of a block of a multiple of 32 threads, at most 1024, in every thread; not NaN. All
+// must call it, and meet at a barrier before they do so again.
+template <class T>
+__device__ T BlockMax(T value) {
+  using Largest = T[kWarpSize];
+  SHARED(Largest, largest);
+  const unsigned lane = threadIdx.x % kWarpSize;
+  value = WarpMax(value);
+  if (lane == 0) largest[threadIdx.x / kWarpSize] = value;
+  __syncthreads();
+  return WarpMax(largest[lane < blockDim.x / kWarpSize ? lane : 0]);
+}
+
 }  // namespace kernels::cuda

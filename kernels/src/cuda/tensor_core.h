@@ -13,6 +13,14 @@
 // A K word is two bf16 of 16, or four bytes of 32; the lower half or byte comes first.
 namespace kernels::cuda {
 
+struct LanePlace {
+  int g, t;
+};
+__device__ __forceinline__ LanePlace PlaceOfLane() {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  return {lane / 4, lane % 4};
+}
+
 #if defined(KERNELS_EMULATE_CUDA)
 
 namespace emulation {

@@ -28,9 +28,6 @@ __host__ __device__ constexpr int RowBytes(int dim) {
 }
 
 template <class T>
-constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
-
-template <class T>
 struct SharedRows {
   uint32_t* q;   // [kQueryParts, rows, RowWords(dim)]
   float* total;  // [rows, PaddedDim(dim)]
@@ -221,10 +218,7 @@ struct TileReader {
   Block& block;
   bool is_aligned;
 
-  __device__ int RowsIn(int64_t tile) const {
-    const int64_t left = work.visible - tile * kTile;
-    return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
-  }
+  __device__ int RowsIn(int64_t tile) const { return SeenOf(work.visible, tile * kTile); }
   __device__ void Find(int64_t tile, int slot) const {
     const int64_t sequence = view.steps.row_sequence[work.row];
     for (int j = threadIdx.x; j < RowsIn(tile); j += kWarpSize) {
@@ -391,8 +385,7 @@ Division Divide(Session& session, const AttentionView<T>& view) {
   division.parts = CeilDivide(view.group, kWarpQueries);
   division.rows_of_block = view.rows <= 1024 ? 1 : 4;
   division.splits = 1;
-  const auto address = reinterpret_cast<uintptr_t>(view.k) | reinterpret_cast<uintptr_t>(view.v);
-  division.is_aligned = (address | view.dim * sizeof(T)) % 16 == 0;
+  division.is_aligned = HasAlignedRows(view);
   const Steps& steps = view.steps;
   division.tiles = CeilDivide(steps.max_blocks * steps.block_size, kTile);
   const int64_t heads = view.rows * steps.kv_heads * view.group;

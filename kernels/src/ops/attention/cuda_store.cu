@@ -13,16 +13,6 @@ const int32_t kPositions = RegisterFault("storeCache: positions");
 const int32_t kRowSequence = RegisterFault("storeCache: row_sequence");
 const int32_t kBlockTable = RegisterFault("storeCache: block_table");
 
-__device__ inline void Narrow(float from, float& to) {
-  to = from;
-}
-__device__ inline void Narrow(float from, F16& to) {
-  to = ToF16(from);
-}
-__device__ inline void Narrow(float from, BF16& to) {
-  to = ToBF16(from);
-}
-
 template <class T>
 struct Side {
   Matrix<const float> from;
@@ -35,7 +25,7 @@ __device__ void StoreHead(const float* from, int64_t dim, T* to) {
   for (int64_t d = threadIdx.x % kWarpSize * n; d < dim; d += kWarpSize * n) {
     const auto pack = LoadPack<float, n>(from + d);
     Pack<T, n> narrow;
-    for (int i = 0; i < n; ++i) Narrow(pack.at[i], narrow.at[i]);
+    for (int i = 0; i < n; ++i) narrow.at[i] = Narrow<T>(pack.at[i]);
     StorePack(to + d, narrow);
   }
 }

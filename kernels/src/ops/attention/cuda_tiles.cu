@@ -45,9 +45,6 @@ struct Queries {
   int count;
 };
 
-template <class T>
-constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
-
 // 16 bytes of a row of the cache, from element d on; zero beyond its end and where there is none.
 template <class T>
 __device__ __forceinline__ Pack<T, kPiece<T>> LoadPiece(const T* cache, int64_t row, int d, int dim,
@@ -113,11 +110,6 @@ __device__ inline uint64_t SetOf(const int* flags) {
   const int lane = threadIdx.x % kWarpSize;
   const uint64_t lower = __ballot_sync(kAllLanes, flags[lane] != 0);
   return lower | uint64_t{__ballot_sync(kAllLanes, flags[lane + kWarpSize] != 0)} << 32;
-}
-
-__device__ inline int SeenOf(int64_t visible, int64_t start) {
-  const int64_t left = visible - start;
-  return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
 }
 
 template <class T>
@@ -318,8 +310,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 template <class T>
 void AttendTiles(Session& session, const AttentionView<T>& view) {
-  const auto address = reinterpret_cast<uintptr_t>(view.k) | reinterpret_cast<uintptr_t>(view.v);
-  const bool is_aligned = (address | view.dim * sizeof(T)) % 16 == 0;
+  const bool is_aligned = HasAlignedRows(view);
   const int64_t groups = CeilDivide(view.rows, RowsOfTile(view));
   const Shape shape = {.blocks_x = BlockCount(groups * view.steps.kv_heads),
                        .threads = kThreads,

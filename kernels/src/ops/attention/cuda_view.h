@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "cuda/exp.h"
+#include "cuda/numbers.h"
 #include "cuda/rows.h"
 #include "ops/attention/attention.h"
 #include "ops/cache_quantization/grid.h"
@@ -23,25 +24,6 @@ constexpr int kTile = 64;
 
 template <class T>
 constexpr bool kIsCoded = std::is_same_v<T, uint8_t>;
-
-__device__ inline float Widen(float value) {
-  return value;
-}
-__device__ inline float Widen(BF16 value) {
-  return ToFloat(value);
-}
-__device__ inline float Widen(uint8_t code) {
-  return static_cast<float>(code);
-}
-__device__ inline float Widen(F16 value) {
-#if defined(__CUDA_ARCH__)
-  float result;  // the same, in one instruction
-  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
-  return result;
-#else
-  return ToFloat(value);
-#endif
-}
 
 // Step state and where it leads: rows of the block table and the cache's pages.
 struct Steps {
@@ -120,6 +102,22 @@ struct AttentionView {
   int dim;
   int group;  // query heads of a key head
 };
+
+// Whether the rows of keys and values are whole pieces of 16 bytes, at addresses of such.
+template <class T>
+bool HasAlignedRows(const AttentionView<T>& view) {
+  const auto address = reinterpret_cast<uintptr_t>(view.k) | reinterpret_cast<uintptr_t>(view.v);
+  return (address | view.dim * sizeof(T)) % 16 == 0;
+}
+// Elements of a piece.
+template <class T>
+constexpr int kPiece = 16 / static_cast<int>(sizeof(T));
+
+// Of `visible` positions how many are in the tile that begins at `start`.
+__device__ inline int SeenOf(int64_t visible, int64_t start) {
+  const int64_t left = visible - start;
+  return static_cast<int>(left < 0 ? 0 : left < kTile ? left : kTile);
+}
 
 // What one tile is for one query.
 struct TileSums {

@@ -34,18 +34,6 @@ __host__ __device__ constexpr int RowWords(int dim) {
   return PaddedDim(dim) / 2 + 4;
 }
 
-struct LanePlace {
-  int g, t;
-};
-__device__ inline LanePlace PlaceOfLane() {
-  const int lane = threadIdx.x % kWarpSize;
-  return {lane / 4, lane % 4};
-}
-
-__device__ inline bool IsOdd(float value) {
-  return (__float_as_uint(value) & 0x7f800000u) == 0x7f800000u;
-}
-
 // Two neighbours in parts; true where one of them is not finite, which becomes zero.
 template <class T>
 __device__ __forceinline__ bool SplitFinite(T first, T second, uint32_t words[kParts<T>]) {
@@ -55,8 +43,8 @@ __device__ __forceinline__ bool SplitFinite(T first, T second, uint32_t words[kP
     SplitPair<1>(low, high, words);
     return false;
   } else {
-    const bool low_is_odd = IsOdd(low);
-    const bool high_is_odd = IsOdd(high);
+    const bool low_is_odd = !IsFinite(low);
+    const bool high_is_odd = !IsFinite(high);
     low = low_is_odd ? 0.0f : low;
     high = high_is_odd ? 0.0f : high;
     SplitPair<kParts<T>>(low, high, words);
@@ -299,7 +287,7 @@ __device__ __forceinline__ void SumOddValues(uint64_t odd, const WeightWords& we
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
           const int d = (group + n) * 8 + 2 * t + c;
-          const bool is_odd = d < dim && IsOdd(Widen(v[d]));
+          const bool is_odd = d < dim && !IsFinite(Widen(v[d]));
           if (is_odd) sum[n][2 * half + c] += weight * Widen(v[d]);
         }
       }

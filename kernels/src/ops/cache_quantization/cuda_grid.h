@@ -1,18 +1,10 @@
 #pragma once
 
-#include "cuda/launch.h"
+#include "cuda/numbers.h"
 #include "ops/cache_quantization/grid.h"
 
 // grid.cc for a warp: the same codes and grids, bit for bit.
 namespace kernels::cuda {
-
-__device__ inline float QuietNaN() {
-  return __uint_as_float(0x7fc00000u);
-}
-
-__device__ inline bool IsFinite(float value) {
-  return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u;
-}
 
 // Of all lanes' values, in every lane; both NaN if one is.
 __device__ inline Range WarpRange(float least, float largest, bool is_nan) {

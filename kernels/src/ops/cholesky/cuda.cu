@@ -1,4 +1,4 @@
-#include "cuda/launch.h"
+#include "cuda/rows.h"
 #include "ops/cholesky/cholesky.h"
 #include "ops/cholesky/cuda_diagonal.h"
 #include "ops/gemm/cuda_gemm.h"
@@ -23,18 +23,13 @@ __global__ void DampingKernel(const float* hessian, int64_t n, float damping, do
   *term = n == 0 ? 0.0 : damping * (sum / static_cast<double>(n));
 }
 
-constexpr int64_t kCopied = 1024;  // elements for each block
-
 __global__ void CopyDampedKernel(const float* hessian, int64_t n, const double* term,
                                  float* factor) {
-  const int64_t across = CeilDivide(n, kCopied);
-  const int64_t i = blockIdx.x / across;
-  const int64_t first = blockIdx.x % across * kCopied;
-  for (int64_t j = first + threadIdx.x; j < first + kCopied && j < n; j += kThreads) {
-    float value = j < i ? 0.0f : hessian[i * n + j];
-    if (i == j) value = static_cast<float>(value + *term);
-    factor[i * n + j] = value;
-  }
+  const auto [i, j] = FirstElement<1>(n);
+  if (j >= n) return;
+  float value = j < i ? 0.0f : hessian[i * n + j];
+  if (i == j) value = static_cast<float>(value + *term);
+  factor[i * n + j] = value;
 }
 
 // Factors the diagonal block at [first, first + size) and leaves its inverse there.
@@ -199,9 +194,7 @@ void RunInverseCholesky(Session& session, const InverseCholeskyArgs& args) {
   auto* status = args.status.As<int32_t>();
   Launch(session, DampingKernel, {.threads = kThreads}, hessian, n, args.damping, term, status);
   if (n == 0) return;
-  Launch(session, CopyDampedKernel,
-         {.blocks_x = BlockCount(n * CeilDivide(n, kCopied)), .threads = kThreads}, hessian, n,
-         term, factor);
+  Launch(session, CopyDampedKernel, RowParts(n, n, 1), hessian, n, term, factor);
   const Factorization f{session, factor, n, {scratch + kFloatsBefore, stride}, status};
   Factor(f);
   Invert(f);

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <type_traits>
 
+#include "cuda/numbers.h"
 #include "cuda/rows.h"
 #include "ops/elementwise/elementwise.h"
 
@@ -16,18 +16,6 @@ int64_t CountingBlocks(const Session& session, int64_t packs) {
   return std::min<int64_t>(CeilDivide(packs, kThreads), int64_t{session.multiprocessors()} * 8);
 }
 
-// All exponent bits set: infinity or NaN.
-__device__ inline bool NonFinite(float value) {
-  return (__float_as_uint(value) & 0x7f800000u) == 0x7f800000u;
-}
-
-template <class T>
-__device__ T FromFloat(float value) {
-  if constexpr (std::is_same_v<T, F16>) return ToF16(value);
-  if constexpr (std::is_same_v<T, BF16>) return ToBF16(value);
-  if constexpr (std::is_same_v<T, float>) return value;
-}
-
 // counts: [2, blocks], first what became infinite, then what became zero.
 template <class X, class Y, int n>
 __global__ void CastKernel(const X* x, int64_t packs, Y* y, int64_t* counts) {
@@ -39,9 +27,9 @@ __global__ void CastKernel(const X* x, int64_t packs, Y* y, int64_t* counts) {
     Pack<Y, n> to;
     for (int i = 0; i < n; ++i) {
       const float value = ToFloat(from.at[i]);
-      to.at[i] = FromFloat<Y>(value);
+      to.at[i] = Narrow<Y>(value);
       const float back = ToFloat(to.at[i]);
-      infinite += NonFinite(back) && !NonFinite(value);
+      infinite += !IsFinite(back) && IsFinite(value);
       vanished += back == 0 && value != 0;
     }
     StorePack(y + at * n, to);
@@ -59,7 +47,7 @@ __global__ void CountNonFiniteKernel(Matrix<const T> x, int64_t width, int64_t e
   int64_t found = 0;
   for (int64_t at = blockIdx.x * int64_t{kThreads} + threadIdx.x; at < elements;
        at += int64_t{gridDim.x} * kThreads) {
-    found += NonFinite(ToFloat(x.Row(at / width)[at % width]));
+    found += !IsFinite(ToFloat(x.Row(at / width)[at % width]));
   }
   found = BlockSum(found);
   if (threadIdx.x == 0) counts[blockIdx.x] = found;

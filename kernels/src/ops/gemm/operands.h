@@ -2,28 +2,13 @@
 
 #include <type_traits>
 
+#include "cuda/numbers.h"
 #include "ops/gemm/bf16_parts.h"
 
 // Where the kernels of products.h read their operands: rows of `depth` inputs each, read by
 // kLaneInputs at a time. `Load` starts reading and gives what lies in memory, zeros beyond the
 // matrix; `Split` turns what was loaded there into bf16 parts; `Value` is one element in f32.
 namespace kernels::cuda {
-
-__device__ __forceinline__ float Widen(float value) {
-  return value;
-}
-__device__ __forceinline__ float Widen(BF16 value) {
-  return ToFloat(value);
-}
-__device__ __forceinline__ float Widen(F16 value) {
-#if defined(KERNELS_EMULATE_CUDA)
-  return ToFloat(value);
-#else
-  float wide;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
-  return wide;
-#endif
-}
 
 // Of an operand whose chains are added as they are.
 struct PlainChains {

@@ -1,25 +1,13 @@
 #pragma once
 
+#include <algorithm>
+
 #include "ops/gemm/operands.h"
 
 // Kernels of products of two operands (operands.h): total[i, j] = sum over inputs of a[i, .] b[j,
 // .], given to out.Write(i, j, total). An element is the same sequence of operations in both
 // kernels and wherever it lies, so rows do not depend on one another.
 namespace kernels::cuda {
-
-constexpr int64_t Smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
-__device__ __forceinline__ int LaneGroup() {
-  return static_cast<int>(threadIdx.x) % kWarpSize / 4;
-}
-__device__ __forceinline__ int LaneInGroup() {
-  return static_cast<int>(threadIdx.x) % 4;
-}
-__device__ __forceinline__ bool IsFinite(float value) {
-  return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u;
-}
 
 // An element that is not finite: by parts an infinite value meets zeros and rests of either sign,
 // which makes NaN of what f32 makes infinity.
@@ -64,11 +52,11 @@ struct BlockTile {
   // Of the block's tile, where a thread's first sum is.
   static __device__ int RowOfThread() {
     const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-    return warp % kWarpsA * kRowTiles * 16 + LaneGroup();
+    return warp % kWarpsA * kRowTiles * 16 + PlaceOfLane().g;
   }
   static __device__ int ColumnOfThread() {
     const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-    return warp / kWarpsA * kColumnTiles * 8 + 2 * LaneInGroup();
+    return warp / kWarpsA * kColumnTiles * 8 + 2 * PlaceOfLane().t;
   }
 };
 using SmallTile = BlockTile<2, 2, 2, 3>;  // 64 x 64
@@ -123,8 +111,8 @@ template <class A, class B, class Tile>
 __device__ __forceinline__ void MultiplyStage(
     const uint4* stage, float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const int g = LaneGroup();
-  const int t = LaneInGroup();
+  const int g = PlaceOfLane().g;
+  const int t = PlaceOfLane().t;
   const int row_a = Tile::RowOfThread();
   const int row_b = warp / Tile::kWarpsA * Tile::kColumnTiles * 8 + g;
   const uint4* stage_b = stage + 4 * Tile::kRowsA * A::kParts;
@@ -198,7 +186,6 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   DYNAMIC_SHARED(uint4, shared);
   const int64_t row = int64_t{blockIdx.x} * Tile::kRowsA;
   const int64_t column = int64_t{blockIdx.y} * Tile::kRowsB;
-  if (out.Skips(row, column + Tile::kRowsB)) return;
   constexpr int kSlots = kStageSlots<A, B, Tile>;
   float4* totals = reinterpret_cast<float4*>(shared + 2 * kSlots);
   Stager<A, Tile::kRowsA, Tile::kThreads> stager_a;
@@ -223,8 +210,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     if (next < depth) load(next);
     MultiplyStage<A, B, Tile>(shared + stage * kSlots, chains);
     if (next >= depth || next == chain_end) {
-      AddChains<Tile>(a, row + Tile::RowOfThread(), Smaller(next, depth), chain_end == length,
-                      chains, totals);
+      AddChains<Tile>(a, row + Tile::RowOfThread(), std::min<int64_t>(next, depth),
+                      chain_end == length, chains, totals);
       chain_end += length;
     }
     if (next < depth) store(stage ^ 1, next);
@@ -283,7 +270,7 @@ __device__ __forceinline__ void MultiplyFew(
   uint4 right[Tile::kColumnTiles][B::kParts];
 #pragma unroll
   for (int j = 0; j < Tile::kColumnTiles; ++j) {
-    const int64_t column = j * 8 + LaneGroup();
+    const int64_t column = j * 8 + PlaceOfLane().g;
     b.Split(b.Load(column, input), column, input, right[j]);
   }
 #pragma unroll
@@ -304,7 +291,7 @@ template <class Tile, class A, class B>
 __device__ __forceinline__ void MultiplyChain(
     const A& a, const B& b, int64_t row, int64_t begin, int64_t end,
     float (&chains)[Tile::kRowTiles][Tile::kColumnTiles][4]) {
-  const int g = LaneGroup();
+  const int g = PlaceOfLane().g;
   constexpr int kAhead = sizeof(typename A::Raw) > 16 ? Tile::kStepsAhead / 2 : Tile::kStepsAhead;
 #pragma unroll
   for (int first = 0; first < kChain / kStep; first += kAhead) {
@@ -316,14 +303,14 @@ __device__ __forceinline__ void MultiplyChain(
       for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
         raw[step][i] = {};
         if (input >= end) continue;
-        raw[step][i] = a.Load(row + g + i * 8, input + LaneInGroup() * kLaneInputs);
+        raw[step][i] = a.Load(row + g + i * 8, input + PlaceOfLane().t * kLaneInputs);
       }
     }
 #pragma unroll
     for (int step = 0; step < kAhead; ++step) {
       const int64_t input = begin + (first + step) * kStep;
       if (input >= end) return;
-      MultiplyFew<Tile>(a, b, row + g, input + LaneInGroup() * kLaneInputs, raw[step], chains);
+      MultiplyFew<Tile>(a, b, row + g, input + PlaceOfLane().t * kLaneInputs, raw[step], chains);
     }
   }
 }
@@ -339,12 +326,13 @@ __device__ __forceinline__ void MultiplyFewRows(const A& a, const B& b, const Ou
   const int64_t chain_count = CeilDivide(depth, length);
   float totals[kMine] = {};
   for (int64_t first = 0; first < chain_count; first += Tile::kHeldChains) {
-    const int64_t last = Smaller(first + Tile::kHeldChains, chain_count);
+    const int64_t last = std::min<int64_t>(first + Tile::kHeldChains, chain_count);
     for (int64_t chain = first + warp; chain < last; chain += Tile::kWarps) {
       float chains[Tile::kRowTiles][Tile::kColumnTiles][4] = {};
-      MultiplyChain<Tile>(a, b, row, chain * length, Smaller((chain + 1) * length, depth), chains);
-      float* to =
-          sums + (chain - first) * Tile::kSums + 2 * LaneInGroup() * Tile::kRowsA + LaneGroup();
+      MultiplyChain<Tile>(a, b, row, chain * length, std::min<int64_t>((chain + 1) * length, depth),
+                          chains);
+      float* to = sums + (chain - first) * Tile::kSums + 2 * PlaceOfLane().t * Tile::kRowsA +
+                  PlaceOfLane().g;
 #pragma unroll
       for (int i = 0; i < Tile::kRowTiles; ++i) {
 #pragma unroll
@@ -362,7 +350,7 @@ __device__ __forceinline__ void MultiplyFewRows(const A& a, const B& b, const Ou
       const int64_t of = row + at % Tile::kRowsA;
       if (at >= Tile::kSums || of >= a.rows || at / Tile::kRowsA >= b.rows) continue;
       for (int64_t chain = first; chain < last; ++chain) {
-        const int64_t end = Smaller((chain + 1) * length, depth);
+        const int64_t end = std::min<int64_t>((chain + 1) * length, depth);
         totals[i] = AddChain<A>(totals[i], sums[(chain - first) * Tile::kSums + at],
                                 ChainScale(a, of, end));
       }
@@ -389,7 +377,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 // Bytes of `sums` for chains of so many inputs.
 template <class Tile>
 size_t FewRowsSharedBytes(int64_t depth, int64_t chain_length) {
-  const int64_t held = Smaller(CeilDivide(depth, chain_length), Tile::kHeldChains);
+  const int64_t held = std::min<int64_t>(CeilDivide(depth, chain_length), Tile::kHeldChains);
   return static_cast<size_t>(held) * Tile::kSums * sizeof(float);
 }
 
@@ -415,6 +403,16 @@ void LaunchFewRows(Session& session, const A& a, const B& b, const Out& out, int
     }
   }
   LaunchFewTiles<FewTile<1, 1>>(session, a, b, out, depth);
+}
+
+// The product of a weight, a, with any number of rows, b.
+template <class A, class B, class Out>
+void Multiply(Session& session, const A& a, const B& b, const Out& out) {
+  if (b.rows <= kFewRows) {
+    LaunchFewRows(session, a, b, out, b.depth);
+  } else {
+    LaunchProduct(session, a, b, out, b.depth);
+  }
 }
 
 }  // namespace kernels::cuda

@@ -142,7 +142,7 @@ __device__ void WriteRows(const T (&from)[kBlockRows][kStrideOf], Matrix<T> to, 
 }
 
 template <RangeSource kRange>
-__global__ void __launch_bounds__(kRowThreads, 2)
+__global__ void __launch_bounds__(kBlockThreads, 2)
     GptqBlockKernel(GptqColumns all, FaultSink faults) {
   DYNAMIC_SHARED(BlockMemory, memory);
   // Every warp finds the same.
@@ -192,7 +192,7 @@ void RunGptqBlock(Session& session, const GptqBlockArgs& args) {
                                                        : GptqBlockKernel<RangeSource::kStale>;
   Launch(session, kernel,
          {.blocks_x = BlockCount(CeilDivide(block.rows, kBlockRows)),
-          .threads = kRowThreads,
+          .threads = kBlockThreads,
           .shared_bytes = sizeof(BlockMemory)},
          block, faults);
 }

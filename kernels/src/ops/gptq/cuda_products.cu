@@ -19,7 +19,7 @@ using Tile = float[kTile][kTile + 1];
 
 // to[j][i] = left[i][j], a tile for each block.
 __global__ void __launch_bounds__(kThreads)
-    TransposeKernel(DifferenceOf left, int64_t rows, int64_t depth, Matrix<float> to) {
+    TransposeKernel(Difference left, int64_t rows, int64_t depth, Matrix<float> to) {
   SHARED(Tile, tile);
   const int64_t across = CeilDivide(depth, kTile);
   const int64_t first_row = blockIdx.x / across * kTile;
@@ -101,7 +101,7 @@ const Operation<TrailingUpdateArgs, RunTrailingUpdate> trailing_update("trailing
 
 // y[row] = left's row times that of `right`, a block for each.
 __global__ void __launch_bounds__(kThreads)
-    DotKernel(DifferenceOf left, Matrix<const float> right, int64_t n, float* y) {
+    DotKernel(Difference left, Matrix<const float> right, int64_t n, float* y) {
   const int64_t row = blockIdx.x;
   double sum = 0;
   for (int64_t j = threadIdx.x; j < n; j += kThreads)
@@ -116,11 +116,11 @@ void RunQuadraticForm(Session& session, const QuadraticFormArgs& args) {
   const int64_t most = std::min(out, kChunkRows);
   const int64_t transposed = TransposedFloats(out, in);
   float* scratch = session.Scratch<float>(transposed + most * in);
-  const DifferenceOf difference = DifferenceOfTensors(args.a, args.b);
+  const Difference difference = DifferenceOf(args.a, args.b);
   const Matrix<float> products = {scratch + transposed, in};
   for (int64_t first = 0; first < out; first += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, out - first);
-    const DifferenceOf left = difference.From(first);
+    const Difference left = difference.From(first);
     MultiplyChunk(session,
                   {.rows = rows,
                    .columns = in,
@@ -139,7 +139,7 @@ void RunQuadraticForm(Session& session, const QuadraticFormArgs& args) {
 const Operation<QuadraticFormArgs, RunQuadraticForm> quadratic_form("quadraticForm");
 
 __global__ void __launch_bounds__(kThreads)
-    AccumulateSquaresKernel(DifferenceOf of, int64_t n, float* y) {
+    AccumulateSquaresKernel(Difference of, int64_t n, float* y) {
   const int64_t row = blockIdx.x;
   double sum = 0;
   for (int64_t j = threadIdx.x; j < n; j += kThreads) {
@@ -153,19 +153,13 @@ __global__ void __launch_bounds__(kThreads)
 void RunAccumulateSquares(Session& session, const AccumulateSquaresArgs& args) {
   Launch(session, AccumulateSquaresKernel,
          {.blocks_x = BlockCount(args.a.shape[0]), .threads = kThreads},
-         DifferenceOfTensors(args.a, args.b), args.a.shape[1], args.y.As<float>());
+         DifferenceOf(args.a, args.b), args.a.shape[1], args.y.As<float>());
 }
 
 const Operation<AccumulateSquaresArgs, RunAccumulateSquares> accumulate_squares(
     "accumulateSquares");
 
 }  // namespace
-
-DifferenceOf DifferenceOfTensors(const Tensor& a, const Tensor& b) {
-  DifferenceOf of = {MatrixOf<const float>(a), {}};
-  if (!b.empty()) of.b = MatrixOf<const float>(b);
-  return of;
-}
 
 void MultiplyRows(Session& session, const RowsProduct& product) {
   MultiplyChunks(session, product,

@@ -14,7 +14,7 @@ constexpr int kRowLanes = 8;
 constexpr int kRowsPerWarp = kWarpSize / kRowLanes;
 constexpr int kRowWarps = 4;
 constexpr int kBlockRows = kRowWarps * kRowsPerWarp;
-constexpr unsigned kRowThreads = kRowWarps * kWarpSize;
+constexpr unsigned kBlockThreads = kRowWarps * kWarpSize;
 constexpr int kQuads = kBlockColumns / kWarpSize;  // of a lane
 // Of rows in shared memory: four rows' values of one column lie in different banks.
 constexpr int kRowStride = kBlockColumns + 4;

@@ -35,17 +35,6 @@ __device__ float NormOf(const float* x, int64_t in) {
   return static_cast<float>(sqrt(BlockSum(sum)));
 }
 
-// The largest over a block; once in a kernel.
-__device__ float BlockMax(float value) {
-  using Values = float[kThreads / kWarpSize];
-  SHARED(Values, values);
-  value = WarpMax(value);
-  if (threadIdx.x % kWarpSize == 0) values[threadIdx.x / kWarpSize] = value;
-  __syncthreads();
-  for (const float other : values) value = other > value ? other : value;
-  return value;
-}
-
 __global__ void BoundKernel(Screen screen) {
   const int64_t row = blockIdx.x / screen.chunks;
   const int64_t chunk = blockIdx.x % screen.chunks;

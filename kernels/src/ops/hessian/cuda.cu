@@ -1,4 +1,5 @@
-#include "cuda/launch.h"
+#include "cuda/difference.h"
+#include "cuda/rows.h"
 #include "ops/gemm/cuda_gemm.h"
 #include "ops/gemm/cuda_pairs.h"
 #include "ops/hessian/hessian.h"
@@ -12,61 +13,30 @@ constexpr unsigned kThreads = 256;
 // Rows of x per product of bf16 or of differences: bounds the scratch memory, and see cuda_pairs.h.
 constexpr int64_t kRows = 2048;
 
-constexpr int64_t kColumns = 1024;  // of a row, for each block
-
-struct RowShare {
-  int64_t row, begin, end;  // columns
-
-  __device__ static RowShare Here(int64_t width) {
-    const int64_t across = CeilDivide(width, kColumns);
-    const int64_t begin = blockIdx.x % across * kColumns;
-    return {static_cast<int64_t>(blockIdx.x / across), begin,
-            begin + kColumns < width ? begin + kColumns : width};
-  }
-};
-Shape RowShares(int64_t rows, int64_t width) {
-  return {.blocks_x = BlockCount(rows * CeilDivide(width, kColumns)), .threads = kThreads};
-}
-
-// x, or with an original its difference from x.
+// Rows of a matrix, or of a difference.
 struct Source {
-  Matrix<const float> x, original;  // data is null where there is no original
+  Difference of;
   int64_t rows, columns;
-
-  __device__ float At(int64_t row, int64_t column) const {
-    const float value = x.Row(row)[column];
-    return original.data == nullptr ? value : original.Row(row)[column] - value;
-  }
 };
 
-Source SourceOf(const Tensor& x, const Tensor* original, int64_t row, int64_t rows) {
-  const auto from = [row](const Tensor& tensor) {
-    return Matrix<const float>{tensor.Row<const float>(row), tensor.stride[0]};
-  };
-  return {from(x), original == nullptr ? Matrix<const float>{nullptr, 0} : from(*original), rows,
-          x.shape[1]};
+Source SourceOf(const Tensor& a, const Tensor& b, int64_t row, int64_t rows) {
+  return {DifferenceOf(a, b).From(row), rows, a.shape[1]};
 }
 
 // Rounds to bf16, in pairs of rows, zeros beyond the end of both sides.
 __global__ void PackPairsKernel(Source source, PairMatrix pairs) {
-  const RowShare share = RowShare::Here(pairs.stride);
-  const int64_t row = share.row * 2;
-  uint32_t* to = pairs.data + share.row * pairs.stride;
-  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) {
-    const auto half = [&](int64_t at) {
-      const bool is_inside = at < source.rows && j < source.columns;
-      return uint32_t{is_inside ? ToBF16(source.At(at, j)).bits : uint16_t{0}};
-    };
-    to[j] = half(row) | half(row + 1) << 16;
-  }
+  const auto [pair, j] = FirstElement<1>(pairs.stride);
+  if (j >= pairs.stride) return;
+  const auto half = [&](int64_t row) {
+    const bool is_inside = row < source.rows && j < source.columns;
+    return uint32_t{is_inside ? ToBF16(source.of.At(row, j)).bits : uint16_t{0}};
+  };
+  pairs.data[pair * pairs.stride + j] = half(2 * pair) | half(2 * pair + 1) << 16;
 }
 
 __global__ void DifferencesKernel(Source source, Matrix<float> differences) {
-  const RowShare share = RowShare::Here(source.columns);
-  float* to = differences.Row(share.row);
-  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) {
-    to[j] = source.At(share.row, j);
-  }
+  const auto [row, j] = FirstElement<1>(source.columns);
+  if (j < source.columns) differences.Row(row)[j] = source.of.At(row, j);
 }
 
 int64_t PaddedPairs(int64_t rows) {
@@ -78,7 +48,7 @@ int64_t PaddedColumns(int64_t columns) {
 
 PairMatrix PackPairs(Session& session, const Source& source, uint32_t* to) {
   const PairMatrix pairs{to, PaddedColumns(source.columns)};
-  Launch(session, PackPairsKernel, RowShares(PaddedPairs(source.rows), pairs.stride), source,
+  Launch(session, PackPairsKernel, RowParts(PaddedPairs(source.rows), pairs.stride, 1), source,
          pairs);
   return pairs;
 }
@@ -90,7 +60,7 @@ void AccumulateBf16(Session& session, const AccumulateGramArgs& args) {
       session.Scratch<uint32_t>(PaddedPairs(rows < kRows ? rows : kRows) * PaddedColumns(n));
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = rows - row < kRows ? rows - row : kRows;
-    const PairMatrix pairs = PackPairs(session, SourceOf(args.x, nullptr, row, count), scratch);
+    const PairMatrix pairs = PackPairs(session, SourceOf(args.x, {}, row, count), scratch);
     MultiplyPairs(session, {.rows = n,
                             .columns = n,
                             .pairs = PaddedPairs(count),
@@ -124,8 +94,8 @@ void CrossBf16(Session& session, const AccumulateCrossArgs& args) {
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = rows - row < kRows ? rows - row : kRows;
     const PairMatrix differences =
-        PackPairs(session, SourceOf(args.x, &args.original, row, count), scratch);
-    const PairMatrix inputs = PackPairs(session, SourceOf(args.inputs, nullptr, row, count),
+        PackPairs(session, SourceOf(args.original, args.x, row, count), scratch);
+    const PairMatrix inputs = PackPairs(session, SourceOf(args.inputs, {}, row, count),
                                         scratch + most * differences.stride);
     MultiplyPairs(session, {.rows = m,
                             .columns = n,
@@ -147,8 +117,8 @@ void RunAccumulateCross(Session& session, const AccumulateCrossArgs& args) {
   const Matrix<float> differences{scratch, stride};
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = rows - row < kRows ? rows - row : kRows;
-    Launch(session, DifferencesKernel, RowShares(count, m),
-           SourceOf(args.x, &args.original, row, count), differences);
+    Launch(session, DifferencesKernel, RowParts(count, m, 1),
+           SourceOf(args.original, args.x, row, count), differences);
     MultiplyMatrices(session, {.rows = m,
                                .columns = n,
                                .depth = count,
@@ -200,9 +170,8 @@ void RunFinishHessian(Session& session, const FinishHessianArgs& args) {
 }
 
 __global__ void ScaleKernel(float* matrix, int64_t width, float scale) {
-  const RowShare share = RowShare::Here(width);
-  float* row = matrix + share.row * width;
-  for (int64_t j = share.begin + threadIdx.x; j < share.end; j += kThreads) row[j] *= scale;
+  const auto [row, j] = FirstElement<1>(width);
+  if (j < width) matrix[row * width + j] *= scale;
 }
 
 __global__ void ShiftKernel(float* matrix, int64_t n, float shift) {
@@ -214,7 +183,7 @@ void RunScaleAndShift(Session& session, const ScaleAndShiftArgs& args) {
   const int64_t rows = args.matrix.shape[0];
   const int64_t n = args.matrix.shape[1];
   auto* matrix = args.matrix.As<float>();
-  Launch(session, ScaleKernel, RowShares(rows, n), matrix, n, args.scale);
+  Launch(session, ScaleKernel, RowParts(rows, n, 1), matrix, n, args.scale);
   if (args.shift == 0.0f) return;
   Launch(session, ShiftKernel,
          {.blocks_x = BlockCount(CeilDivide(n, kThreads)), .threads = kThreads}, matrix, n,

@@ -11,14 +11,8 @@ namespace {
 void RunLinear(Session& session, const LinearArgs& args) {
   const LinearOut out = LinearOutOf(args.y, args.bias);
   const auto x = RowsOf<float>(args.x);
-  WithFloatType(args.weight.dtype, [&](auto type) {
-    const auto weight = RowsOf<decltype(type)>(args.weight);
-    if (x.rows <= kFewRows) {
-      LaunchFewRows(session, weight, x, out, x.depth);
-    } else {
-      LaunchProduct(session, weight, x, out, x.depth);
-    }
-  });
+  WithFloatType(args.weight.dtype,
+                [&](auto type) { Multiply(session, RowsOf<decltype(type)>(args.weight), x, out); });
 }
 
 const Operation<LinearArgs, RunLinear> operation("linear");

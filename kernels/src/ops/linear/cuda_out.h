@@ -10,8 +10,6 @@ struct LinearOut {
   const void* bias;  // or null
   DType bias_type;
 
-  __device__ bool Skips(int64_t, int64_t) const { return false; }
-
   __device__ __forceinline__ void Write(int64_t output, int64_t row, float total) const {
     float* to = y.Row(row) + output;
     if (bias == nullptr) {

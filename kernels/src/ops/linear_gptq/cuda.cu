@@ -9,17 +9,6 @@ namespace {
 
 const int32_t group_fault = RegisterFault("linearGptq: group_index");
 
-template <class Weight>
-void Multiply(Session& session, const LinearGptqArgs& args, const Weight& weight) {
-  const LinearOut out = LinearOutOf(args.y, args.bias);
-  const auto x = RowsOf<float>(args.x);
-  if (x.rows <= kFewRows) {
-    LaunchFewRows(session, weight, x, out, x.depth);
-  } else {
-    LaunchProduct(session, weight, x, out, x.depth);
-  }
-}
-
 int GroupShift(const LinearGptqArgs& args) {
   if (args.group_size >= args.x.shape[1]) return 62;
   const auto size = static_cast<uint64_t>(args.group_size);
@@ -56,10 +45,12 @@ bool ChainsHaveOneGroup(const LinearGptqArgs& args) {
 template <int kBits>
 void RunBits(Session& session, const LinearGptqArgs& args) {
   const GptqOperand<kBits> operand = OperandOf<kBits>(session, args);
+  const auto x = RowsOf<float>(args.x);
+  const LinearOut out = LinearOutOf(args.y, args.bias);
   if (ChainsHaveOneGroup(args)) {
-    Multiply(session, args, GptqCodes<kBits>{operand});
+    Multiply(session, GptqCodes<kBits>{operand}, x, out);
   } else {
-    Multiply(session, args, GptqValues<kBits>{operand, {}});
+    Multiply(session, GptqValues<kBits>{operand, {}}, x, out);
   }
 }
 

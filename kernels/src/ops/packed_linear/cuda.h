@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/numbers.h"
 #include "cuda/tensor_core.h"
 #include "ops/packed_linear/packed_linear.h"
 
@@ -98,16 +99,6 @@ __device__ inline uint4 LoadScales(const Weight& weight, int64_t at) {
   return {pair.x, pair.y, 0, 0};
 }
 
-__device__ inline float HalfToFloat(uint32_t bits) {
-#if defined(KERNELS_EMULATE_CUDA)
-  return ToFloat(F16{static_cast<uint16_t>(bits)});
-#else
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(static_cast<uint16_t>(bits)));
-  return value;
-#endif
-}
-
 __device__ inline void WidenScales(const uint4& stored, DType dtype, float scales[4]) {
   if (dtype == DType::kF32) {
     for (int i = 0; i < 4; ++i) scales[i] = __uint_as_float(WordOf(stored, i));
@@ -115,7 +106,8 @@ __device__ inline void WidenScales(const uint4& stored, DType dtype, float scale
   }
   for (int i = 0; i < 4; ++i) {
     const uint32_t bits = WordOf(stored, i / 2) >> (i % 2 * 16) & 0xffffu;
-    scales[i] = dtype == DType::kBF16 ? __uint_as_float(bits << 16) : HalfToFloat(bits);
+    scales[i] = dtype == DType::kBF16 ? __uint_as_float(bits << 16)
+                                      : Widen(F16{static_cast<uint16_t>(bits)});
   }
 }
 
@@ -133,7 +125,7 @@ __device__ inline float BiasOf(const Product& product, int64_t output) {
   if (product.bias == nullptr) return 0.0f;
   switch (product.bias_dtype) {
     case DType::kF16:
-      return HalfToFloat(static_cast<const F16*>(product.bias)[output].bits);
+      return Widen(static_cast<const F16*>(product.bias)[output]);
     case DType::kBF16:
       return ToFloat(static_cast<const BF16*>(product.bias)[output]);
     default:

@@ -136,9 +136,7 @@ template <int kPlanes>
 __device__ __forceinline__ void StoreTerms(const float scales[4], uint32_t zeros, float2 x_scales,
                                            int2 totals, int32_t sums[kPlanes][2][4], int rows,
                                            float2* terms) {
-  const int lane = threadIdx.x % kWarpSize;
-  const int g = lane / 4;
-  const int t = lane % 4;
+  const auto [g, t] = PlaceOfLane();
 #pragma unroll
   for (int column = 0; column < 2; ++column) {
     if (2 * t + column >= rows) continue;

@@ -113,8 +113,7 @@ __device__ __forceinline__ void MultiplyBlock(const Stage<kBits, kPlanes, kTiles
                                               int steps, int tiles, int32_t sums[2][kTiles][4]) {
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
-  const int g = lane / 4;
-  const int t = lane % 4;
+  const auto [g, t] = PlaceOfLane();
   const auto& lines = stage.words[warp % kOutputWarps * 2 + g / 4];
   const auto* codes = stage.codes + warp / kOutputWarps * kTiles;
 #pragma unroll

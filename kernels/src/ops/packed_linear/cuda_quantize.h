@@ -57,7 +57,7 @@ __device__ __forceinline__ LaneCodes RoundUnit(const Rounding& r, int bits, int6
   }
   for (int mask = 4 << r.steps_log2; mask > 0; mask /= 2)
     codes.sum += __shfl_xor_sync(kAllLanes, codes.sum, mask);
-  codes.scale = is_number ? most / r.largest : __uint_as_float(0x7fc00000u);
+  codes.scale = is_number ? most / r.largest : QuietNaN();
   return codes;
 }
 

@@ -1,4 +1,4 @@
-#include "cuda/launch.h"
+#include "cuda/numbers.h"
 #include "ops/packing/cuda_tile.h"
 #include "ops/packing/packing.h"
 
@@ -118,21 +118,6 @@ __global__ void UnpackZerosKernel(Matrix<const int32_t> qzeros, uint32_t offset,
 constexpr int kSquare = 32;
 using SquareTile = float[kSquare][kSquare + 1];
 
-template <class To>
-__device__ To Rounded(float value);
-template <>
-__device__ inline float Rounded(float value) {
-  return value;
-}
-template <>
-__device__ inline F16 Rounded(float value) {
-  return ToF16(value);
-}
-template <>
-__device__ inline BF16 Rounded(float value) {
-  return ToBF16(value);
-}
-
 template <class From, class To>
 __global__ void TransposeKernel(Matrix<const From> x, int64_t rows, int64_t columns, To* y) {
   SHARED(SquareTile, tile);
@@ -149,7 +134,7 @@ __global__ void TransposeKernel(Matrix<const From> x, int64_t rows, int64_t colu
   __syncthreads();
   for (int i = first; i < kSquare; i += kPackingThreads / kSquare) {
     if (column + i < columns && row + lane < rows) {
-      y[(column + i) * rows + row + lane] = Rounded<To>(tile[lane][i]);
+      y[(column + i) * rows + row + lane] = Narrow<To>(tile[lane][i]);
     }
   }
 }

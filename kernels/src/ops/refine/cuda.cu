@@ -158,7 +158,7 @@ struct Row {
   }
 };
 
-__global__ void __launch_bounds__(kRowThreads, 2)
+__global__ void __launch_bounds__(kBlockThreads, 2)
     RefineBlockKernel(RefineColumns all, RefineFaults faults) {
   DYNAMIC_SHARED(BlockMemory, memory);
   // Every warp finds the same.
@@ -214,7 +214,7 @@ void RunRefineBlock(Session& session, const RefineBlockArgs& args) {
   if (block.groups.columns > kBlockColumns) return RunWideRefineBlock(session, block, faults);
   Launch(session, RefineBlockKernel,
          {.blocks_x = BlockCount(CeilDivide(block.rows, kBlockRows)),
-          .threads = kRowThreads,
+          .threads = kBlockThreads,
           .shared_bytes = sizeof(BlockMemory)},
          block, faults);
 }

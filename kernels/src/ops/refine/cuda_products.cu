@@ -11,7 +11,7 @@ void RunResidual(Session& session, const ResidualArgs& args) {
   MultiplyRows(session, {.rows = args.target.shape[0],
                          .columns = args.target.shape[1],
                          .depth = args.target.shape[1],
-                         .left = DifferenceOfTensors(args.target, args.w),
+                         .left = DifferenceOf(args.target, args.w),
                          .right = MatrixOf<const float>(args.hessian),
                          .c = MatrixOf<float>(args.residual),
                          .alpha = 1.0f,

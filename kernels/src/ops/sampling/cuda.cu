@@ -68,18 +68,17 @@ __device__ Scores Penalized(const Operands& operands, const SamplingOptions& opt
 
 // The id of the highest score, the first of equals; a NoId where none can be chosen.
 __device__ int32_t BestOf(const Scores& scores) {
-  constexpr uint32_t kLast = 0xffffffffu;
   uint64_t best = 0;
   ForScores(scores, [&](int64_t id, float score) {
-    const uint64_t rank = uint64_t{KeyOf(score)} << 32 | (kLast - static_cast<uint32_t>(id));
+    const uint64_t rank = RankOf(score, id);
     best = rank > best ? rank : best;
   });
   best = BlockMax(best);
-  const float score = ScoreOf(static_cast<uint32_t>(best >> 32));
+  const float score = ScoreOf(KeyOfRank(best));
   if (score != score) return kIdOfNaN;
   if (score == -INFINITY) return kIdOfNothing;
   if (score == INFINITY) return kIdOfInfinity;
-  return static_cast<int32_t>(kLast - static_cast<uint32_t>(best));
+  return IndexOfRank(best);
 }
 
 // A block's memory for what it draws from top-k or top-p.
@@ -102,8 +101,9 @@ __device__ bool IsBehind(const Place& a, const Place& b) {
 __device__ Kept KeepTopK(const Scores& scores, double top_k, const Weight& weight, double* sums) {
   const Place last = FindByScore(scores, One{}, {top_k, false}, sums);
   double above = 0;
-  ForScores(scores,
-            [&](int64_t, float score) { above += KeyOf(score) > last.key ? weight(score) : 0; });
+  ForScores(scores, [&](int64_t, float score) {
+    above += OrderedKey(score) > last.key ? weight(score) : 0;
+  });
   return {last, BlockSum(above) + last.nth * weight(ScoreOf(last.key))};
 }
 
@@ -119,7 +119,7 @@ __device__ Kept KeepLikely(const Scores& scores, double min_p, const Weight& wei
     const double each = weight(score);
     if (!(each >= min_p)) return;
     mass += each;
-    const uint64_t inverted = ~KeyOf(score);
+    const uint64_t inverted = ~OrderedKey(score);
     lowest = inverted > lowest ? inverted : lowest;
   });
   mass = BlockSum(mass);
@@ -172,7 +172,7 @@ __device__ int32_t DrawFromTop(const Scores& all, const SamplingOptions& options
   Place drawn = FindByScore(scores, weight, {options.uniform * kept.mass, true}, sums);
   if (IsBehind(drawn, kept.last)) drawn = kept.last;
   const auto is_equal = [&](int64_t at) {
-    return KeyOf(scores.values[at]) == drawn.key ? 1.0 : 0.0;
+    return OrderedKey(scores.values[at]) == drawn.key ? 1.0 : 0.0;
   };
   return scores.Id(FindAsTheyStand(scores.count, is_equal, drawn.nth - 1, 0));
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/launch.h"
+#include "cuda/numbers.h"
 
 // Searching a row without sorting it, by one block: where, going through scores from the highest
 // score down or through them as they stand, a sum of something reaches a target. Sums are in double
@@ -16,13 +16,7 @@ constexpr int kDigits = 1 << kDigitBits;
 static_assert(kDigits == kSampleWarps);  // a warp adds up what belongs to one digit
 constexpr size_t kDigitBytes = kDigits * kSampleThreads * sizeof(double);
 
-// A score as an integer that orders like it. Adding zero makes -0 equal to +0; NaN is above all.
-__device__ inline uint32_t KeyOf(float score) {
-  const uint32_t bits = __float_as_uint(score + 0.0f);
-  const uint32_t key = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-  return score != score ? 0xffffffffu : key;
-}
-
+// The score of an OrderedKey.
 __device__ inline float ScoreOf(uint32_t key) {
   return __uint_as_float((key >> 31) != 0 ? key & 0x7fffffffu : ~key);
 }
@@ -52,16 +46,6 @@ __device__ void ForScores(const Scores& scores, F f) {
     for (int i = 0; i < kTogether; ++i) f(at + i * int64_t{kSampleThreads}, loaded[i]);
   }
   for (; at < scores.count; at += kSampleThreads) f(at, scores.values[at]);
-}
-
-// To be called again after another barrier only.
-__device__ inline uint64_t BlockMax(uint64_t value) {
-  using Largest = uint64_t[kSampleWarps];
-  SHARED(Largest, largest);
-  value = WarpMax(value);
-  if (threadIdx.x % kWarpSize == 0) largest[threadIdx.x / kWarpSize] = value;
-  __syncthreads();
-  return WarpMax(largest[threadIdx.x % kSampleWarps]);
 }
 
 struct Target {
@@ -128,7 +112,7 @@ __device__ Place FindByScore(const Scores& scores, Measure measure, const Target
   double total = 0;
   for (int shift = 32 - kDigitBits; shift >= 0; shift -= kDigitBits) {
     const auto digit_of = [&](float score) {
-      const uint64_t key = KeyOf(score);
+      const uint64_t key = OrderedKey(score);
       return key >> (shift + kDigitBits) == prefix ? static_cast<int>(key >> shift) & (kDigits - 1)
                                                    : -1;
     };
@@ -143,8 +127,8 @@ __device__ Place FindByScore(const Scores& scores, Measure measure, const Target
   return {prefix, fmax(1.0, fmin(nth, rint(total / each))), found.before};
 }
 
-// Where, going through `count` scores as they stand, the sum of f(index) exceeds `fixed` and
-// `share` of the sum over all. Where rounding keeps it from that, the last that has any.
+// Where, going through `count` scores as they stand, the sum of f(index) first exceeds `fixed` plus
+// `share` of the sum over all; the last score with a positive f if rounding keeps it from that.
 template <class F>
 __device__ int64_t FindAsTheyStand(int64_t count, F f, double fixed, double share) {
   using Parts = double[2][kSampleWarps];

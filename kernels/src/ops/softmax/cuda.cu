@@ -10,18 +10,6 @@ namespace {
 
 constexpr unsigned kThreads = 512;
 
-// The largest of a block's values, in every thread; not NaN, which comes back through the sum. Once
-// in a kernel.
-__device__ inline float BlockMax(float value) {
-  using Values = float[kWarpSize];
-  SHARED(Values, values);
-  const unsigned lane = threadIdx.x % kWarpSize;
-  value = WarpMax(value);
-  if (lane == 0) values[threadIdx.x / kWarpSize] = value;
-  __syncthreads();
-  return WarpMax(lane < blockDim.x / kWarpSize ? values[lane] : -INFINITY);
-}
-
 template <int n>
 __global__ void __launch_bounds__(kThreads)
     LogSoftmaxKernel(Matrix<const float> x, int64_t width, Matrix<float> y) {
@@ -32,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
     const auto pack = LoadPack<float, n>(from + j);
     for (int i = 0; i < n; ++i) largest = pack.at[i] > largest ? pack.at[i] : largest;
   }
-  largest = BlockMax(largest);
+  largest = BlockMax(largest);  // NaN comes back through the sum
   double sum = 0;
   for (int64_t j = int64_t{threadIdx.x} * n; j < width; j += int64_t{kThreads} * n) {
     const auto pack = LoadPack<float, n>(from + j);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cuda/numbers.h"
 #include "cuda/rows.h"
 #include "ops/softmax/softmax.h"
 
@@ -24,26 +25,15 @@ __global__ void PickKernel(Matrix<const float> x, int64_t width, const int32_t* 
   y[row] = x.Row(row)[at];
 }
 
-// A value and where it stands as one integer: a larger one is a larger value or, among equals, a
-// lower index. NaN is above infinity, so that it wins. Adding zero makes -0 equal to +0.
-__device__ inline uint64_t RankOf(float value, int64_t index) {
-  const uint32_t bits = __float_as_uint(value + 0.0f);
-  const bool is_nan = value != value;
-  const uint32_t key = is_nan ? 0xffffffffu : (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-  return uint64_t{key} << 32 | (0xffffffffu - static_cast<uint32_t>(index));
-}
-
-__device__ inline int32_t IndexOf(uint64_t rank) {
-  const bool is_nan = rank >> 32 == 0xffffffffu;
-  return is_nan ? -1 : static_cast<int32_t>(0xffffffffu - static_cast<uint32_t>(rank));
+// NaN, whose key is above all others, has no index.
+__device__ inline int32_t IndexOrNone(uint64_t rank) {
+  return KeyOfRank(rank) == OrderedKey(QuietNaN()) ? -1 : IndexOfRank(rank);
 }
 
 // The best rank of each of gridDim.y parts of a row; of the whole row y if there is one part.
 template <int n>
 __global__ void __launch_bounds__(kThreads)
     RankKernel(Matrix<const float> x, int64_t limit, uint64_t* parts, int32_t* y) {
-  using Ranks = uint64_t[kWarpSize];
-  SHARED(Ranks, ranks);
   const float* from = x.Row(blockIdx.x);
   uint64_t best = 0;
   const auto see = [&](float value, int64_t index) {
@@ -57,13 +47,10 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = 0; i < n; ++i) see(pack.at[i], at * n + i);
   }
   if (packs * n + first < limit) see(from[packs * n + first], packs * n + first);
-  best = WarpMax(best);
-  if (threadIdx.x % kWarpSize == 0) ranks[threadIdx.x / kWarpSize] = best;
-  __syncthreads();
-  best = WarpMax(ranks[threadIdx.x % kWarpSize]);
+  best = BlockMax(best);
   if (threadIdx.x != 0) return;
   if (gridDim.y == 1) {
-    y[blockIdx.x] = IndexOf(best);
+    y[blockIdx.x] = IndexOrNone(best);
   } else {
     parts[int64_t{blockIdx.x} * gridDim.y + blockIdx.y] = best;
   }
@@ -77,7 +64,7 @@ __global__ void BestKernel(const uint64_t* parts, int64_t count, int32_t* y) {
     best = rank > best ? rank : best;
   }
   best = WarpMax(best);
-  if (threadIdx.x == 0) y[blockIdx.x] = IndexOf(best);
+  if (threadIdx.x == 0) y[blockIdx.x] = IndexOrNone(best);
 }
 
 void RunPick(Session& session, const PickArgs& args) {

@@ -8,6 +8,7 @@ import {
   openDevice,
 } from "../kernels/index.ts";
 import { UsageError } from "./errors.ts";
+import { plural } from "./terminal/format.ts";
 
 const isaVariable = "NIBBLE_ISA";
 const libraryVariable = "NIBBLE_CUDA_LIBRARY";
@@ -41,7 +42,7 @@ export function openComputeDevice({
 }
 
 export function describeDevice({ kind, name, threads, isa }: Device): string {
-  return kind === "cpu" ? `cpu, ${threads} threads, ${isa}` : `${kind}, ${name}`;
+  return kind === "cpu" ? `cpu, ${plural(threads, "thread")}, ${isa}` : `${kind}, ${name}`;
 }
 
 /** The CUDA kernels that the environment names, where it does. */

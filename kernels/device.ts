@@ -1,4 +1,4 @@
-import { availableParallelism, cpus } from "node:os";
+import { availableParallelism } from "node:os";
 import type { DType, DTypeArray } from "./dtype.ts";
 import { KernelError } from "./errors.ts";
 import { Graph } from "./graph.ts";
@@ -36,7 +36,7 @@ export type MemoryUse = {
 export class Device implements Disposable {
   readonly handle: NativeDevice;
   readonly kind: DeviceKind;
-  /** Of the processor's or the GPU's model */
+  /** "cpu", or the GPU's model */
   readonly name: string;
   /** Of the processor; 1 where a GPU computes. */
   readonly threads: number;
@@ -129,8 +129,7 @@ export function openDevice(options: DeviceOptions = {}): Device {
   const threads = options.threads ?? availableParallelism();
   const isa = options.isa ?? detectedIsa();
   const handle = call((addon) => addon.openDevice(threads, isa));
-  const name = cpus()[0]?.model.trim() ?? "unknown";
-  return new Device(handle, { kind: "cpu", name, threads, isa });
+  return new Device(handle, { kind: "cpu", name: "cpu", threads, isa });
 }
 
 /** The highest instruction-set level of this processor that kernels exist for. */

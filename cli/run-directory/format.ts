@@ -150,13 +150,15 @@ const sample: z.ZodType<SampleResult> = z.object({
 });
 
 const machine = z.object({
-  ...{ cpu: z.string(), threads: z.number(), gpu: z.string().optional() },
+  cpu: z.string(),
+  threads: z.number(),
+  gpu: z.string().optional(),
 });
 
 /** Of run.json. */
 export const evaluationRun: z.ZodType<EvaluationRun> = z.object({
   ...{ format: z.literal(1), nibble: z.string(), command: z.string(), startedAt: z.string() },
-  ...{ seconds: z.number(), machine: machine },
+  ...{ seconds: z.number(), machine },
   ...{ models: z.array(runModel), texts: z.array(textResult), tasks: z.array(task) },
   ...{ unscored: z.array(unscored).optional(), samples: z.array(sample) },
 });

@@ -11,13 +11,13 @@ export type DrawOptions = {
   readonly presencePenalty: number;
   /** Is taken from the logits of ids generated, once for each time; 0 is off. */
   readonly frequencyPenalty: number;
-  /** 0 is greedy. */
+  /** 0 chooses the most likely id. */
   readonly temperature: number;
   /** Number of most likely ids to draw from; 0 is off, 1 is greedy. */
   readonly topK: number;
-  /** Probability mass to draw from; 1 is off. */
+  /** Probability mass to draw from, 0 … 1; 1 is off. */
   readonly topP: number;
-  /** Least probability to draw from, as a share of the most likely id's; 0 is off. */
+  /** Least probability to draw from, as a share of the most likely id's, 0 … 1; 0 is off. */
   readonly minP: number;
 };
 

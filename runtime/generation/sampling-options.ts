@@ -1,22 +1,8 @@
+import type { DrawOptions } from "../../kernels/index.ts";
 import { GenerationError } from "./errors.ts";
 
-export type SamplingOptions = {
-  /** 0 chooses the most likely token. */
-  readonly temperature: number;
-  /** Probability mass to draw from, 0 … 1; 1 is off. */
-  readonly topP: number;
-  /** Number of most likely tokens to draw from; 0 is off, 1 is greedy. */
-  readonly topK: number;
-  /** Least probability to draw from, as a share of the most likely token's, 0 … 1; 0 is off. */
-  readonly minP: number;
-  /** Divides (or multiplies, below 0) the logits of tokens already seen; 1 is off. */
-  readonly repetitionPenalty: number;
-  /** Is taken from the logits of tokens already generated; 0 is off. */
-  readonly presencePenalty: number;
-  /** Is taken from the logits of tokens already generated, once for each time; 0 is off. */
-  readonly frequencyPenalty: number;
-  readonly seed: number;
-};
+/** How a token is drawn, and what the random numbers begin with. */
+export type SamplingOptions = DrawOptions & { readonly seed: number };
 
 export const defaultSampling: SamplingOptions = {
   temperature: 1,

@@ -14,8 +14,12 @@ void Operations::RunEach() const {
   for (const auto& operation : list_) operation();
 }
 
+namespace {
+
 // While an accelerator captures, on the stream's thread.
 thread_local bool is_capturing = false;
+
+}  // namespace
 
 void Operations::Capture() {
   is_capturing = true;

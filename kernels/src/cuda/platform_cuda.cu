@@ -116,12 +116,10 @@ void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream) {
   // Of pageable memory: staged before the call returns, unless the GPU reads it by itself.
   Expect(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, Native(stream)),
          "copying to the GPU");
+  if (Attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables) == 0) return;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   Expect(cudaStreamIsCapturing(Native(stream), &capture), "copying to the GPU");
-  if (capture == cudaStreamCaptureStatusNone &&
-      Attribute(cudaDevAttrPageableMemoryAccessUsesHostPageTables) != 0) {
-    Wait(stream);
-  }
+  if (capture == cudaStreamCaptureStatusNone) Wait(stream);
 }
 
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream) {

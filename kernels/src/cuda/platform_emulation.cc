@@ -54,7 +54,7 @@ void Clear(void* data, uint64_t bytes, Stream) {
   std::memset(data, 0, bytes);
 }
 
-// As on the least GPU with as much as any of its generation.
+// What a block can have on an A100 (sm_80).
 void AllowShared(const void*, size_t bytes) {
   constexpr size_t kLimit = 163 << 10;
   if (bytes > kLimit) ThrowTooLittleShared(bytes, kLimit);

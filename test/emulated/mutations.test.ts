@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Tensor } from "../../kernels/index.ts";
 import { openImplementation } from "../support/kernels.ts";
 import { repositoryPath } from "../support/shared.ts";
-import { type Case, cases } from "./cases.ts";
+import { type Case, cases } from "./cases/index.ts";
 
 const skip = "NIBBLE_EMULATION_SKIP";
 const sites = "NIBBLE_EMULATION_SITES";
@@ -68,6 +68,7 @@ function writtenSites(): string[] {
   });
 }
 
+// On a GPU run there is no emulation whose barriers could be spoilt: the kernels run as they were compiled.
 describe.skipIf(process.env["NIBBLE_TEST_CUDA"] === "gpu")(
   "CUDA kernels by emulation",
   async () => {

@@ -1,95 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Device, type GridOptions, ops, type RoundedWeight } from "../../kernels/index.ts";
+import { type Device, ops } from "../../kernels/index.ts";
 import { implementations, withDevice } from "../support/kernels.ts";
-import { normal, seeded } from "../support/random.ts";
-import { dotTolerance, eps, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
-
-type Floats = Float32Array<ArrayBuffer>;
-type Problem = {
-  readonly out: number;
-  readonly n: number;
-  readonly groupSize: number;
-  readonly bits: number;
-  readonly target: Floats;
-  readonly hessian: Floats;
-};
-
-/** A weight whose inputs depend on each other, as a model's do. */
-function problem(out: number, n: number, groupSize: number, bits = 4): Problem {
-  const random = seeded(out * 1000 + n);
-  const inputs = normal(3 * n * n, random);
-  const common = normal(3 * n, random);
-  const x = inputs.map((value, i) => value + 0.7 * (common[Math.floor(i / n)] ?? 0));
-  const hessian = new Float32Array(n * n);
-  for (let row = 0; row < 3 * n; row++) {
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        const at = i * n + j;
-        hessian[at] = (hessian[at] ?? 0) + (x[row * n + i]! * x[row * n + j]!) / (3 * n);
-      }
-    }
-  }
-  const target = normal(out * n, random, { scale: 0.02, heavy: true });
-  return { out, n, groupSize, bits, target, hessian };
-}
-
-/** Rounded to nearest, on signed grids. */
-function rounded(device: Device, { out, n, groupSize, bits, target }: Problem): RoundedWeight {
-  const w = device.from("f32", target, [out, n]);
-  const grid: GridOptions = {
-    ...{ bits, symmetric: true, keepsPositiveRange: false, isSigned: true },
-    ...{ scaleDtype: "f16", minimizesError: false },
-  };
-  const { scales, zeros } = ops.findGrid(w, grid, groupSize);
-  const groups = Int32Array.from({ length: n }, (_, i) => Math.floor(i / groupSize));
-  const weight = {
-    ...{ w, scales, zeros, columnGroup: device.from("i32", groups) },
-    codes: device.empty("u8", [out, n]),
-  };
-  ops.roundToGrid(weight, bits);
-  return weight;
-}
-
-/** tr((target − w) H (target − w)ᵀ) by row, in f64. */
-function lossesOf({ out, n, target, hessian }: Problem, w: Floats): readonly number[] {
-  return Array.from({ length: out }, (_, row) => {
-    const d = Float64Array.from({ length: n }, (_, j) => target[row * n + j]! - w[row * n + j]!);
-    let sum = 0;
-    for (let i = 0; i < n; i++)
-      for (let j = 0; j < n; j++) sum += d[i]! * hessian[i * n + j]! * d[j]!;
-    return sum;
-  });
-}
-
-type Steps = {
-  readonly sweeps: number;
-  readonly refinesScales: boolean;
-  readonly refinesCodes: boolean;
-};
-
-async function refineWhole(
-  device: Device,
-  p: Problem,
-  weight: RoundedWeight,
-  steps: Steps,
-  width = p.n,
-) {
-  const target = device.from("f32", p.target, [p.out, p.n]);
-  const hessian = device.from("f32", p.hessian, [p.n, p.n]);
-  const residual = ops.residual(target, weight.w, hessian);
-  for (let begin = 0; begin < p.n; begin += width) {
-    const end = Math.min(p.n, begin + width);
-    const options = { bits: p.bits, scaleDtype: "f16", ...steps } as const;
-    const change = ops.refineBlock(weight, { residual, hessian }, { begin, end }, options);
-    ops.accumulateProduct({ a: change, b: hessian.narrow(0, begin, end - begin) }, residual, "-");
-  }
-  return {
-    w: await weight.w.read(),
-    scales: await weight.scales.read(),
-    codes: await weight.codes.read(),
-    residual: await residual.read(),
-  };
-}
+import { lossesOf, problem, refineWhole, rounded, type Steps } from "../support/refine.ts";
+import { dotTolerance, expectClose, expectSameBits, norm } from "../support/tolerance.ts";
 
 const shapes = [
   [1, 1, 1],
@@ -261,42 +174,6 @@ describe("refineBlock", () => {
           : /column 0 belongs to group 2 of 2/,
       );
     }
-  });
-});
-
-describe("residual and accumulateProduct", () => {
-  test.each(implementations)("multiply on %s", async (isa) => {
-    const p = problem(7, 45, 45);
-    const w = normal(7 * 45, seeded(5), { scale: 0.02 });
-    await withDevice({ isa }, async (device) => {
-      const target = device.from("f32", p.target, [7, 45]);
-      const given = device.from("f32", w, [7, 45]);
-      const hessian = device.from("f32", p.hessian, [45, 45]);
-      const y = ops.residual(target, given, hessian);
-      const product = (i: number) => {
-        let sum = 0;
-        for (let k = 0; k < 45; k++) {
-          const at = Math.floor(i / 45) * 45 + k;
-          sum += (p.target[at]! - w[at]!) * p.hessian[k * 45 + (i % 45)]!;
-        }
-        return sum;
-      };
-      const expected = Float32Array.from({ length: 7 * 45 }, (_, i) => product(i));
-      const tolerance = dotTolerance(45, norm(p.target) + norm(w), norm(p.hessian));
-      expectClose(await y.read(), expected, tolerance);
-      const c = ops.copy(y);
-      ops.accumulateProduct({ a: target, b: hessian }, c, "-");
-      ops.accumulateProduct({ a: given, b: hessian }, c, "+");
-      expectClose(await c.read(), new Float32Array(7 * 45), 3 * tolerance + eps);
-    });
-  });
-
-  test("check shapes", async () => {
-    await withDevice({ isa: "scalar" }, async (device) => {
-      const of = (...shape: number[]) => device.zeros("f32", shape);
-      expect(() => ops.residual(of(2, 3), of(2, 4), of(3, 3))).toThrow(/residual/);
-      expect(() => ops.accumulateProduct({ a: of(2, 3), b: of(2, 3) }, of(2, 3))).toThrow(/b/);
-    });
   });
 });
 

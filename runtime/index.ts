@@ -93,6 +93,7 @@ export {
 export {
   type Completion,
   type CompletionDelta,
+  cacheTokensWithin,
   createRandom,
   defaultLookupLength,
   defaultSampling,

@@ -1,6 +1,11 @@
 // How much memory keys and values get.
 
-import { cacheBytesPerToken, type Model, type ServedModel } from "../../runtime/index.ts";
+import {
+  cacheBytesPerToken,
+  cacheTokensWithin,
+  type Model,
+  type ServedModel,
+} from "../../runtime/index.ts";
 import { UsageError } from "../errors.ts";
 import { availableMemory } from "../memory.ts";
 import { formatBytes, formatCount } from "../terminal/format.ts";
@@ -13,13 +18,13 @@ const defaultShare = 0.25;
 
 /** @throws UsageError if the memory asked for has no room for a request */
 export function cacheTokensOf(model: Model, { kvMemory }: { readonly kvMemory?: number }): number {
-  const perToken = cacheBytesPerToken({ ...model.shape, dtype: model.kvCache });
   const { maxLength } = model.shape;
   const bytes = kvMemory ?? defaultShare * availableMemory();
-  const tokens = Math.floor(bytes / perToken);
+  const tokens = cacheTokensWithin(model, bytes);
   if (kvMemory === undefined)
     return Math.max(maxLength, Math.min(tokens, defaultSequences * maxLength));
   if (tokens >= 64) return tokens;
+  const perToken = cacheBytesPerToken({ ...model.shape, dtype: model.kvCache });
   throw new UsageError(
     `--kv-memory of ${formatBytes(bytes)} holds ${tokens} tokens, of ${formatBytes(perToken)} each; give more`,
   );

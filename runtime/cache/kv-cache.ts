@@ -20,6 +20,8 @@ export type KvCacheShape = {
   readonly tokens: number;
   /** Consecutive positions that lie together. */
   readonly blockSize?: number;
+  /** Whether there is a block more, for rows that belong to no sequence; false by default. */
+  readonly hasIdleBlock?: boolean;
   /** "f32" by default */
   readonly dtype?: CacheDtype;
 };
@@ -49,8 +51,10 @@ const defaultBlockSize = 64;
  */
 export class KvCache implements Disposable {
   readonly blockSize: number;
-  /** Blocks it has, free or not. */
+  /** Blocks that sequences can have, free or not. */
   readonly blocks: number;
+  /** The block that no sequence gets. */
+  readonly idleBlock: number | undefined;
   readonly #layers: readonly CacheLayer[];
   readonly #free: number[];
   readonly #open = new Map<CacheSequence, { blocks: number[]; length: number }>();
@@ -60,8 +64,10 @@ export class KvCache implements Disposable {
     this.blockSize = shape.blockSize ?? defaultBlockSize;
     const blocks = Math.max(1, Math.ceil(shape.tokens / this.blockSize));
     this.blocks = blocks;
+    this.idleBlock = shape.hasIdleBlock === true ? blocks : undefined;
+    const all = this.idleBlock === undefined ? blocks : blocks + 1;
     this.#layers = Array.from({ length: shape.layers }, () =>
-      emptyLayer(device, [blocks, shape.kvHeads, this.blockSize, shape.headDim], shape.dtype),
+      emptyLayer(device, [all, shape.kvHeads, this.blockSize, shape.headDim], shape.dtype),
     );
     this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
   }

@@ -1,4 +1,5 @@
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
+export { cacheTokensWithin } from "./engine/cache-room.ts";
 export { Delivery } from "./engine/delivery.ts";
 export {
   type Completion,

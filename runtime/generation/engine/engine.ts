@@ -6,13 +6,14 @@ import type { Model } from "../../model/index.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { GenerationError } from "../errors.ts";
 import { checkRequest } from "../generate.ts";
+import { blockSize, hasIdleRows } from "./cache-room.ts";
 import { type Mask, masksOf } from "./masks.ts";
 import { type PlanLimits, planStep, type Share } from "./plan.ts";
 import { type CompletionDelta, type EngineRequest, Request } from "./request.ts";
 import { type StepOutcome, type StepResult, StepRunner } from "./step-runner.ts";
 
 export type EngineOptions = {
-  /** Tokens of all requests together, prompts and answers. */
+  /** Tokens of all requests together, prompts and answers; the block of idle rows comes on top. */
   readonly cacheTokens: number;
   /** Requests computed together; others wait their turn. */
   readonly maxRunning?: number;
@@ -23,9 +24,6 @@ export type EngineOptions = {
 } & Partial<PlanLimits>;
 
 const defaults = { maxRunning: 64, maxWaiting: 256, chunkRows: 512, sharedChunkRows: 32 };
-
-/** Positions that lie together: fewer are shared more often, more are read faster. */
-const blockSize = 16;
 
 /** A request's answer, as it comes. It can be read once; not reading to the end cancels the request. */
 export type Completion = AsyncIterable<CompletionDelta> & {
@@ -39,7 +37,7 @@ export type Completion = AsyncIterable<CompletionDelta> & {
 export type EngineStats = {
   readonly running: number;
   readonly waiting: number;
-  /** `size` is in tokens; `idle` blocks are kept for requests that begin alike. */
+  /** Those that requests can have. `size` is in tokens; `idle` blocks are kept for requests that begin alike. */
   readonly cacheBlocks: {
     readonly size: number;
     readonly total: number;
@@ -55,7 +53,8 @@ export type EngineStats = {
 
 /**
  * Runs requests together, on one model. A row does not see its neighbours, so what a request gets does not depend on who runs
- * beside it.
+ * beside it. On an accelerator steps of new tokens come in a few sizes, filled up with idle rows (idle-rows.ts), so that captured
+ * ones serve all batches.
  */
 export class Engine implements AsyncDisposable {
   readonly model: Model;
@@ -84,6 +83,7 @@ export class Engine implements AsyncDisposable {
       dtype,
       tokens: cacheTokens,
       blockSize,
+      hasIdleBlock: hasIdleRows(model.device),
     });
     this.#pool = new BlockPool({
       blocks: this.#cache.blocks,

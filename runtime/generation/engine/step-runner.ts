@@ -3,6 +3,7 @@ import { type DrawRow, DrawRows, type F32, ops, type Tensor } from "../../../ker
 import type { KvCache } from "../../cache/kv-cache.ts";
 import { forward, type Model, Step, type StepPart, stepOptions } from "../../model/index.ts";
 import { Decoder } from "../decoder.ts";
+import { bucketOf, IdleRows } from "./idle-rows.ts";
 
 /** Tokens of one sequence, and whether what follows the last of them is wanted. */
 export type RowsOfSequence = StepPart & { readonly isWanted: boolean };
@@ -32,8 +33,10 @@ type Captured = {
   readonly rows: DrawRows | undefined;
 };
 
-/** Captured steps that are kept: each holds the memory of its results. */
+/** Captured steps that are kept: each holds the memory of its results and of what is computed on the way there. */
 const maxDecoders = 4;
+/** The same where there are idle rows: greedy and drawn ones of the nine sizes up to 64 rows, 398 rows in all. */
+const maxFilledDecoders = 18;
 
 export class StepRunner implements Disposable {
   readonly #model: Model;
@@ -42,10 +45,18 @@ export class StepRunner implements Disposable {
   /** Ids that a sequence may come to have seen */
   readonly #maxSeen: number;
   readonly #allowed: number;
+  /** The last used stands last. */
   readonly #captured = new Map<string, Captured>();
+  /** Where the cache has a block for them */
+  readonly #idle: IdleRows | undefined;
+  /** Whether the model's blocks have run, which loads them. */
+  #isLoaded = false;
   #last = "";
 
-  /** @param options.allowed  ids from here on are never chosen */
+  /**
+   * @param cache            with an idle block, decoding steps are filled up to the size of `bucketOf`
+   * @param options.allowed  ids from here on are never chosen
+   */
   constructor(
     model: Model,
     cache: KvCache,
@@ -56,30 +67,50 @@ export class StepRunner implements Disposable {
     this.#maxBlocks = options.maxBlocks;
     this.#maxSeen = Math.min(options.maxBlocks * options.blockSize, model.shape.vocabulary);
     this.#allowed = options.allowed;
+    const { idleBlock } = cache;
+    this.#idle = idleBlock === undefined ? undefined : new IdleRows(model, idleBlock);
   }
 
   /** Enqueues a step at once; the promise is of its result, undefined where no part wants one. */
   run(parts: readonly RowsOfSequence[], outcome: StepOutcome): Promise<StepResult | undefined> {
-    const name = `${parts.length} ${outcome.kind}`;
+    const size = this.#idle === undefined ? parts.length : bucketOf(parts.length);
+    const name = `${size} ${outcome.kind}`;
     const isDecoding = parts.every(({ tokens, isWanted }) => tokens.length === 1 && isWanted);
-    // A batch's size that does not come again is not worth capturing.
-    if (isDecoding && (this.#captured.has(name) || this.#last === name)) {
-      const { decoder, rows } = this.#capture(name, parts, outcome.kind);
-      if (outcome.kind === "drawn") rows?.write(outcome.rows);
-      return read(decoder.run(parts));
+    if (isDecoding && (this.#captured.has(name) || this.#isWorthCapturing(name))) {
+      return this.#runCaptured(name, parts, outcome, size);
     }
     this.#last = isDecoding ? name : "";
+    this.#isLoaded = true;
     return this.#runOnce(parts, outcome);
+  }
+
+  /** A batch's own size may not come again, one of a few sizes will. */
+  #isWorthCapturing(name: string): boolean {
+    return this.#idle === undefined ? this.#last === name : this.#isLoaded;
+  }
+
+  #runCaptured(
+    name: string,
+    given: readonly StepPart[],
+    outcome: StepOutcome,
+    size: number,
+  ): Promise<StepResult> {
+    const parts = this.#idle?.parts(given, size) ?? given;
+    const { decoder, rows } = this.#capture(name, parts, outcome.kind);
+    if (outcome.kind === "drawn")
+      rows?.write(this.#idle?.draws(outcome.rows, size) ?? outcome.rows);
+    using result = decoder.run(parts);
+    return read(result.narrow(0, 0, given.length));
   }
 
   #capture(name: string, parts: readonly StepPart[], kind: StepOutcome["kind"]): Captured {
     const found = this.#captured.get(name);
     const captured = found ?? this.#captureAnew(parts, kind);
-    // The last used stands last.
     this.#captured.delete(name);
     this.#captured.set(name, captured);
     const [oldest] = this.#captured;
-    if (this.#captured.size > maxDecoders && oldest !== undefined) {
+    const limit = this.#idle === undefined ? maxDecoders : maxFilledDecoders;
+    if (this.#captured.size > limit && oldest !== undefined) {
       dispose(oldest[1]);
       this.#captured.delete(oldest[0]);
     }

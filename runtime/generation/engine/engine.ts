@@ -92,7 +92,9 @@ export class Engine implements AsyncDisposable {
     });
     const maxBlocks = Math.min(this.#cache.blocks, Math.ceil(model.shape.maxLength / blockSize));
     const allowed = this.#allowed;
-    this.#runner = new StepRunner(model, this.#cache, { maxBlocks, blockSize, allowed });
+    const { maxRunning } = this.#options;
+    const limits = { maxBlocks, blockSize, allowed, maxRunning };
+    this.#runner = new StepRunner(model, this.#cache, limits);
   }
 
   /** Tokens of the longest request, prompt and answer together. */

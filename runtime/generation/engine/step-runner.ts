@@ -31,12 +31,21 @@ export type StepOutcome =
 type Captured = {
   readonly decoder: Decoder<"f32" | "i32">;
   readonly rows: DrawRows | undefined;
+  readonly size: number;
 };
 
 /** Captured steps that are kept: each holds the memory of its results and of what is computed on the way there. */
 const maxDecoders = 4;
-/** The same where there are idle rows: greedy and drawn ones of the nine sizes up to 64 rows, 398 rows in all. */
-const maxFilledDecoders = 18;
+
+export type StepRunnerOptions = {
+  /** Cache blocks that a sequence may come to have */
+  readonly maxBlocks: number;
+  readonly blockSize: number;
+  /** Ids from here on are never chosen. */
+  readonly allowed: number;
+  /** Sequences computed together */
+  readonly maxRunning: number;
+};
 
 export class StepRunner implements Disposable {
   readonly #model: Model;
@@ -49,19 +58,17 @@ export class StepRunner implements Disposable {
   readonly #captured = new Map<string, Captured>();
   /** Where the cache has a block for them */
   readonly #idle: IdleRows | undefined;
+  /**
+   * Rows of captured steps that are kept where there are idle rows: as many as four full steps have. For 64 sequences that is 256, room
+   * for all nine sizes of one outcome (199) and for another's up to 24 (55).
+   */
+  readonly #maxRows: number;
   /** Whether the model's blocks have run, which loads them. */
   #isLoaded = false;
   #last = "";
 
-  /**
-   * @param cache            with an idle block, decoding steps are filled up to the size of `bucketOf`
-   * @param options.allowed  ids from here on are never chosen
-   */
-  constructor(
-    model: Model,
-    cache: KvCache,
-    options: { readonly maxBlocks: number; readonly blockSize: number; readonly allowed: number },
-  ) {
+  /** @param cache  with an idle block, decoding steps are filled up to the size of `bucketOf` */
+  constructor(model: Model, cache: KvCache, options: StepRunnerOptions) {
     this.#model = model;
     this.#cache = cache;
     this.#maxBlocks = options.maxBlocks;
@@ -69,6 +76,7 @@ export class StepRunner implements Disposable {
     this.#allowed = options.allowed;
     const { idleBlock } = cache;
     this.#idle = idleBlock === undefined ? undefined : new IdleRows(model, idleBlock);
+    this.#maxRows = maxDecoders * bucketOf(options.maxRunning);
   }
 
   /** Enqueues a step at once; the promise is of its result, undefined where no part wants one. */
@@ -97,8 +105,9 @@ export class StepRunner implements Disposable {
   ): Promise<StepResult> {
     const parts = this.#idle?.parts(given, size) ?? given;
     const { decoder, rows } = this.#capture(name, parts, outcome.kind);
-    if (outcome.kind === "drawn")
+    if (outcome.kind === "drawn") {
       rows?.write(this.#idle?.draws(outcome.rows, size) ?? outcome.rows);
+    }
     using result = decoder.run(parts);
     return read(result.narrow(0, 0, given.length));
   }
@@ -108,13 +117,18 @@ export class StepRunner implements Disposable {
     const captured = found ?? this.#captureAnew(parts, kind);
     this.#captured.delete(name);
     this.#captured.set(name, captured);
-    const [oldest] = this.#captured;
-    const limit = this.#idle === undefined ? maxDecoders : maxFilledDecoders;
-    if (this.#captured.size > limit && oldest !== undefined) {
-      dispose(oldest[1]);
-      this.#captured.delete(oldest[0]);
+    for (const [oldest, each] of this.#captured) {
+      if (!this.#keepsTooMuch()) break;
+      dispose(each);
+      this.#captured.delete(oldest);
     }
     return captured;
+  }
+
+  #keepsTooMuch(): boolean {
+    if (this.#idle === undefined) return this.#captured.size > maxDecoders;
+    const rows = [...this.#captured.values()].reduce((sum, { size }) => sum + size, 0);
+    return rows > this.#maxRows;
   }
 
   #captureAnew(parts: readonly StepPart[], kind: StepOutcome["kind"]): Captured {
@@ -127,7 +141,8 @@ export class StepRunner implements Disposable {
       maxBlocks: this.#maxBlocks,
       finish: (hidden: F32) => this.#finish(hidden, kind, rows),
     };
-    return { decoder: new Decoder(this.#model, this.#cache, parts, options), rows };
+    const decoder = new Decoder(this.#model, this.#cache, parts, options);
+    return { decoder, rows, size: parts.length };
   }
 
   #finish(

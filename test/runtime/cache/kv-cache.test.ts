@@ -27,6 +27,19 @@ describe.each(cacheDtypes)("a cache of %s", (dtype) => {
     expect(device.memory().live).toBe(before);
   });
 
+  test("has a block that no sequence gets, where one is asked for", () => {
+    using device = openDevice({ threads: 1 });
+    const before = device.memory().live;
+    const sized = { ...shape, dtype, tokens: 128, blockSize: 32 };
+    using cache = new KvCache(device, { ...sized, hasIdleBlock: true });
+    expect(device.memory().live - before).toBe((128 + 32) * cacheBytesPerToken(sized));
+    const sequence = cache.open();
+    cache.extend(sequence, 128);
+    expect([cache.blocks, cache.freeTokens, cache.idleBlock]).toEqual([4, 0, 4]);
+    expect(sequence.blocks.toSorted()).toEqual([0, 1, 2, 3]);
+    expect(() => cache.extend(sequence, 1)).toThrow(/room for 0 more tokens/);
+  });
+
   test("makes the same logits, bit for bit, however the text is cut into steps", async () => {
     using device = openDevice({ threads: 2 });
     using model = openModel(source, device, { kvCache: dtype });

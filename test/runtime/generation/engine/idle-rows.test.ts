@@ -69,7 +69,8 @@ function request(kind: Kind, i: number): EngineRequest {
 
 const requests = (kind: Kind, count: number) =>
   Array.from({ length: count }, (_, i) => request(kind, i));
-const told = (deltas: readonly CompletionDelta[]) =>
+type Told = readonly Pick<CompletionDelta, "id" | "logprobs">[];
+const told = (deltas: readonly CompletionDelta[]): Told =>
   deltas.map(({ id, logprobs }) => ({ id, logprobs }));
 const ask = async (engine: Engine, asked: EngineRequest) =>
   told(await collect(engine.submit(asked)));
@@ -84,8 +85,19 @@ async function oneByOne(place: Place, asked: readonly EngineRequest[]) {
   return results;
 }
 
-const idsOf = (results: readonly (readonly Pick<CompletionDelta, "id">[])[]) =>
-  results.map((each) => each.map(({ id }) => id));
+/** Each begins when the one before it has two tokens, and some go meanwhile. */
+async function inTurn(engine: Engine, [first, ...rest]: readonly EngineRequest[]): Promise<Told[]> {
+  if (first === undefined) return [];
+  let others: Promise<Told[]> | undefined;
+  const deltas: CompletionDelta[] = [];
+  for await (const delta of engine.submit(first)) {
+    deltas.push(delta);
+    if (deltas.length === 2) others = inTurn(engine, rest);
+  }
+  return [told(deltas), ...((await others) ?? [])];
+}
+
+const idsOf = (results: readonly Told[]) => results.map((each) => each.map(({ id }) => id));
 
 describe("the size of a captured batch", () => {
   test.each([
@@ -125,12 +137,7 @@ describe("an engine on cuda", () => {
     expect(await together(engine, asked)).toEqual(alone);
     // 16, 8, 4, 2, 1
     expect(capture).toHaveBeenCalledTimes(5);
-    // Batches grow too: each that begins brings the next along.
-    const growing = asked.map(async (each, i) => {
-      for (let turn = 0; turn < 20 * i; turn++) await undefined;
-      return await ask(engine, each);
-    });
-    expect(await Promise.all(growing)).toEqual(alone);
+    expect(await inTurn(engine, asked)).toEqual(alone);
     expect(capture).toHaveBeenCalledTimes(5);
     const { running, cacheBlocks } = engine.stats;
     expect([running, cacheBlocks.used]).toEqual([0, 0]);
@@ -138,5 +145,68 @@ describe("an engine on cuda", () => {
     await using exact = processor.engine();
     const there = await together(exact, asked);
     expect(idsOf(there)).toEqual(idsOf(alone));
+  });
+
+  test("leaves each block of a full cache to those who have it", async () => {
+    using place = new Place("cuda");
+    const asked = [1, 2, 3].map((i) => ({
+      prompt: Array.from({ length: 10 }, (_, at) => (5 * at + 31 * i) % 128),
+      maxNewTokens: 22,
+      sampling: greedy,
+    }));
+    const alone = await oneByOne(place, asked);
+    await using engine = place.engine({ cacheTokens: 3 * 32 });
+    const used: number[] = [];
+    const reading = asked.map(async (each) => {
+      const deltas: CompletionDelta[] = [];
+      for await (const delta of engine.submit(each)) {
+        deltas.push(delta);
+        used.push(engine.stats.cacheBlocks.used);
+      }
+      return told(deltas);
+    });
+    expect(await Promise.all(reading)).toEqual(alone);
+    expect(engine.stats.cacheBlocks.total).toBe(6);
+    expect(Math.max(...used)).toBe(6);
+    expect(() => engine.submit({ ...request("greedy", 0), maxNewTokens: 96 })).toThrow(/never fit/);
+  });
+
+  test("goes on as before when some of a batch are cancelled and others wait", async () => {
+    using place = new Place("cuda");
+    const asked = requests("greedy", 7);
+    const alone = await oneByOne(place, asked);
+    await using engine = place.engine({ maxRunning: 5, sharesPrefixes: false });
+    const controller = new AbortController();
+    const gone = [11, 12].map((i) =>
+      collect(engine.submit({ ...request("greedy", i), signal: controller.signal })),
+    );
+    const failed = Promise.all(gone.map((each) => expect(each).rejects.toThrow("gone")));
+    const others = asked.map(async (each, i) => {
+      const deltas: CompletionDelta[] = [];
+      for await (const delta of engine.submit(each)) {
+        if (deltas.push(delta) === 2 && i === 1) controller.abort(new Error("gone"));
+      }
+      return told(deltas);
+    });
+    expect(await Promise.all(others)).toEqual(alone);
+    await failed;
+    expect(engine.stats.cacheBlocks.used).toBe(0);
+  });
+
+  test("takes the memory of one block more than on the processor, which is counted", async () => {
+    for (const [implementation, idle] of [
+      ["scalar", 0],
+      ["cuda", 16],
+    ] as const) {
+      using place = new Place(implementation);
+      const perToken = cacheBytesPerToken({ ...place.model.shape, dtype: "f16" });
+      expect(cacheTokensWithin(place.model, 500 * perToken)).toBe(500 - idle);
+      expect(cacheTokensWithin(place.model, perToken - 1)).toBe(0);
+      const before = place.device.memory().live;
+      await using engine = place.engine({ cacheTokens: 320 });
+      expect(place.device.memory().live - before).toBe((320 + idle) * perToken);
+      expect(engine.stats.cacheBlocks.total).toBe(20);
+      expect(engine.maxLength).toBe(256);
+    }
   });
 });

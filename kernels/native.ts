@@ -91,6 +91,12 @@ export type Native = {
       ...[kCache: T, vCache: T, kGrids: Optional, vGrids: Optional],
     ]
   ): void;
+  ropeStoreCache(
+    ...args: [
+      ...[d: D, qkv: T, table: T, positions: T, rowSequence: T, blockTable: T],
+      ...[kCache: T, vCache: T, kGrids: Optional, vGrids: Optional],
+    ]
+  ): void;
   attention(
     ...args: [
       ...[d: D, q: T, kCache: T, vCache: T, kGrids: Optional, vGrids: Optional],

@@ -23,6 +23,13 @@ export type CacheLayer = {
   readonly grids?: { readonly k: Tensor<"f16">; readonly v: Tensor<"f16"> } | undefined;
 };
 
+/** What an operation that stores passes of both. */
+const storing = ({ positions, rowSequence, blockTable }: CacheRows, { k, v, grids }: CacheLayer) =>
+  [
+    ...[positions.handle, rowSequence.handle, blockTable.handle, k.handle, v.handle],
+    ...[grids?.k.handle ?? null, grids?.v.handle ?? null],
+  ] as const;
+
 /**
  * Stores the keys and values of a step's rows. 16-bit floats round them to even, f16 beyond 65504 to infinity; 8-bit codes are
  * the nearest of 256 values from the least to the largest of one token's key or value of one head, or of none if one of
@@ -32,19 +39,19 @@ export type CacheLayer = {
  * @param v  [rows, kvHeads · dim]
  */
 export function storeCache(k: F32, v: F32, rows: CacheRows, cache: CacheLayer): void {
+  call((addon) => addon.storeCache(k.device.handle, k.handle, v.handle, ...storing(rows, cache)));
+}
+
+/**
+ * rope of the queries and keys and then storeCache of the keys and values, to the bit, in one: on a GPU one kernel.
+ * Queries and keys are left rotated in place, values as they are.
+ *
+ * @param qkv    [rows, (heads + 2 · kvHeads) · dim], a row's queries, keys and values side by side
+ * @param table  [rows, dim] from ropeTable
+ */
+export function ropeStoreCache(qkv: F32, table: F32, rows: CacheRows, cache: CacheLayer): void {
   call((addon) =>
-    addon.storeCache(
-      k.device.handle,
-      k.handle,
-      v.handle,
-      rows.positions.handle,
-      rows.rowSequence.handle,
-      rows.blockTable.handle,
-      cache.k.handle,
-      cache.v.handle,
-      cache.grids?.k.handle ?? null,
-      cache.grids?.v.handle ?? null,
-    ),
+    addon.ropeStoreCache(qkv.device.handle, qkv.handle, table.handle, ...storing(rows, cache)),
   );
 }
 

@@ -2,7 +2,7 @@
 // new tensor where it has a result.
 export { add, swiglu } from "./activation.ts";
 export type { CacheLayer, CacheRows } from "./attention.ts";
-export { attention, storeCache } from "./attention.ts";
+export { attention, ropeStoreCache, storeCache } from "./attention.ts";
 export type { CacheForm, QuantizedCache } from "./cache-quantization.ts";
 export { dequantizeCache, quantizeCache } from "./cache-quantization.ts";
 export { cast, copy, countNonFinite } from "./convert.ts";

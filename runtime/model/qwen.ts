@@ -223,13 +223,8 @@ class QwenBlock implements Block {
   #attend(state: BlockState, { step, cache }: StageContext): BlockState {
     using input = state.input;
     using qkv = this.linear("attn.c_attn").apply(required(input));
+    ops.ropeStoreCache(qkv, step.ropeTable, step, cache);
     using q = qkv.narrow(1, 0, this.#width);
-    using k = qkv.narrow(1, this.#width, this.#width);
-    using v = qkv.narrow(1, 2 * this.#width, this.#width);
-    // Keys follow queries, head by head.
-    using qk = qkv.narrow(1, 0, 2 * this.#width);
-    ops.rope(qk, step.ropeTable);
-    ops.storeCache(k, v, step, cache);
     return { hidden: state.hidden, input: ops.attention(q, cache, step, step.queryScale) };
   }
 

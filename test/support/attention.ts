@@ -55,7 +55,7 @@ export type Layout = {
 };
 
 /** A cache that nothing was stored in yet: all NaN. */
-function freshLayer(
+export function freshLayer(
   device: Device,
   dtype: CacheTensor["dtype"],
   extent: readonly [number, number, number, number],

@@ -23,6 +23,21 @@ Napi::Value StoreCacheJs(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value RopeStoreCacheJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckRopeStoreCache, RopeStoreCache>(
+      info, "ropeStoreCache", +[](Arguments& in) {
+        return RopeStoreCacheArgs{.qkv = in.Output(),
+                                  .table = in.Tensor(),
+                                  .positions = in.Tensor(),
+                                  .row_sequence = in.Tensor(),
+                                  .block_table = in.Tensor(),
+                                  .k_cache = in.Output(),
+                                  .v_cache = in.Output(),
+                                  .k_grids = in.OptionalOutput(),
+                                  .v_grids = in.OptionalOutput()};
+      });
+}
+
 Napi::Value AttentionJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckAttention, Attention>(
       info, "attention", +[](Arguments& in) {
@@ -65,6 +80,7 @@ void RegisterCacheOps(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("storeCache", StoreCacheJs);
+  add("ropeStoreCache", RopeStoreCacheJs);
   add("attention", AttentionJs);
   add("quantizeCache", QuantizeCacheJs);
   add("dequantizeCache", DequantizeCacheJs);

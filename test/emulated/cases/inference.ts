@@ -1,5 +1,5 @@
 import { type Device, DrawRows, ops } from "../../../kernels/index.ts";
-import { attendOn, makeProblem, span } from "../../support/attention.ts";
+import { attendOn, freshLayer, makeProblem, span } from "../../support/attention.ts";
 import { normal, seeded } from "../../support/random.ts";
 import type { Case } from "./case.ts";
 import { Inputs } from "./inputs.ts";
@@ -37,6 +37,21 @@ export const inference: readonly Case[] = [
   },
   { name: "attention of codes, decode", run: attends("u8", 128, [300], span(0, 299, 1)) },
   { name: "attention of codes, prefill", run: attends("u8", 128, [90], span(0, 10, 80)) },
+  ...(["f32", "u8"] as const).map((dtype) => ({
+    name: `ropeStoreCache of ${dtype}`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const [qkv, table] = [inputs.f32([3, 5 * 40]), inputs.f32([3, 40])];
+      const rows = {
+        positions: inputs.i32([3], 8),
+        rowSequence: device.from("i32", Int32Array.of(0, 1, 2)),
+        blockTable: device.from("i32", Int32Array.of(0, 1, 2), [3, 1]),
+      };
+      const cache = freshLayer(device, dtype, [3, 2, 8, 40]);
+      ops.ropeStoreCache(qkv, table, rows, cache);
+      return [qkv, cache.k, cache.v, ...(cache.grids ? [cache.grids.k, cache.grids.v] : [])];
+    },
+  })),
   {
     name: "softmax",
     run: (device) => {

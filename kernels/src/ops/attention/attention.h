@@ -28,6 +28,23 @@ struct StoreCacheArgs {
 void CheckStoreCache(const StoreCacheArgs& args);
 void StoreCache(const Context& context, const StoreCacheArgs& args);
 
+// Rope of the queries and keys and then StoreCache of the keys and values, to the bit, in one: on a
+// GPU one kernel. Queries and keys are left rotated in place, values as they are.
+struct RopeStoreCacheArgs {
+  // [rows, (heads + 2 * kv_heads) * dim] f32: a row's queries, keys and values side by side, inout
+  Tensor qkv;
+  Tensor table;      // [rows, dim] f32, from RopeTable
+  Tensor positions;  // these as in StoreCacheArgs
+  Tensor row_sequence;
+  Tensor block_table;
+  Tensor k_cache;
+  Tensor v_cache;
+  Tensor k_grids;
+  Tensor v_grids;
+};
+void CheckRopeStoreCache(const RopeStoreCacheArgs& args);
+void RopeStoreCache(const Context& context, const RopeStoreCacheArgs& args);
+
 // Causal attention: row r sees positions 0 .. positions[r] of its sequence, all already stored.
 // y = softmax(query_scale[r] * q k^T) v per head; query head h uses kv head h / (heads / kv_heads).
 // A row of y has the same bits whatever the other rows are.

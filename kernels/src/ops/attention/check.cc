@@ -14,7 +14,7 @@ void RequireGrids(const char* op, const char* name, const Tensor& grids, const T
   }
 }
 
-// Args: StoreCacheArgs or AttentionArgs.
+// Args: StoreCacheArgs, RopeStoreCacheArgs or AttentionArgs.
 template <class Args>
 void RequireCaches(const char* op, const Args& args) {
   const Tensor& k_cache = args.k_cache;
@@ -45,6 +45,20 @@ void CheckStoreCache(const StoreCacheArgs& args) {
   RequireTensor(kOp, "k", args.k, DType::kF32, {kAny, width});
   RequireTensor(kOp, "v", args.v, DType::kF32, {args.k.shape[0], width});
   RequireSteps(kOp, args.k.shape[0], args.positions, args.row_sequence, args.block_table);
+}
+
+void CheckRopeStoreCache(const RopeStoreCacheArgs& args) {
+  constexpr const char* kOp = "ropeStoreCache";
+  RequireCaches(kOp, args);
+  RequireTensor(kOp, "qkv", args.qkv, DType::kF32, {kAny, kAny});
+  const int64_t dim = args.k_cache.shape[3];
+  const int64_t kv_width = args.k_cache.shape[1] * dim;
+  const int64_t width = args.qkv.shape[1];
+  Require(dim % 2 == 0 && width % dim == 0 && width / 2 >= kv_width, Code::kShape, kOp,
+          "qkv is " + Describe(args.qkv) + " and k_cache " + Describe(args.k_cache) +
+              "; a row of qkv must be whole heads of an even dim, keys and values among them");
+  RequireTensor(kOp, "table", args.table, DType::kF32, {args.qkv.shape[0], dim});
+  RequireSteps(kOp, args.qkv.shape[0], args.positions, args.row_sequence, args.block_table);
 }
 
 void CheckAttention(const AttentionArgs& args) {

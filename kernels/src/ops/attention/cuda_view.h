@@ -68,7 +68,7 @@ struct StepTexts {
   int32_t positions, row_sequence, block_table;
 };
 
-// Args: StoreCacheArgs or AttentionArgs.
+// Args: StoreCacheArgs, RopeStoreCacheArgs or AttentionArgs.
 template <class Args>
 Steps StepsOf(const Args& args, FaultRecord* faults, const StepTexts& texts) {
   const Tensor& cache = args.k_cache;

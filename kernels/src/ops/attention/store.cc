@@ -2,6 +2,7 @@
 #include "ops/attention/attention.h"
 #include "ops/attention/pages.h"
 #include "ops/cache_quantization/grid.h"
+#include "ops/rope/rope.h"
 
 namespace kernels {
 
@@ -57,11 +58,8 @@ auto StoreRowIn(DType cache) {
   }
 }
 
-}  // namespace
-
-void StoreCache(const Context& context, const StoreCacheArgs& args) {
-  RequirePositions("storeCache", args.positions, args.row_sequence, args.block_table, args.k_cache,
-                   false);
+void Store(const Context& context, const char* op, const StoreCacheArgs& args) {
+  RequirePositions(op, args.positions, args.row_sequence, args.block_table, args.k_cache, false);
   const int64_t width = args.k.shape[1];
   const int32_t* sequence = args.row_sequence.As<int32_t>();
   const auto store = StoreRowIn(args.k_cache.dtype);
@@ -70,6 +68,35 @@ void StoreCache(const Context& context, const StoreCacheArgs& args) {
       store(args, r, PagesOf(args.k_cache, args.block_table, sequence[r]));
     }
   });
+}
+
+Tensor Columns(const Tensor& matrix, int64_t first, int64_t count) {
+  Tensor view = matrix;
+  view.data += first * DTypeBytes(matrix.dtype);
+  view.shape[1] = count;
+  return view;
+}
+
+}  // namespace
+
+void StoreCache(const Context& context, const StoreCacheArgs& args) {
+  Store(context, "storeCache", args);
+}
+
+void RopeStoreCache(const Context& context, const RopeStoreCacheArgs& args) {
+  const int64_t kv_width = args.k_cache.shape[1] * args.k_cache.shape[3];
+  const int64_t values = args.qkv.shape[1] - kv_width;
+  Rope(context, {.x = Columns(args.qkv, 0, values), .table = args.table});
+  Store(context, "ropeStoreCache",
+        {.k = Columns(args.qkv, values - kv_width, kv_width),
+         .v = Columns(args.qkv, values, kv_width),
+         .positions = args.positions,
+         .row_sequence = args.row_sequence,
+         .block_table = args.block_table,
+         .k_cache = args.k_cache,
+         .v_cache = args.v_cache,
+         .k_grids = args.k_grids,
+         .v_grids = args.v_grids});
 }
 
 }  // namespace kernels

@@ -1,4 +1,5 @@
 #include "cuda/rows.h"
+#include "ops/rope/cuda_rope.h"
 #include "ops/rope/rope.h"
 
 // A thread has an angle of the table, or an angle's pairs in a row of x.
@@ -33,19 +34,7 @@ __global__ void RopeKernel(Matrix<float> x, Matrix<const float> table, int64_t h
   const auto [row, first] = FirstElement<n>(pairs);
   if (first >= pairs) return;
   const int64_t j = first % half;
-  float* at = x.Row(row) + first / half * 2 * half + j;
-  const auto cosine = LoadPack<float, n>(table.Row(row) + j);
-  const auto sine = LoadPack<float, n>(table.Row(row) + half + j);
-  auto a = LoadPack<float, n>(at);
-  auto b = LoadPack<float, n>(at + half);
-  for (int i = 0; i < n; ++i) {
-    const float u = a.at[i];
-    const float v = b.at[i];
-    a.at[i] = u * cosine.at[i] - v * sine.at[i];
-    b.at[i] = v * cosine.at[i] + u * sine.at[i];
-  }
-  StorePack(at, a);
-  StorePack(at + half, b);
+  RotatePairs<n>(x.Row(row) + first / half * 2 * half + j, table.Row(row) + j, half);
 }
 
 void RunRopeTable(Session& session, const RopeTableArgs& args) {

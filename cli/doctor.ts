@@ -5,6 +5,7 @@ import {
   candidates,
   cpuFeatures,
   cudaDevices,
+  cudaLibraries,
   type Isa,
   isaLevels,
   type OperationCandidates,
@@ -64,12 +65,18 @@ type Kernels = {
   readonly operations: readonly OperationChoice[];
 };
 
+type Gpus = {
+  readonly devices: readonly CudaDevice[];
+  /** NVIDIA's own that quantizing uses; empty for none. */
+  readonly libraries: string;
+};
+
 export type Diagnosis = {
   readonly versions: Readonly<Record<"nibble" | "node" | "platform" | "system", string>>;
   readonly processor: { readonly model: string; readonly threads: number };
   readonly memory: { readonly total: number; readonly free: number };
   readonly kernels: Attempt<Kernels>;
-  readonly gpu: Attempt<{ readonly devices: readonly CudaDevice[] }>;
+  readonly gpu: Attempt<Gpus>;
   /** Packed weights that are kept for a faster start. */
   readonly cache: { readonly directory: string } & Attempt<WeightCache>;
   readonly model?: { readonly dir: string } & Attempt<{ readonly extent: string }>;
@@ -117,19 +124,22 @@ function examineCache(directory: string): WeightCache {
 }
 
 /** What --device cuda could open. */
-function examineGpus(): { readonly devices: readonly CudaDevice[] } {
-  return { devices: cudaDevices(cudaLibrary().library) };
+function examineGpus(): Gpus {
+  const { library } = cudaLibrary();
+  const devices = cudaDevices(library);
+  return { devices, libraries: devices.length === 0 ? "" : cudaLibraries(library) };
 }
 
 function describeGpus(gpu: Diagnosis["gpu"]): string {
   if (!gpu.works) return `none: ${gpu.problem}`;
   if (gpu.devices.length === 0) return "none found";
-  return gpu.devices
+  const devices = gpu.devices
     .map(
       ({ name, memory, capability }, i) =>
         `${name}, ${formatBytes(memory)}, compute capability ${capability} (--device cuda:${i})`,
     )
     .join("; ");
+  return `${devices}; ${gpu.libraries === "" ? "without cuBLASLt and cuSOLVER" : `with ${gpu.libraries}`}`;
 }
 
 function describeCache({ cache }: Diagnosis): string {

@@ -36,6 +36,17 @@ export function openCudaDevice({ index = 0, library = defaultLibrary }: CudaOpti
 }
 
 /**
+ * NVIDIA's own libraries that the quantizer's operations use where a machine has them, such as "cuBLASLt 13.0.2, cuSOLVER
+ * 12.0.4"; empty where they use this project's kernels only.
+ *
+ * @throws KernelError KERNEL_UNSUPPORTED where there is no library of kernels, or NIBBLE_CUBLASLT or NIBBLE_CUSOLVER names a
+ *   file that cannot be loaded
+ */
+export function cudaLibraries(library: string = defaultLibrary): string {
+  return call((addon) => addon.cudaLibraries(library));
+}
+
+/**
  * The GPUs that could be opened.
  *
  * @throws KernelError KERNEL_UNSUPPORTED where there is no library or no driver

@@ -1,6 +1,12 @@
 import * as ops from "./ops/index.ts";
 
-export { type CudaDevice, type CudaOptions, cudaDevices, openCudaDevice } from "./cuda.ts";
+export {
+  type CudaDevice,
+  type CudaOptions,
+  cudaDevices,
+  cudaLibraries,
+  openCudaDevice,
+} from "./cuda.ts";
 export {
   type Device,
   type DeviceKind,

@@ -26,6 +26,7 @@ export type Native = {
   openCudaDevice(library: string, index: number): D;
   /** name, bytes of memory, compute capability, multiprocessors */
   cudaDevices(library: string): readonly (readonly [string, number, string, number])[];
+  cudaLibraries(library: string): string;
   closeDevice(device: D): void;
   detectedIsa(): string;
   cpuFeatures(): readonly string[];

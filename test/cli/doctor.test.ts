@@ -3,6 +3,7 @@ import { cpSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { choose } from "../../cli/doctor.ts";
+import { emulatedLibrary } from "../support/kernels.ts";
 import { repositoryPath } from "../support/shared.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
 import { mini, nibble } from "./support.ts";
@@ -33,6 +34,17 @@ describe("nibble doctor", () => {
       },
       model: { dir: mini, works: true },
     });
+  });
+
+  test.each([
+    [{}, /emulated GPU.* \(--device cuda:0\); without cuBLASLt and cuSOLVER$/m],
+    [{ NIBBLE_CUBLASLT: "off" }, /; without cuBLASLt and cuSOLVER$/m],
+    [{ NIBBLE_CUBLASLT: "/no/lib.so" }, /^ +GPU +none: NIBBLE_CUBLASLT: \/no\/lib\.so/m],
+  ])("tells which of NVIDIA's libraries a GPU's quantizing uses, %j", async (env, expected) => {
+    const variables = { NIBBLE_CUDA_LIBRARY: emulatedLibrary, ...env };
+    const { status, stdout } = await nibble(["doctor"], { env: variables });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(expected);
   });
 
   test("says why a model does not open, and ends with 1", async () => {

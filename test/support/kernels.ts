@@ -21,7 +21,7 @@ export type Implementation = Isa | "cuda";
 export const implementations: readonly Implementation[] = [...runnableIsas, "cuda"];
 
 /** NIBBLE_TEST_EMULATED names a build with sanitizers. */
-const emulated: string = fileURLToPath(
+export const emulatedLibrary: string = fileURLToPath(
   new URL(
     `../../build/${process.env["NIBBLE_TEST_EMULATED"] ?? "emulated"}/nibble_cuda_emulated.so`,
     import.meta.url,
@@ -34,7 +34,9 @@ export function openImplementation(
   options: { readonly threads?: number } = {},
 ): Device {
   if (implementation !== "cuda") return openDevice({ threads: 2, ...options, isa: implementation });
-  return openCudaDevice(process.env["NIBBLE_TEST_CUDA"] === "gpu" ? {} : { library: emulated });
+  return openCudaDevice(
+    process.env["NIBBLE_TEST_CUDA"] === "gpu" ? {} : { library: emulatedLibrary },
+  );
 }
 
 /** The levels this machine can run that an operation has an implementation for, the plain reference first. */

@@ -130,6 +130,14 @@ Napi::Value CudaDevices(const Napi::CallbackInfo& info) {
   });
 }
 
+// cudaLibraries(library): what Library::VendorLibraries says
+Napi::Value CudaLibraries(const Napi::CallbackInfo& info) {
+  return Guard(info.Env(), [&]() -> Napi::Value {
+    Arguments in("cudaLibraries", info);
+    return Napi::String::New(info.Env(), cuda::Library(in.String()).VendorLibraries());
+  });
+}
+
 Napi::Value CloseDevice(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     DeviceHandle& handle = UnwrapTagged<DeviceHandle>(info[0], kDeviceTag, "a device");
@@ -429,6 +437,7 @@ void RegisterHandles(Napi::Env env, Napi::Object exports) {
   add("openDevice", OpenDevice);
   add("openCudaDevice", OpenCudaDevice);
   add("cudaDevices", CudaDevices);
+  add("cudaLibraries", CudaLibraries);
   add("closeDevice", CloseDevice);
   add("detectedIsa", DetectedIsa);
   add("memory", Memory);

@@ -10,7 +10,7 @@
 namespace kernels::cuda {
 
 // To be raised with every change of this file, of Tensor or of an operation's arguments.
-constexpr uint32_t kBackendVersion = 3;
+constexpr uint32_t kBackendVersion = 4;
 
 // Filled in by a function that returns false or null.
 struct Failure {
@@ -38,6 +38,8 @@ struct Backend {
 
   bool (*count_devices)(int32_t* count, Failure* failure);
   bool (*describe)(int32_t device, DeviceDescription* description, Failure* failure);
+  // Which of NVIDIA's libraries the quantizer's operations use, by name and version.
+  bool (*describe_libraries)(char* text, uint64_t bytes, Failure* failure);
 
   // A session: one device and one stream. Its functions may come from any thread, but for
   // `allocate` and `allocate_pinned` not from two at a time.

@@ -124,6 +124,15 @@ std::vector<DeviceDescription> Library::Devices() const {
   return devices;
 }
 
+std::string Library::VendorLibraries() const {
+  Failure failure;
+  char text[256] = {};
+  if (!backend_->describe_libraries(text, sizeof text, &failure)) {
+    throw Error(failure.code, failure.message);
+  }
+  return text;
+}
+
 std::unique_ptr<Accelerator> Library::Open(int32_t device) const {
   Failure failure;
   void* session = backend_->open(device, &failure);

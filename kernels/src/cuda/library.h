@@ -22,6 +22,9 @@ class Library {
   // Throws kUnsupported where there is no driver.
   std::vector<DeviceDescription> Devices() const;
 
+  // Of NVIDIA's libraries, those that its operations use, by name and version.
+  std::string VendorLibraries() const;
+
   // Throws kUnsupported where there is no such device, or its driver is too old.
   std::unique_ptr<Accelerator> Open(int32_t device) const;
 

@@ -12,6 +12,8 @@ namespace kernels::cuda::platform {
 using Stream = void*;
 
 const char* Name();
+// Whether NVIDIA's libraries can work on its memory.
+bool HasVendorLibraries();
 int32_t CountDevices();
 void DescribeDevice(int32_t device, DeviceDescription* description);
 void UseDevice(int32_t device);

@@ -51,6 +51,10 @@ const char* Name() {
   return "cuda";
 }
 
+bool HasVendorLibraries() {
+  return true;
+}
+
 int32_t CountDevices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);

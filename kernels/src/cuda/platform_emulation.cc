@@ -13,6 +13,10 @@ namespace kernels::cuda::platform {
 const char* Name() {
   return "emulation";
 }
+// Unless the environment names one that can.
+bool HasVendorLibraries() {
+  return false;
+}
 int32_t CountDevices() {
   return 1;
 }

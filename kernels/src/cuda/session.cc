@@ -37,6 +37,15 @@ bool DescribeDevice(int32_t device, DeviceDescription* description, Failure* fai
   return Protect(failure, [&] { platform::DescribeDevice(device, description); });
 }
 
+bool DescribeLibraries(char* text, uint64_t bytes, Failure* failure) {
+  return Protect(failure, [&] {
+    std::string all = CublasLt::Describe();
+    const std::string solver = Cusolver::Describe();
+    if (!all.empty() && !solver.empty()) all += ", ";
+    std::snprintf(text, bytes, "%s", (all + solver).c_str());
+  });
+}
+
 void* Open(int32_t device, Failure* failure) {
   Session* session = nullptr;
   Protect(failure, [&] {
@@ -176,6 +185,8 @@ Session::Session(int32_t device) : device_(device) {
 }
 
 Session::~Session() {
+  cublas_lt_.reset();
+  cusolver_.reset();
   for (void* scratch : retired_scratch_) platform::Release(scratch);
   platform::Release(scratch_);
   platform::Release(faults_);
@@ -191,6 +202,16 @@ void Session::Synchronize() {
   platform::CopyOut(&fault, faults_, sizeof fault, stream_);
   platform::Wait(stream_);
   if (fault.reported != 0) ThrowFault(fault);
+}
+
+const CublasLt* Session::cublas_lt() {
+  if (!cublas_lt_.has_value()) cublas_lt_ = CublasLt::Open();
+  return cublas_lt_->get();
+}
+
+const Cusolver* Session::cusolver() {
+  if (!cusolver_.has_value()) cusolver_ = Cusolver::Open(stream_);
+  return cusolver_->get();
 }
 
 void Session::BeginCapture() {
@@ -243,6 +264,7 @@ NibbleCudaBackend() {
     table.name = platform::Name();
     table.count_devices = CountDevices;
     table.describe = DescribeDevice;
+    table.describe_libraries = DescribeLibraries;
     table.open = Open;
     table.close = Close;
     table.allocate = Allocate;

@@ -3,13 +3,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "core/tensor.h"
 #include "cuda/backend.h"
+#include "cuda/cublas_lt.h"
+#include "cuda/cusolver.h"
 #include "cuda/platform.h"
 
 // What the host side of a CUDA operation is written with.
@@ -47,6 +51,10 @@ class Session {
     return static_cast<T*>(ScratchBytes(static_cast<uint64_t>(count) * sizeof(T)));
   }
 
+  // NVIDIA's libraries, opened when first asked for; null where there are none.
+  const CublasLt* cublas_lt();
+  const Cusolver* cusolver();
+
   // Between these, what is enqueued is captured.
   void BeginCapture();
   void* EndCapture();
@@ -63,6 +71,8 @@ class Session {
   std::vector<void*> retired_scratch_;  // that graphs may still use
   bool is_capturing_ = false;
   bool has_graphs_ = false;
+  std::optional<std::unique_ptr<CublasLt>> cublas_lt_;
+  std::optional<std::unique_ptr<Cusolver>> cusolver_;
 };
 
 // What reports are printed with: "{text}[index] is value; expected lowest to limit - 1".

@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "cuda/rows.h"
 #include "ops/cholesky/cholesky.h"
+#include "ops/cholesky/cuda_cusolver.h"
 #include "ops/cholesky/cuda_diagonal.h"
 #include "ops/gemm/cuda_gemm.h"
 
@@ -189,11 +192,13 @@ void RunInverseCholesky(Session& session, const InverseCholeskyArgs& args) {
   const int64_t stride = CeilDivide(n, 4) * 4;
   // The damping term in front of the panel takes as much as keeps that aligned.
   constexpr int64_t kFloatsBefore = 64;
-  float* scratch = session.Scratch<float>(kFloatsBefore + kBlock * stride);
+  const CusolverInverse by_library(session, args);
+  float* scratch =
+      session.Scratch<float>(kFloatsBefore + std::max(kBlock * stride, by_library.Floats()));
   auto* term = reinterpret_cast<double*>(scratch);
   auto* status = args.status.As<int32_t>();
   Launch(session, DampingKernel, {.threads = kThreads}, hessian, n, args.damping, term, status);
-  if (n == 0) return;
+  if (n == 0 || by_library.Run(term, scratch + kFloatsBefore)) return;
   Launch(session, CopyDampedKernel, RowParts(n, n, 1), hessian, n, term, factor);
   const Factorization f{session, factor, n, {scratch + kFloatsBefore, stride}, status};
   Factor(f);

@@ -6,4 +6,5 @@ list(APPEND KERNEL_SOURCES
   ops/cholesky/triangle.cc)
 list(APPEND CUDA_SOURCES
   ops/cholesky/cuda.cu
+  ops/cholesky/cuda_cusolver.cu
 )

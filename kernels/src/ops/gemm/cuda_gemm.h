@@ -194,8 +194,26 @@ __global__ void __launch_bounds__(kGemmThreads, 2) GemmKernel(GemmProduct p) {
   }
 }
 
+// Whether NVIDIA's library did it.
+inline bool MultiplyByLibrary(Session& session, const GemmProduct& p) {
+  const bool is_for_it =
+      !p.upper_only && p.status == nullptr && CublasLt::IsWorthwhile(p.rows, p.columns, p.depth);
+  return is_for_it && session.cublas_lt() != nullptr &&
+         session.cublas_lt()->Multiply(session.stream(), {.dtype = DType::kF32,
+                                                          .rows = p.rows,
+                                                          .columns = p.columns,
+                                                          .depth = p.depth,
+                                                          .a = p.a.data,
+                                                          .a_stride = p.a.stride,
+                                                          .b = p.b.data,
+                                                          .b_stride = p.b.stride,
+                                                          .c = p.c.data,
+                                                          .c_stride = p.c.stride,
+                                                          .alpha = p.alpha});
+}
+
 inline void MultiplyMatrices(Session& session, GemmProduct product) {
-  if (product.depth == 0) return;
+  if (product.depth == 0 || MultiplyByLibrary(session, product)) return;
   const auto aligned = [](const auto& matrix) {
     return (reinterpret_cast<uintptr_t>(matrix.data) | matrix.stride * sizeof(float)) % 16 == 0;
   };

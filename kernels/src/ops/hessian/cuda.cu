@@ -53,6 +53,68 @@ PairMatrix PackPairs(Session& session, const Source& source, uint32_t* to) {
   return pairs;
 }
 
+// Rounds to bf16 row by row, as NVIDIA's library wants it; zeros beyond the columns.
+__global__ void PackRowsKernel(Source source, Matrix<BF16> to) {
+  const auto [row, j] = FirstElement<1>(to.stride);
+  if (j >= to.stride) return;
+  to.Row(row)[j] = j < source.columns ? ToBF16(source.of.At(row, j)) : BF16{0};
+}
+
+Matrix<BF16> PackRows(Session& session, const Source& source, uint32_t* to) {
+  const Matrix<BF16> rows{reinterpret_cast<BF16*>(to), PaddedColumns(source.columns)};
+  Launch(session, PackRowsKernel, RowParts(source.rows, rows.stride, 1), source, rows);
+  return rows;
+}
+
+bool IsForLibrary(Session& session, const Source& a, const Source& b) {
+  return session.cublas_lt() != nullptr && CublasLt::IsWorthwhile(a.columns, b.columns, a.rows);
+}
+
+// c += a^T b by NVIDIA's library; false, and nothing done, where it refuses.
+bool MultiplyRows(Session& session, const Matrix<BF16>& a, const Matrix<BF16>& b, int64_t depth,
+                  const Matrix<float>& c, int64_t rows, int64_t columns) {
+  return session.cublas_lt()->Multiply(session.stream(), {.dtype = DType::kBF16,
+                                                          .rows = rows,
+                                                          .columns = columns,
+                                                          .depth = depth,
+                                                          .a = a.data,
+                                                          .a_stride = a.stride,
+                                                          .b = b.data,
+                                                          .b_stride = b.stride,
+                                                          .c = c.data,
+                                                          .c_stride = c.stride,
+                                                          .alpha = 1.0f});
+}
+
+// gram += x^T x by the library, in panels of columns down to the diagonal: it has no product of
+// bf16 that spares a triangle.
+bool GramByLibrary(Session& session, const Source& x, const Matrix<float>& gram,
+                   uint32_t* scratch) {
+  if (!IsForLibrary(session, x, x)) return false;
+  constexpr int64_t kPanels = 8;
+  const int64_t n = x.columns;
+  const int64_t width = PaddedColumns(CeilDivide(n, kPanels));
+  const Matrix<BF16> rows = PackRows(session, x, scratch);
+  for (int64_t first = 0; first < n; first += width) {
+    const int64_t columns = n - first < width ? n - first : width;
+    if (MultiplyRows(session, rows, {rows.data + first, rows.stride}, x.rows,
+                     {gram.data + first, gram.stride}, first + columns, columns)) {
+      continue;
+    }
+    if (first == 0) return false;
+    throw Error(Code::kDevice, CublasLt::Describe() + " refused a part of a product");
+  }
+  return true;
+}
+
+bool CrossByLibrary(Session& session, const Source& left, const Source& right,
+                    const Matrix<float>& cross, uint32_t* left_scratch, uint32_t* right_scratch) {
+  if (!IsForLibrary(session, left, right)) return false;
+  return MultiplyRows(session, PackRows(session, left, left_scratch),
+                      PackRows(session, right, right_scratch), left.rows, cross, left.columns,
+                      right.columns);
+}
+
 void AccumulateBf16(Session& session, const AccumulateGramArgs& args) {
   const int64_t rows = args.x.shape[0];
   const int64_t n = args.x.shape[1];
@@ -60,7 +122,9 @@ void AccumulateBf16(Session& session, const AccumulateGramArgs& args) {
       session.Scratch<uint32_t>(PaddedPairs(rows < kRows ? rows : kRows) * PaddedColumns(n));
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = rows - row < kRows ? rows - row : kRows;
-    const PairMatrix pairs = PackPairs(session, SourceOf(args.x, {}, row, count), scratch);
+    const Source x = SourceOf(args.x, {}, row, count);
+    if (GramByLibrary(session, x, MatrixOf<float>(args.gram), scratch)) continue;
+    const PairMatrix pairs = PackPairs(session, x, scratch);
     MultiplyPairs(session, {.rows = n,
                             .columns = n,
                             .pairs = PaddedPairs(count),
@@ -93,10 +157,12 @@ void CrossBf16(Session& session, const AccumulateCrossArgs& args) {
   auto* scratch = session.Scratch<uint32_t>(most * (PaddedColumns(m) + PaddedColumns(n)));
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t count = rows - row < kRows ? rows - row : kRows;
-    const PairMatrix differences =
-        PackPairs(session, SourceOf(args.original, args.x, row, count), scratch);
-    const PairMatrix inputs = PackPairs(session, SourceOf(args.inputs, {}, row, count),
-                                        scratch + most * differences.stride);
+    const Source left = SourceOf(args.original, args.x, row, count);
+    const Source right = SourceOf(args.inputs, {}, row, count);
+    uint32_t* rest = scratch + most * PaddedColumns(m);
+    if (CrossByLibrary(session, left, right, MatrixOf<float>(args.cross), scratch, rest)) continue;
+    const PairMatrix differences = PackPairs(session, left, scratch);
+    const PairMatrix inputs = PackPairs(session, right, rest);
     MultiplyPairs(session, {.rows = m,
                             .columns = n,
                             .pairs = PaddedPairs(count),

@@ -28,6 +28,16 @@ export type MemoryUse = {
   readonly peak: number;
 };
 
+/** How a GPU gets a tensor of a mapped file; by default as a copy that is made in the order of calls. */
+export type MappedTensorOptions = {
+  /** In pinned memory of the host, which it reads more slowly. */
+  readonly staysOnHost?: boolean | undefined;
+  /**
+   * As a copy that is made beside the operations called from here on; those before the tensor's first use do not wait for it.
+   */
+  readonly isPrefetched?: boolean | undefined;
+};
+
 /**
  * Runs operations in the order they are called. Calling an operation checks it and returns at once;
  * only `sync()` and `Tensor.read()` wait. A fault while an operation runs (an index outside its table, say)
@@ -98,7 +108,7 @@ export class Device implements Disposable {
     return { graph: new Graph(call((addon) => addon.endCapture(this.handle))), result };
   }
 
-  /** Resolves when everything enqueued so far has run. */
+  /** Resolves when everything enqueued so far has run; what is prefetched and was not used yet may still be on its way. */
   sync(): Promise<void> {
     return settle((addon) => addon.sync(this.handle));
   }
@@ -154,7 +164,8 @@ export class MappedFile implements Disposable {
   /**
    * A read-only view of the file. A misaligned offset costs a copy.
    *
-   * A GPU gets a copy in its own memory, or where it `staysOnHost` in pinned memory of the host, which it reads more slowly.
+   * A GPU gets a copy in its own memory. If the file became shorter before a prefetched one was made, whatever uses it next
+   * faults the device.
    *
    * @param offset  bytes from the start of the file
    * @throws KernelError KERNEL_FILE if the view is not inside the file; KERNEL_OUT_OF_MEMORY
@@ -164,17 +175,21 @@ export class MappedFile implements Disposable {
     offset: number,
     dtype: T,
     shape: readonly number[],
-    { staysOnHost = false }: { readonly staysOnHost?: boolean } = {},
+    { staysOnHost = false, isPrefetched = false }: MappedTensorOptions = {},
   ): Tensor<T> {
     const extents = Float64Array.from(shape);
     const handle = call((addon) =>
-      addon.mapTensor(device.handle, this.#handle, offset, dtype, extents, staysOnHost),
+      addon.mapTensor(
+        ...([device.handle, this.#handle, offset, dtype, extents] as const),
+        ...([staysOnHost, isPrefetched] as const),
+      ),
     );
     return new Tensor(device, handle, dtype, shape);
   }
 
   /**
-   * Lets a range's pages go from memory after the operations called so far; they load again when touched.
+   * Lets a range's pages go from memory after the operations called so far; they load again when touched, as by a prefetched
+   * tensor that was not used yet.
    *
    * @param offset  bytes from the start of the file
    */

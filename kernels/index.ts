@@ -16,6 +16,7 @@ export {
   type Isa,
   isaLevels,
   MappedFile,
+  type MappedTensorOptions,
   type MemoryUse,
   openDevice,
 } from "./device.ts";

@@ -44,7 +44,7 @@ export type Native = {
   mapTensor(
     ...args: [
       ...[device: D, file: NativeFile, offset: number, dtype: DType, shape: Float64Array],
-      staysOnHost: boolean,
+      ...[staysOnHost: boolean, isPrefetched: boolean],
     ]
   ): T;
   evict(device: D, file: NativeFile, offset: number, bytes: number): void;

@@ -72,8 +72,11 @@ export const tinyQwenConfig = {
 } as const;
 
 /** The tensors of tinyQwenConfig, BF16, reproducible: weights in (-0.1, 0.1), norms near 1. */
-export function tinyQwenTensors(seed = 1): readonly TinyTensor[] {
-  const { hidden_size: hidden, vocab_size: vocab, num_hidden_layers: layers } = tinyQwenConfig;
+export function tinyQwenTensors(
+  seed = 1,
+  layers: number = tinyQwenConfig.num_hidden_layers,
+): readonly TinyTensor[] {
+  const { hidden_size: hidden, vocab_size: vocab } = tinyQwenConfig;
   const ffn = tinyQwenConfig.intermediate_size / 2;
   const random = generator(seed);
   const tensor = (name: string, shape: readonly number[]): TinyTensor => {
@@ -104,10 +107,14 @@ export function tinyQwenTensors(seed = 1): readonly TinyTensor[] {
 }
 
 /** Writes config.json and model.safetensors of a tiny Qwen model; `config` replaces single fields. */
-export function writeTinyQwen(dir: string, config: Readonly<Record<string, unknown>> = {}): void {
+export function writeTinyQwen(
+  dir: string,
+  config: Readonly<Record<string, unknown>> = {},
+  tensors: readonly TinyTensor[] = tinyQwenTensors(),
+): void {
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, "config.json"), JSON.stringify({ ...tinyQwenConfig, ...config }));
-  writeFileSync(join(dir, "model.safetensors"), safetensors(tinyQwenTensors()));
+  writeFileSync(join(dir, "model.safetensors"), safetensors(tensors));
 }
 
 /** Truncates to bf16: enough for made-up weights. */

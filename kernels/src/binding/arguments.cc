@@ -40,6 +40,7 @@ Tensor Arguments::View(const Napi::Value& value, bool written) {
                    " lives on another device; copy it there first");
   RequireForTensor(!written || handle.storage->writable(),
                    " would be written, but is a mapped file; copy it first");
+  handle.storage->BeforeUse();
   const std::unique_ptr<Recording>& recording = handle.storage->device()->recording;
   if (recording != nullptr) recording->storages.insert(handle.storage);
   return handle.view;

@@ -273,9 +273,9 @@ Napi::Value Evict(const Napi::CallbackInfo& info) {
   });
 }
 
-// mapTensor(device, file, byte offset, dtype, shape, whether it stays on the host): a view of the
-// file, or a copy of it where the offset does not suit the dtype or the device has memory of its
-// own.
+// mapTensor(device, file, byte offset, dtype, shape, whether it stays on the host, whether it is
+// copied beside the operations): a view of the file, or a copy of it where the offset does not suit
+// the dtype or the device has memory of its own.
 Napi::Value MapTensor(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("mapTensor", info);
@@ -288,6 +288,7 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     const int64_t bytes = view.elements() * DTypeBytes(dtype);
     RequireInside(*file, offset, bytes);
     const bool is_pinned = in.Boolean() && bytes > 0;
+    const bool is_prefetched = in.Boolean() && bytes > 0;
     const bool is_host = device.device->accelerator() == nullptr;
     if (is_host && offset % DTypeBytes(dtype) == 0 && bytes > 0) {
       auto storage = std::make_shared<Storage>(device.device, file);
@@ -299,6 +300,11 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
                          : std::make_shared<Storage>(device.device, bytes);
     storage->ForbidWriting();  // as it is where it is a view
     view.data = storage->data();
+    // A graph reads the file whenever it runs.
+    if (is_prefetched && !is_host && !stays && device.device->recording == nullptr) {
+      storage->Upload(file, offset, bytes);
+      return WrapTensor(info.Env(), std::move(storage), view);
+    }
     if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
     device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data, stays] {
       if (stays) {

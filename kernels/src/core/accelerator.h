@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 
 namespace kernels {
 
@@ -20,6 +22,17 @@ class Accelerator {
   virtual void ReleasePinned(std::byte* data) = 0;
 
   virtual void Write(std::byte* to, const std::byte* host, size_t bytes) = 0;
+
+  // Copies what the reader gives of a part [begin, begin + bytes), beside the operations from here
+  // on. They must not touch the memory until they have awaited the upload, or dropped it because it
+  // is not wanted any more; nor may it be released before. The caller numbers uploads, rising. The
+  // reader is called, and goes, on a thread of the accelerator's.
+  using UploadReader = std::function<void(std::byte* to, size_t begin, size_t bytes)>;
+  virtual void Upload(uint64_t number, std::byte* to, size_t bytes, UploadReader reader) = 0;
+  // All up to a number. Throws what kept any upload from being read or copied.
+  virtual void AwaitUploads(uint64_t number) = 0;
+  virtual void DropUpload(uint64_t number) = 0;
+
   virtual void Clear(std::byte* data, size_t bytes) = 0;
   // These wait for everything before them, and throw what a kernel found wrong with its data.
   virtual void Read(std::byte* host, const std::byte* from, size_t bytes) = 0;

@@ -57,6 +57,26 @@ void Device::Enqueue(std::function<void()> operation) {
   }
 }
 
+uint64_t Device::Upload(std::byte* to, std::shared_ptr<MappedFile> file, size_t offset,
+                        size_t bytes) {
+  const uint64_t number = ++uploads_;
+  stream_.Push([this, number, to, file = std::move(file), offset, bytes] {
+    accelerator_->Upload(number, to, bytes,
+                         [file, offset](std::byte* part, size_t begin, size_t part_bytes) {
+                           const int64_t losses = MappedFile::Losses();
+                           std::memcpy(part, file->data() + offset + begin, part_bytes);
+                           MappedFile::RequireNoLossSince(losses);
+                         });
+  });
+  return number;
+}
+
+void Device::AwaitUploads(uint64_t number) {
+  if (number <= awaited_uploads_) return;
+  awaited_uploads_ = number;
+  stream_.Push([this, number] { accelerator_->AwaitUploads(number); });
+}
+
 void Device::Write(std::byte* to, const std::byte* host, size_t bytes) const {
   if (bytes == 0) return;
   if (accelerator_ == nullptr) {
@@ -102,6 +122,13 @@ Storage::~Storage() {
     return;
   }
   if (file_ == nullptr) {
+    // Even where a fault kept it from being awaited.
+    if (upload_ != 0) {
+      device_->stream().PushAlways(
+          [&accelerator = *device_->accelerator(), number = upload_](const std::optional<Error>&) {
+            accelerator.DropUpload(number);
+          });
+    }
     device_->on_memory(-static_cast<int64_t>(block_.bytes));
     device_->allocator().Release(block_);
     return;

@@ -74,6 +74,12 @@ class Device {
   // Runs an operation in stream order, or records it while there is a recording.
   void Enqueue(std::function<void()> operation);
 
+  // Copies part of a file to an accelerator's memory beside the operations; the number of the
+  // upload. Called from the owner's thread, as is AwaitUploads.
+  uint64_t Upload(std::byte* to, std::shared_ptr<MappedFile> file, size_t offset, size_t bytes);
+  // What is enqueued from here on, or recorded, finds the uploads up to a number.
+  void AwaitUploads(uint64_t number);
+
   // In stream order, from memory of the host or to it.
   void Write(std::byte* to, const std::byte* host, size_t bytes) const;
   void Read(std::byte* host, const std::byte* from, size_t bytes) const;
@@ -93,6 +99,8 @@ class Device {
   ReadAhead read_ahead_;
   Context context_;
   Allocator allocator_;
+  uint64_t uploads_ = 0;
+  uint64_t awaited_uploads_ = 0;
   Stream stream_;
 };
 
@@ -120,11 +128,19 @@ class Storage {
   bool writable() const { return writable_; }
   void ForbidWriting() { writable_ = false; }
 
+  // Fills an accelerator's memory with part of a file, beside the operations. Whoever enqueues one
+  // that uses it calls BeforeUse first.
+  void Upload(std::shared_ptr<MappedFile> file, size_t offset, size_t bytes) {
+    upload_ = device_->Upload(block_.data, std::move(file), offset, bytes);
+  }
+  void BeforeUse() const { device_->AwaitUploads(upload_); }
+
  private:
   std::shared_ptr<Device> device_;
   Allocator::Block block_;
   std::shared_ptr<MappedFile> file_;
   std::byte* pinned_ = nullptr;
+  uint64_t upload_ = 0;  // 0: there was none
   bool writable_ = true;
 };
 

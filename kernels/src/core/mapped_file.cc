@@ -143,10 +143,13 @@ int64_t MappedFile::Losses() {
   return losses;
 }
 
-std::string MappedFile::LatestLoss() {
+void MappedFile::RequireNoLossSince(int64_t before) {
+  if (losses == before) return;
   const std::lock_guard lock(ranges_mutex);
   const Range* range = latest_loss;
-  return range == nullptr ? "" : range->path;
+  // Empty if it is closed by now.
+  const std::string path = range == nullptr ? "" : range->path;
+  throw Error(Code::kFile, path + ": became shorter while it was in use, or its disk failed");
 }
 
 }  // namespace kernels

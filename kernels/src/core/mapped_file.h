@@ -26,8 +26,8 @@ class MappedFile {
 
   // How often pages of any mapping were lost so far in this process.
   static int64_t Losses();
-  // The file of the latest; empty if it is closed by now.
-  static std::string LatestLoss();
+  // Throws Error kFile, naming the file of the latest loss, if there were others than so many.
+  static void RequireNoLossSince(int64_t losses);
 
  private:
   std::string path_;

@@ -74,10 +74,7 @@ void Stream::Run(Task& task) {
   const int64_t losses = MappedFile::Losses();
   try {
     task.operation();
-    if (MappedFile::Losses() != losses) {
-      fault_ = Error(Code::kFile, MappedFile::LatestLoss() +
-                                      ": became shorter while it was in use, or its disk failed");
-    }
+    MappedFile::RequireNoLossSince(losses);
   } catch (const Error& error) {
     fault_ = error;
   } catch (const std::bad_alloc&) {

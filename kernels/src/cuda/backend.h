@@ -31,6 +31,14 @@ struct OperationEntry {
   bool (*run)(void* session, const void* args, Failure* failure);
 };
 
+// What an upload copies. Both functions are called on a thread of the session: `read` for one part
+// after another, `release` once, whether or not all was read. The context is not null.
+struct UploadSource {
+  void* context;
+  bool (*read)(void* context, void* to, uint64_t begin, uint64_t bytes, Failure* failure);
+  void (*release)(void* context);
+};
+
 struct Backend {
   uint32_t version;
   uint32_t table_bytes;
@@ -53,6 +61,15 @@ struct Backend {
   void* (*allocate_pinned)(void* session, uint64_t bytes, Failure* failure);
   void (*release_pinned)(void* session, void* data);
   bool (*write)(void* session, void* to, const void* host, uint64_t bytes, Failure* failure);
+  // Copies beside what is enqueued from here on, which must not touch the memory until it has
+  // awaited the upload, or has dropped it because it is not wanted any more; nor may it be released
+  // before. Uploads are numbered by the caller, rising; a number that was never uploaded is awaited
+  // and dropped in vain. await_uploads waits for all up to a number, and fails with what kept any
+  // upload from being read or copied.
+  bool (*upload)(void* session, uint64_t number, void* to, uint64_t bytes, UploadSource source,
+                 Failure* failure);
+  bool (*await_uploads)(void* session, uint64_t number, Failure* failure);
+  void (*drop_upload)(void* session, uint64_t number);
   bool (*clear)(void* session, void* data, uint64_t bytes, Failure* failure);
   // These wait. Both fail with what a kernel found wrong with its data.
   bool (*read)(void* session, void* host, const void* from, uint64_t bytes, Failure* failure);

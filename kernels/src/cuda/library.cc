@@ -3,8 +3,11 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "core/error.h"
+#include "cuda/failure.h"
 
 namespace kernels::cuda {
 
@@ -27,6 +30,17 @@ class Session : public Accelerator {
   void Write(std::byte* to, const std::byte* host, size_t bytes) override {
     Call([&](Failure* failure) { return backend_.write(session_, to, host, bytes, failure); });
   }
+  void Upload(uint64_t number, std::byte* to, size_t bytes, UploadReader reader) override {
+    auto context = std::make_unique<UploadReader>(std::move(reader));
+    const UploadSource source = {context.release(), ReadPart, ReleaseReader};
+    Call([&](Failure* failure) {
+      return backend_.upload(session_, number, to, bytes, source, failure);
+    });
+  }
+  void AwaitUploads(uint64_t number) override {
+    Call([&](Failure* failure) { return backend_.await_uploads(session_, number, failure); });
+  }
+  void DropUpload(uint64_t number) override { backend_.drop_upload(session_, number); }
   void Clear(std::byte* data, size_t bytes) override {
     Call([&](Failure* failure) { return backend_.clear(session_, data, bytes, failure); });
   }
@@ -78,6 +92,12 @@ class Session : public Accelerator {
     if (data == nullptr && failure.message[0] != '\0') throw Error(failure.code, failure.message);
     return data;
   }
+  static bool ReadPart(void* reader, void* to, uint64_t begin, uint64_t bytes, Failure* failure) {
+    return Protect(failure, [&] {
+      (*static_cast<UploadReader*>(reader))(static_cast<std::byte*>(to), begin, bytes);
+    });
+  }
+  static void ReleaseReader(void* reader) { delete static_cast<UploadReader*>(reader); }
   static void Run(Accelerator& accelerator, const void* entry, const void* args) {
     Call([&](Failure* failure) {
       return static_cast<const OperationEntry*>(entry)->run(

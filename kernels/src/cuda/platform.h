@@ -10,6 +10,7 @@
 namespace kernels::cuda::platform {
 
 using Stream = void*;
+using Event = void*;
 
 const char* Name();
 // Whether NVIDIA's libraries can work on its memory.
@@ -22,12 +23,23 @@ Stream NewStream();
 void DeleteStream(Stream stream);
 void Wait(Stream stream);
 
-// Null: no memory left. What is released must not be in use any more.
+// What a stream was asked for before the latest Record; nothing before the first. Of two threads
+// that record an event and wait for it one must keep the other out.
+Event NewEvent();
+void DeleteEvent(Event event);
+void Record(Event event, Stream stream);
+// For what the stream is asked for from here on.
+void WaitFor(Stream stream, Event event);
+void WaitFor(Event event);
+
+// Null: no memory left. What is released, if anything, must not be in use any more.
 void* Allocate(uint64_t bytes);
 void Release(void* data);
 void* AllocatePinned(uint64_t bytes);
 void ReleasePinned(void* data);
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream);
+// From pinned memory, which must stay as it is until the copy has run.
+void CopyPinned(void* to, const void* pinned, uint64_t bytes, Stream stream);
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream);
 void Clear(void* data, uint64_t bytes, Stream stream);
 

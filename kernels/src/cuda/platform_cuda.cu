@@ -23,6 +23,10 @@ cudaStream_t Native(Stream stream) {
   return static_cast<cudaStream_t>(stream);
 }
 
+cudaEvent_t NativeEvent(Event event) {
+  return static_cast<cudaEvent_t>(event);
+}
+
 int CurrentDevice() {
   int device = 0;
   Expect(cudaGetDevice(&device), "asking for the GPU in use");
@@ -98,6 +102,30 @@ void Wait(Stream stream) {
   Expect(cudaStreamSynchronize(Native(stream)), "running kernels");
 }
 
+Event NewEvent() {
+  cudaEvent_t event = nullptr;
+  // Whoever waits for one sleeps: it is for a copy, and there is work for the processor.
+  Expect(cudaEventCreateWithFlags(&event, cudaEventBlockingSync | cudaEventDisableTiming),
+         "making an event");
+  return event;
+}
+
+void DeleteEvent(Event event) {
+  cudaEventDestroy(NativeEvent(event));
+}
+
+void Record(Event event, Stream stream) {
+  Expect(cudaEventRecord(NativeEvent(event), Native(stream)), "recording an event");
+}
+
+void WaitFor(Stream stream, Event event) {
+  Expect(cudaStreamWaitEvent(Native(stream), NativeEvent(event), 0), "waiting for a stream");
+}
+
+void WaitFor(Event event) {
+  Expect(cudaEventSynchronize(NativeEvent(event)), "waiting for a stream");
+}
+
 void* Allocate(uint64_t bytes) {
   void* data = nullptr;
   return Given(cudaMalloc(&data, bytes)) ? data : nullptr;
@@ -124,6 +152,11 @@ void CopyIn(void* to, const void* host, uint64_t bytes, Stream stream) {
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
   Expect(cudaStreamIsCapturing(Native(stream), &capture), "copying to the GPU");
   if (capture == cudaStreamCaptureStatusNone) Wait(stream);
+}
+
+void CopyPinned(void* to, const void* pinned, uint64_t bytes, Stream stream) {
+  Expect(cudaMemcpyAsync(to, pinned, bytes, cudaMemcpyHostToDevice, Native(stream)),
+         "copying to the GPU");
 }
 
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream stream) {

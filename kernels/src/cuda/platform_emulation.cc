@@ -1,14 +1,61 @@
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <mutex>
 
 #include "core/error.h"
 #include "cuda/platform.h"
 
 // The processor in the place of a GPU: memory is the host's, and everything has run when it
-// returns.
+// returns, but for copies from pinned memory: they land when something waits for them.
 namespace kernels::cuda::platform {
+
+namespace {
+
+class CopyStream {
+ public:
+  void Add(void* to, const void* pinned, uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    copies_.push_back({to, pinned, bytes});
+    ++added_;
+  }
+  uint64_t added() {
+    const std::lock_guard lock(mutex_);
+    return added_;
+  }
+  void Land(uint64_t added) {
+    const std::lock_guard lock(mutex_);
+    for (; landed_ < added; ++landed_) {
+      const Copy& copy = copies_.front();
+      std::memcpy(copy.to, copy.pinned, copy.bytes);
+      copies_.pop_front();
+    }
+  }
+
+ private:
+  struct Copy {
+    void* to;
+    const void* pinned;
+    uint64_t bytes;
+  };
+  std::mutex mutex_;
+  std::deque<Copy> copies_;
+  uint64_t added_ = 0, landed_ = 0;
+};
+
+CopyStream& Of(Stream stream) {
+  return *static_cast<CopyStream*>(stream);
+}
+
+struct Recorded {
+  CopyStream* stream = nullptr;
+  uint64_t added = 0;
+};
+
+}  // namespace
 
 const char* Name() {
   return "emulation";
@@ -26,10 +73,32 @@ void DescribeDevice(int32_t, DeviceDescription* description) {
 void UseDevice(int32_t) {}
 
 Stream NewStream() {
-  return nullptr;
+  return new CopyStream;
 }
-void DeleteStream(Stream) {}
-void Wait(Stream) {}
+void DeleteStream(Stream stream) {
+  Wait(stream);
+  delete &Of(stream);
+}
+void Wait(Stream stream) {
+  Of(stream).Land(Of(stream).added());
+}
+
+Event NewEvent() {
+  return new Recorded;
+}
+void DeleteEvent(Event event) {
+  delete static_cast<Recorded*>(event);
+}
+void Record(Event event, Stream stream) {
+  *static_cast<Recorded*>(event) = {&Of(stream), Of(stream).added()};
+}
+void WaitFor(Stream, Event event) {
+  WaitFor(event);
+}
+void WaitFor(Event event) {
+  const Recorded recorded = *static_cast<Recorded*>(event);
+  if (recorded.stream != nullptr) recorded.stream->Land(recorded.added);
+}
 
 void* Allocate(uint64_t bytes) {
   if (bytes > uint64_t{1} << 34) return nullptr;
@@ -50,6 +119,9 @@ void ReleasePinned(void* data) {
 }
 void CopyIn(void* to, const void* host, uint64_t bytes, Stream) {
   std::memcpy(to, host, bytes);
+}
+void CopyPinned(void* to, const void* pinned, uint64_t bytes, Stream stream) {
+  Of(stream).Add(to, pinned, bytes);
 }
 void CopyOut(void* host, const void* from, uint64_t bytes, Stream) {
   std::memcpy(host, from, bytes);

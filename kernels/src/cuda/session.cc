@@ -1,8 +1,8 @@
 #include "cuda/session.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 
@@ -109,6 +109,21 @@ bool Clear(void* session, void* data, uint64_t bytes, Failure* failure) {
   return Protect(failure, [&] { platform::Clear(data, bytes, Of(session).stream()); });
 }
 
+bool Upload(void* session, uint64_t number, void* to, uint64_t bytes, UploadSource source,
+            Failure* failure) {
+  OwnSource owned(source);
+  return Protect(failure, [&] { Of(session).uploads().Add(number, to, bytes, std::move(owned)); });
+}
+
+bool AwaitUploads(void* session, uint64_t number, Failure* failure) {
+  return Protect(failure, [&] { Of(session).uploads().Await(number); });
+}
+
+void DropUpload(void* session, uint64_t number) {
+  Failure ignored;
+  Protect(&ignored, [&] { Of(session).uploads().Drop(number); });
+}
+
 bool Read(void* session, void* host, const void* from, uint64_t bytes, Failure* failure) {
   return Protect(failure, [&] {
     platform::CopyOut(host, from, bytes, Of(session).stream());
@@ -153,11 +168,6 @@ int32_t RegisterFault(const char* text) {
   return static_cast<int32_t>(FaultTexts().size() - 1);
 }
 
-void Describe(const std::exception& error, Code code, Failure* failure) {
-  failure->code = code;
-  std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
-}
-
 void platform::ThrowTooLittleShared(size_t bytes, size_t limit) {
   throw Error(Code::kUnsupported, "a kernel needs " + std::to_string(bytes) +
                                       " bytes of shared memory for these shapes; a block has " +
@@ -187,6 +197,7 @@ Session::Session(int32_t device) : device_(device) {
 Session::~Session() {
   cublas_lt_.reset();
   cusolver_.reset();
+  uploads_.reset();
   for (void* scratch : retired_scratch_) platform::Release(scratch);
   platform::Release(scratch_);
   platform::Release(faults_);
@@ -195,6 +206,11 @@ Session::~Session() {
 
 void Session::Enter() const {
   platform::UseDevice(device_);
+}
+
+Uploads& Session::uploads() {
+  if (!uploads_) uploads_ = std::make_unique<Uploads>(device_, stream_);
+  return *uploads_;
 }
 
 void Session::Synchronize() {
@@ -272,6 +288,9 @@ NibbleCudaBackend() {
     table.allocate_pinned = AllocatePinned;
     table.release_pinned = ReleasePinned;
     table.write = Write;
+    table.upload = Upload;
+    table.await_uploads = AwaitUploads;
+    table.drop_upload = DropUpload;
     table.clear = Clear;
     table.read = Read;
     table.synchronize = Synchronize;

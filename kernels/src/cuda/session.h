@@ -2,9 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -14,7 +12,9 @@
 #include "cuda/backend.h"
 #include "cuda/cublas_lt.h"
 #include "cuda/cusolver.h"
+#include "cuda/failure.h"
 #include "cuda/platform.h"
+#include "cuda/uploads.h"
 
 // What the host side of a CUDA operation is written with.
 namespace kernels::cuda {
@@ -27,7 +27,7 @@ struct FaultRecord {
   int64_t index, value, lowest, limit;
 };
 
-// A device, its stream and its scratch memory.
+// A device, its stream, its scratch memory and what is copied beside.
 class Session {
  public:
   explicit Session(int32_t device);
@@ -55,6 +55,9 @@ class Session {
   const CublasLt* cublas_lt();
   const Cusolver* cusolver();
 
+  // Begun when first asked for.
+  Uploads& uploads();
+
   // Between these, what is enqueued is captured.
   void BeginCapture();
   void* EndCapture();
@@ -73,28 +76,11 @@ class Session {
   bool has_graphs_ = false;
   std::optional<std::unique_ptr<CublasLt>> cublas_lt_;
   std::optional<std::unique_ptr<Cusolver>> cusolver_;
+  std::unique_ptr<Uploads> uploads_;
 };
 
 // What reports are printed with: "{text}[index] is value; expected lowest to limit - 1".
 int32_t RegisterFault(const char* text);
-
-void Describe(const std::exception& error, Code code, Failure* failure);
-
-// Runs `body`; what it throws becomes a failure.
-template <class Body>
-bool Protect(Failure* failure, Body body) {
-  try {
-    body();
-    return true;
-  } catch (const Error& error) {
-    Describe(error, error.code(), failure);
-  } catch (const std::bad_alloc& error) {
-    Describe(error, Code::kOutOfMemory, failure);
-  } catch (const std::exception& error) {
-    Describe(error, Code::kInternal, failure);
-  }
-  return false;
-}
 
 std::vector<OperationEntry>& Entries();
 

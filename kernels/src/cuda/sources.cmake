@@ -3,6 +3,7 @@ list(APPEND CUDA_SOURCES
   cuda/cublas_lt.cc
   cuda/cusolver.cc
   cuda/session.cc
+  cuda/uploads.cc
   cuda/vendor_library.cc
 )
 set(CUDA_PLATFORM_SOURCES cuda/platform_cuda.cu)

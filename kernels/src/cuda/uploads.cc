@@ -51,11 +51,12 @@ void Uploads::WaitUntilIssued(std::unique_lock<std::mutex>& lock, uint64_t numbe
 }
 
 void Uploads::Await(uint64_t number) {
-  if (number <= awaited_) return;
   std::unique_lock lock(mutex_);
   WaitUntilIssued(lock, number);
-  platform::WaitFor(operations_, landed_.event);
-  awaited_ = number;
+  if (number > awaited_) {
+    platform::WaitFor(operations_, landed_.event);
+    awaited_ = number;
+  }
   if (fault_) throw *fault_;
 }
 

@@ -17,7 +17,7 @@ const deviceSlack = 1.25;
 /** Bytes; what is called "work" is never held all at once: the largest counts. */
 export type MemoryNeed = {
   readonly program: number;
-  /** Pages of the source that are touched before they are let go: a block, or a tensor that stays float. */
+  /** Pages of the source that are touched before they are let go: a block, two on a GPU, or a tensor that stays float. */
   readonly mapped: number;
   /** An adapter's file, the weights it replaces, and a block of merged ones. */
   readonly adapter: number;
@@ -70,7 +70,8 @@ export function memoryNeed(
   { tokens, longest, hasStatistics = false }: CalibrationExtent,
   adapter?: AdapterFacts,
 ): MemoryNeed {
-  using block = model.loadBlock(0);
+  // For its extents alone: a GPU does not copy what is gone before it is used.
+  using block = model.loadBlock(0, { isPrefetched: true });
   const rows = Math.min(tokens, Math.max(batchRows, longest));
   const { width } = model.shape;
   const streams = recipe.gptaq > 0 ? 2 : 1;
@@ -99,7 +100,7 @@ export function memoryNeed(
   }
   return {
     program: programBytes,
-    mapped: Math.max(mappedBlock(model, block.name), mappedOthers(model, block.name)),
+    mapped: Math.max(mappedBlocks(model, block.name), mappedOthers(model, block.name)),
     adapter: adapter === undefined ? 0 : adapterBytes(model, adapter, block.name),
     work: packed + Math.max(solving, running),
     activations: 4 * tokens * (width + widest) * streams,
@@ -199,8 +200,10 @@ function adapterBytes(
   return own + 2 * sum(others) + sum(merged) + 3 * 2 * Math.max(0, ...merged);
 }
 
-function mappedBlock(model: Model, block: string): number {
-  return storedBytes(model, (name) => name.startsWith(`${block}.`)).reduce((a, b) => a + b, 0);
+function mappedBlocks(model: Model, block: string): number {
+  const stored = storedBytes(model, (name) => name.startsWith(`${block}.`));
+  // The next one's are read meanwhile.
+  return (model.prefetchesBlocks ? 2 : 1) * stored.reduce((a, b) => a + b, 0);
 }
 
 function mappedOthers(model: Model, block: string): number {

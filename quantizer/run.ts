@@ -1,6 +1,13 @@
 // The walk over a model: block by block, stage by stage, each linear calibrated on what quantized predecessors give it.
 import { type F32, type GptqWeight, ops } from "../kernels/index.ts";
-import { type Block, encodeLinear, gptqLinear, type Linear, type Model } from "../runtime/index.ts";
+import {
+  type Block,
+  encodeLinear,
+  gptqLinear,
+  type Linear,
+  type Model,
+  walkBlocks,
+} from "../runtime/index.ts";
 import { mayGoAway, QuantizeError } from "./errors.ts";
 import type { Hessian } from "./hessian.ts";
 import { measure, requireFinite } from "./measure.ts";
@@ -72,9 +79,8 @@ export class Run {
     await using statistics = await this.#openStatistics();
     // The embedding's pages: no block needs them.
     this.#model.evict("");
-    for (let i = 0; i < layers; i++) {
-      using block = this.#model.loadBlock(i);
-      await statistics.begin(block, i);
+    for (const [i, block] of walkBlocks(this.#model)) {
+      await statistics.begin(block);
       const recalled = this.#output.recall(block.name, (name) => belongsTo(name, block));
       const before = this.#reports.length;
       for (const [stage, { linears }] of block.stages.entries()) {

@@ -42,7 +42,8 @@ export function linearExtents(source: string, device: Device): StagedLinears {
   using model = openModel(source, device);
   const extents = new Map<string, StagedLinear>();
   for (let i = 0; i < model.shape.layers; i++) {
-    using block = model.loadBlock(i);
+    // A GPU does not copy what is gone before it is used.
+    using block = model.loadBlock(i, { isPrefetched: true });
     for (const [stage, { linears }] of block.stages.entries()) {
       for (const part of linears) {
         const { inFeatures, outFeatures } = block.linear(part);

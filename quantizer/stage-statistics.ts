@@ -1,6 +1,6 @@
 // Where a run's Hessians come from: the model on calibration tokens, or a file (statistics-file.ts).
 import type { ActivationOptions } from "../calibration/index.ts";
-import type { Block, Model } from "../runtime/index.ts";
+import { type Block, type Model, walkBlocks } from "../runtime/index.ts";
 import { CalibratedBlocks } from "./calibrated-blocks.ts";
 import { type Hessian, HessianSum } from "./hessian.ts";
 import type { PhaseTimes } from "./phases.ts";
@@ -10,7 +10,8 @@ import type { Recipe } from "./recipe.ts";
 export interface StageStatistics extends AsyncDisposable {
   /** The most hidden states that were on the disk, in bytes. */
   readonly spilledBytes: number;
-  begin(block: Block, index: number): Promise<void>;
+  /** To be called with one block after another, from the first. */
+  begin(block: Block): Promise<void>;
   /**
    * Of the inputs of a stage's linears; undefined if no token counts.
    *
@@ -35,6 +36,7 @@ export class LiveStatistics implements StageStatistics {
   readonly #phases: PhaseTimes;
   readonly #calibrated: CalibratedBlocks;
   readonly #originals: CalibratedBlocks | undefined;
+  readonly #originalBlocks: ReturnType<typeof walkBlocks> | undefined;
   #original: Block | undefined;
 
   private constructor(
@@ -53,6 +55,7 @@ export class LiveStatistics implements StageStatistics {
     this.#signal = parts.signal;
     this.#calibrated = parts.calibrated;
     this.#originals = parts.originals;
+    this.#originalBlocks = parts.originals && walkBlocks(model);
   }
 
   /** Embeds the tokens. */
@@ -76,9 +79,9 @@ export class LiveStatistics implements StageStatistics {
     return this.#calibrated.spilledBytes + (this.#originals?.spilledBytes ?? 0);
   }
 
-  async begin(block: Block, index: number): Promise<void> {
-    this.#original?.[Symbol.dispose]();
-    this.#original = this.#originals && this.#model.loadBlock(index);
+  async begin(block: Block): Promise<void> {
+    const entered = this.#originalBlocks?.next();
+    this.#original = entered?.done === false ? entered.value[1] : undefined;
     await this.#forward(async () => {
       await this.#calibrated.begin(block);
       if (this.#original !== undefined) await this.#originals?.begin(this.#original);
@@ -121,7 +124,7 @@ export class LiveStatistics implements StageStatistics {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#original?.[Symbol.dispose]();
+    this.#originalBlocks?.return();
     await this.#calibrated[Symbol.asyncDispose]();
     await this.#originals?.[Symbol.asyncDispose]();
   }

@@ -13,6 +13,7 @@ import {
   readTensorBytes,
   type TensorFile,
   type TensorSpec,
+  walkBlocks,
   writeTensorFile,
 } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
@@ -101,9 +102,8 @@ export async function collectStatistics(options: StatisticsOptions): Promise<Col
   ]);
   const { layers } = model.shape;
   const fileBytes = await writeTensorFile(options.output, entries, metadata, async (put) => {
-    for (let i = 0; i < layers; i++) {
-      using block = model.loadBlock(i);
-      await statistics.begin(block, i);
+    for (const [i, block] of walkBlocks(model)) {
+      await statistics.begin(block);
       for (const [stage, { linears }] of block.stages.entries()) {
         signal?.throwIfAborted();
         const fraction = (i + stage / block.stages.length) / layers;

@@ -143,6 +143,7 @@ export {
   stepOptions,
   unusedTensors,
   type WeightOverlay,
+  walkBlocks,
   zeroOffsetOf,
 } from "./model/index.ts";
 export {

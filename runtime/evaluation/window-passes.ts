@@ -1,7 +1,14 @@
 // Windows through a model, block by block: one block's weights are in use at a time, so a model need not fit in memory.
 import { type Device, type F32, ops } from "../../kernels/index.ts";
 import { KvCache } from "../cache/kv-cache.ts";
-import { type Model, runBlock, Step, type StepPart, stepOptions } from "../model/index.ts";
+import {
+  type Model,
+  runBlock,
+  Step,
+  type StepPart,
+  stepOptions,
+  walkBlocks,
+} from "../model/index.ts";
 import type { Window } from "./windows.ts";
 
 /** Rows computed together, and those of their tokens whose prediction counts. */
@@ -77,9 +84,8 @@ export async function runPasses(
   using steps = new Steps(model, passes, cache);
   using hidden = new Tensors(steps.all.map((step) => model.embed(step)));
   model.evict("transformer.wte.");
-  for (let layer = 0; layer < model.shape.layers; layer++) {
+  for (const [layer, block] of walkBlocks(model)) {
     signal?.throwIfAborted();
-    using block = model.loadBlock(layer);
     for (const [i, step] of steps.all.entries()) {
       const before = hidden.take(i);
       if (before === undefined) continue;

@@ -50,6 +50,11 @@ export interface Block extends Disposable {
   begin(hidden: F32): BlockState;
 }
 
+export type LoadBlockOptions = {
+  /** Whether a GPU copies its weights beside what is called before their first use. */
+  readonly isPrefetched?: boolean;
+};
+
 /** Extents that others need to know of a model. */
 export type ModelShape = {
   readonly layers: number;
@@ -100,8 +105,13 @@ export interface Model extends Disposable {
   readonly quantization: QuantizationConfig | undefined;
   /** Where its packed weights come from and can be saved, if `OpenModelOptions.packedCache` was given. */
   readonly packedCache: PackedCache | undefined;
+  /**
+   * Whether loading a block ahead hides the time it takes: on a GPU, which copies its weights, unless an overlay computes some
+   * of them.
+   */
+  readonly prefetchesBlocks: boolean;
   /** A new instance of one block, to be disposed by the caller. */
-  loadBlock(index: number): Block;
+  loadBlock(index: number, options?: LoadBlockOptions): Block;
   /** The block used for inference, loaded on first use. */
   block(index: number): Block;
   /** Rotary base for a sequence whose prompt has this many tokens; it stays while the sequence grows. */

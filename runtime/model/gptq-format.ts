@@ -5,6 +5,7 @@ import {
   type FloatTensor,
   type GptqWeight,
   type I32,
+  type MappedTensorOptions,
   ops,
   type Tensor,
   type U8,
@@ -49,6 +50,7 @@ export function decodeLinear(
   name: string,
   shape: Omit<LinearShape, "part">,
   config: QuantizationConfig,
+  options: MappedTensorOptions = {},
 ): {
   readonly weight: GptqWeight;
   readonly bias: FloatTensor | undefined;
@@ -61,17 +63,19 @@ export function decodeLinear(
   const groups = Math.ceil(inFeatures / groupSize);
   const zero = config.sym ? commonZero(weights, `${name}.qzeros`, config) : undefined;
   const groupIndex = readGroupIndex(weights, `${name}.g_idx`, { inFeatures, groupSize, groups });
+  const int32 = (part: string, extents: readonly number[]) =>
+    weights.int32(`${name}.${part}`, extents, options);
   const weight: GptqWeight = {
-    qweight: weights.int32(`${name}.qweight`, [(inFeatures * config.bits) / 32, outFeatures]),
-    qzeros: weights.int32(`${name}.qzeros`, [groups, (outFeatures * config.bits) / 32]),
-    scales: weights.float(`${name}.scales`, [groups, outFeatures]),
+    qweight: int32("qweight", [(inFeatures * config.bits) / 32, outFeatures]),
+    qzeros: int32("qzeros", [groups, (outFeatures * config.bits) / 32]),
+    scales: weights.float(`${name}.scales`, [groups, outFeatures], options),
     groupIndex: groupIndex && weights.device.from("i32", groupIndex),
     bits: config.bits,
     zeroOffset: zeroOffsetOf(config.checkpointFormat),
     groupSize,
   };
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);
-  const bias = hasBias ? weights.float(`${name}.bias`, [outFeatures]) : undefined;
+  const bias = hasBias ? weights.float(`${name}.bias`, [outFeatures], options) : undefined;
   return { weight, bias, groupIndex, zero };
 }
 

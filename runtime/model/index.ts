@@ -8,6 +8,7 @@ export type {
   Stage,
   StageContext,
 } from "./architecture.ts";
+export { walkBlocks } from "./blocks.ts";
 export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { findForeignFloats } from "./float-comparison.ts";
 export { forward, runBlock, stepOptions } from "./forward.ts";

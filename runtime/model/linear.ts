@@ -109,12 +109,15 @@ export function loadLinear(
   stored: {
     readonly quantization: QuantizationConfig | undefined;
     readonly activations?: ActivationDtype | undefined;
+    readonly isPrefetched?: boolean | undefined;
   },
 ): Linear {
-  const { quantization, activations } = stored;
+  const { quantization, activations, isPrefetched } = stored;
   const settings = quantization && settingsFor(quantization, name);
   if (settings !== undefined && !weights.has(`${name}.weight`)) {
-    const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings);
+    const { weight, bias, ...details } = decodeLinear(weights, name, shape, settings, {
+      isPrefetched,
+    });
     const cache = weights.packedCache;
     return gptqLinear(weight, bias, {
       ...{ ...details, activations },
@@ -125,10 +128,9 @@ export function loadLinear(
       },
     });
   }
-  const weight = weights.float(`${name}.weight`, [shape.outFeatures, shape.inFeatures]);
+  const float = (part: string, extents: readonly number[]) =>
+    weights.float(`${name}.${part}`, extents, { isPrefetched });
+  const weight = float("weight", [shape.outFeatures, shape.inFeatures]);
   const hasBias = shape.hasBias || weights.has(`${name}.bias`);
-  return floatLinear(
-    weight,
-    hasBias ? weights.float(`${name}.bias`, [shape.outFeatures]) : undefined,
-  );
+  return floatLinear(weight, hasBias ? float("bias", [shape.outFeatures]) : undefined);
 }

@@ -22,6 +22,7 @@ import type {
   Architecture,
   Block,
   BlockState,
+  LoadBlockOptions,
   LongContext,
   Model,
   ModelShape,
@@ -103,8 +104,13 @@ class QwenModel implements Model {
     this.#head = new Head(head, options.head ?? "exact", () => this.evict("lm_head."));
   }
 
-  loadBlock(index: number): Block {
-    const stored = { quantization: this.quantization, activations: this.#activations };
+  get prefetchesBlocks(): boolean {
+    return this.device.kind !== "cpu" && !this.#weights.hasOverlay;
+  }
+
+  loadBlock(index: number, { isPrefetched = false }: LoadBlockOptions = {}): Block {
+    const { quantization } = this;
+    const stored = { quantization, activations: this.#activations, isPrefetched };
     return new QwenBlock(this.#weights, this.#config, stored, index);
   }
 
@@ -185,8 +191,11 @@ class QwenBlock implements Block {
     this.name = `transformer.h.${index}`;
     this.#width = config.hiddenSize;
     this.#epsilon = config.normEpsilon;
-    this.#norm1 = weights.float(`${this.name}.ln_1.weight`, [config.hiddenSize]);
-    this.#norm2 = weights.float(`${this.name}.ln_2.weight`, [config.hiddenSize]);
+    const { isPrefetched } = stored;
+    const norm = (part: string) =>
+      weights.float(`${this.name}.${part}.weight`, [config.hiddenSize], { isPrefetched });
+    this.#norm1 = norm("ln_1");
+    this.#norm2 = norm("ln_2");
     this.#linears = new Map(
       qwenBlockLinears(config).map((linear) => [
         linear.part,

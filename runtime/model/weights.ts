@@ -1,4 +1,10 @@
-import { type Device, type FloatTensor, type I32, MappedFile } from "../../kernels/index.ts";
+import {
+  type Device,
+  type FloatTensor,
+  type I32,
+  MappedFile,
+  type MappedTensorOptions,
+} from "../../kernels/index.ts";
 import {
   type Checkpoint,
   CheckpointError,
@@ -51,16 +57,17 @@ export class Weights implements Disposable {
     return this.checkpoint.tensors.has(name);
   }
 
+  /** Whether some tensors are computed as they are read. */
+  get hasOverlay(): boolean {
+    return this.#overlay !== undefined;
+  }
+
   /**
-   * @param options.staysOnHost  for what a GPU reads few rows of
+   * @param options  `staysOnHost` for what a GPU reads few rows of
    * @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype, CHECKPOINT_CHANGED if its file is
    *   not what it was
    */
-  float(
-    name: string,
-    shape: readonly number[],
-    options: { readonly staysOnHost?: boolean } = {},
-  ): FloatTensor {
+  float(name: string, shape: readonly number[], options: MappedTensorOptions = {}): FloatTensor {
     const entry = requireTensor(this.checkpoint, name, { dtypes: floatNames, shape });
     const dtype = floatNames.find((stored) => stored === entry.dtype);
     if (dtype === undefined) throw unexpectedDtype(entry);
@@ -77,9 +84,9 @@ export class Weights implements Disposable {
    * @throws CheckpointError CHECKPOINT_TENSOR if it is missing or of another shape or dtype, CHECKPOINT_CHANGED if its file is
    *   not what it was
    */
-  int32(name: string, shape: readonly number[]): I32 {
+  int32(name: string, shape: readonly number[], options: MappedTensorOptions = {}): I32 {
     const entry = requireTensor(this.checkpoint, name, { dtypes: ["I32"], shape });
-    return this.#file(entry).tensor(this.device, entry.begin, "i32", entry.shape);
+    return this.#file(entry).tensor(this.device, entry.begin, "i32", entry.shape, options);
   }
 
   /**

@@ -8,7 +8,7 @@ import { openModel } from "../../runtime/index.ts";
 import { type Implementation, openImplementation } from "../support/kernels.ts";
 import { sequenceLogits } from "../support/logits.ts";
 import { integers, seeded } from "../support/random.ts";
-import { temporaryDirectory, writeTinyQwen } from "../support/tiny-checkpoint.ts";
+import { temporaryDirectory, tinyQwenTensors, writeTinyQwen } from "../support/tiny-checkpoint.ts";
 
 const work = temporaryDirectory();
 afterAll(work.remove);
@@ -58,4 +58,21 @@ describe("the quantizer on cuda", () => {
       expect(actual?.logits.every(Number.isFinite)).toBe(true);
     },
   );
+
+  test("takes no more of the GPU's memory for more blocks", async () => {
+    const peaks: number[] = [];
+    for (const layers of [2, 4]) {
+      const deep = join(work.path, `deep-${layers}`);
+      writeTinyQwen(deep, { num_hidden_layers: layers }, tinyQwenTensors(1, layers));
+      using device = openImplementation("cuda");
+      await quantizeModel({
+        ...{ source: deep, output: `${deep}-result`, version: "test", segments, device },
+        recipe: parseRecipe({ bits: 4, groupSize: 32 }, "best"),
+      });
+      peaks.push(device.memory().peak);
+    }
+    const [few = 0, many = 0] = peaks;
+    // A block is 70 kB; what is kept for reuse may be a little larger than what asks for it.
+    expect(many - few).toBeLessThan(16_000);
+  });
 });

@@ -38,6 +38,7 @@ export type {
   GridOptions,
   HeadScreen,
   I32,
+  PackedLinear,
   PackedWeight,
   PeakKind,
   QuantizedCache,

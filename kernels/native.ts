@@ -21,6 +21,8 @@ export type NativePackedWeight = readonly [
   ...[words: T, scales: T, zeros: Optional],
   ...[zero: number, bits: number, blockSize: number],
 ];
+/** x, the order of its inputs, bits that it is rounded to */
+export type NativeLinearInput = readonly [x: T, order: Optional, activationBits: number];
 export type Native = {
   openDevice(threads: number, isa: string): D;
   openCudaDevice(library: string, index: number): D;
@@ -74,8 +76,17 @@ export type Native = {
   ): void;
   quantizedLinear(
     ...args: [
-      ...[d: D, x: T, order: Optional, ...NativePackedWeight],
-      ...[bias: Optional, residual: Optional, activationBits: number, y: T],
+      ...[d: D, ...NativeLinearInput],
+      ...[...NativePackedWeight, bias: Optional],
+      ...[residual: Optional, y: T],
+    ]
+  ): void;
+  gatedLinear(
+    ...args: [
+      ...[d: D, ...NativeLinearInput],
+      ...[...NativePackedWeight, upBias: Optional],
+      ...[...NativePackedWeight, gateBias: Optional],
+      ...[scratch: T, y: T],
     ]
   ): void;
   packRows(...args: [d: D, weight: T, ...NativePackedWeight, slack: T]): void;

@@ -16,7 +16,8 @@ export function packRows(weight: FloatTensor): HeadScreen {
   const { device } = weight;
   const [outFeatures, inFeatures] = [weight.size(0), weight.size(1)];
   const blocks = Math.ceil(inFeatures / blockSize);
-  const layout = { inFeatures, bits: 8, blockSize, blocks, order: undefined } as const;
+  const [bits, order] = [8, undefined] as const;
+  const layout = { inFeatures, bits, blockSize, blocks, order, places: order };
   const packed = emptyPacked(device, { layout, outFeatures, dtype: "bf16", zero: 128 });
   const slack = device.empty("f32", [outFeatures]);
   call((addon) =>

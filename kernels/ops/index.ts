@@ -7,6 +7,7 @@ export type { CacheForm, QuantizedCache } from "./cache-quantization.ts";
 export { dequantizeCache, quantizeCache } from "./cache-quantization.ts";
 export { cast, copy, countNonFinite } from "./convert.ts";
 export { embedding } from "./embedding.ts";
+export { gatedLinear, haveSamePlaces, type PackedLinear } from "./gated-linear.ts";
 export { gatherColumns, gatherRows, zeroColumns } from "./gather.ts";
 export type { GridOptions, RangeSource, RoundedWeight } from "./gptq.ts";
 export {

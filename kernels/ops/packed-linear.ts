@@ -1,6 +1,6 @@
 import type { Device } from "../device.ts";
 import { KernelError } from "../errors.ts";
-import { call, type NativePackedWeight } from "../native.ts";
+import { call, type NativeLinearInput, type NativePackedWeight } from "../native.ts";
 import type { Tensor } from "../tensor.ts";
 import type { GptqWeight, WeightBits } from "./linear.ts";
 import { planLayout } from "./packed-layout.ts";
@@ -21,6 +21,8 @@ export type PackedLayout = {
   readonly blocks: number;
   /** [blocks · blockSize], the input at each place, −1 for none; undefined where place i holds input i */
   readonly order: I32 | undefined;
+  /** What `order` holds */
+  readonly places: Int32Array | undefined;
 };
 
 /** A quantized weight [out, in] in the order in which a product reads it (src/ops/packed_linear). */
@@ -58,7 +60,7 @@ function packedLayout(
   const { blockSize, order, blockGroups } = planLayout(inFeatures, groupSize, groupIndex);
   const layout = {
     ...{ inFeatures, bits: packedBits(bits), blockSize, blocks: blockGroups.length },
-    order: order && device.from("i32", order),
+    ...{ order: order && device.from("i32", order), places: order },
   };
   return { layout, blockGroups: device.from("i32", blockGroups) };
 }
@@ -185,25 +187,35 @@ export function emptyPacked(
 export function quantizedLinear(
   x: F32,
   weight: PackedWeight,
-  options: {
+  options: InputOptions & {
     readonly bias?: FloatTensor | undefined;
     readonly residual?: F32 | undefined;
-    readonly activations?: ActivationDtype | undefined;
   } = {},
 ): F32 {
   const { device } = x;
   const y = device.empty("f32", [x.size(0), weight.outFeatures]);
   call((addon) =>
     addon.quantizedLinear(
-      ...([device.handle, x.handle, weight.layout.order?.handle ?? null] as const),
-      ...nativeWeight(weight),
-      options.bias?.handle ?? null,
-      options.residual?.handle ?? null,
-      options.activations === "int8" ? 8 : 16,
-      y.handle,
+      ...([device.handle, ...nativeInput(x, weight.layout, options)] as const),
+      ...([...nativeWeight(weight), options.bias?.handle ?? null] as const),
+      ...([options.residual?.handle ?? null, y.handle] as const),
     ),
   );
   return y;
+}
+
+/** How a product takes its rows. */
+export type InputOptions = {
+  /** What x is rounded to, "int16" by default */
+  readonly activations?: ActivationDtype | undefined;
+};
+
+export function nativeInput(
+  x: F32,
+  { order }: PackedLayout,
+  { activations }: InputOptions,
+): NativeLinearInput {
+  return [x.handle, order?.handle ?? null, activations === "int8" ? 8 : 16];
 }
 
 export function nativeWeight(weight: PackedWeight): NativePackedWeight {

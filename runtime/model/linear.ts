@@ -4,6 +4,7 @@ import {
   type FloatTensor,
   type GptqWeight,
   ops,
+  type PackedLinear,
   type PackedWeight,
 } from "../../kernels/index.ts";
 import { type LinearShape, type QuantizationConfig, settingsFor } from "../checkpoint/index.ts";
@@ -21,7 +22,14 @@ export interface Linear extends Disposable {
   readonly bias: FloatTensor | undefined;
   /** x [rows, in] to a new [rows, out], with a residual [rows, out] added where one is given. */
   apply(x: F32, residual?: F32): F32;
+  /** What products read where it is quantized, brought into their order on first use; undefined for floats. */
+  packed(): QuantizedOperand | undefined;
 }
+
+/** What a quantized linear multiplies by, and what its inputs are rounded to. */
+export type QuantizedOperand = PackedLinear & {
+  readonly activations: ActivationDtype | undefined;
+};
 
 /** A linear over a float weight [out, in]. It owns both tensors. */
 export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined): Linear {
@@ -37,6 +45,7 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
       using change = y;
       return ops.add(residual, change);
     },
+    packed: () => undefined,
     [Symbol.dispose]() {
       weight[Symbol.dispose]();
       bias?.[Symbol.dispose]();
@@ -72,6 +81,10 @@ export function gptqLinear(
     details.onPacked?.(result);
     return result;
   };
+  const operand = () => {
+    packed ??= pack();
+    return { weight: packed, bias, activations: details.activations };
+  };
   return {
     inFeatures: (weight.qweight.size(0) * 32) / weight.bits,
     outFeatures: weight.qweight.size(1),
@@ -79,10 +92,10 @@ export function gptqLinear(
     stored: weight,
     bias,
     apply(x, residual) {
-      packed ??= pack();
-      const { activations } = details;
-      return ops.quantizedLinear(x, packed, { bias, residual, activations });
+      const { weight: own, ...options } = operand();
+      return ops.quantizedLinear(x, own, { ...options, residual });
     },
+    packed: operand,
     [Symbol.dispose]() {
       const { qweight, qzeros, scales, groupIndex } = weight;
       disposeAll(qweight, qzeros, scales, groupIndex, bias);
@@ -90,6 +103,22 @@ export function gptqLinear(
       disposeAll(packed.words, packed.scales, packed.zeros, packed.layout.order);
     },
   };
+}
+
+/**
+ * up · silu(gate) of two linears of x [rows, in] (SwiGLU): a new [rows, out]. One operation where both are quantized and
+ * can share what x is rounded to.
+ */
+export function applyGated(x: F32, linears: { readonly up: Linear; readonly gate: Linear }): F32 {
+  const [up, gate] = [linears.up.packed(), linears.gate.packed()];
+  if (up !== undefined && gate !== undefined && up.activations === gate.activations) {
+    if (ops.haveSamePlaces(up.weight.layout, gate.weight.layout)) {
+      return ops.gatedLinear(x, { up, gate, activations: up.activations });
+    }
+  }
+  using y = linears.up.apply(x);
+  using gates = linears.gate.apply(x);
+  return ops.swiglu(y, gates);
 }
 
 function disposeAll(...tensors: readonly (Disposable | undefined)[]): void {

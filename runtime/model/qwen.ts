@@ -31,7 +31,7 @@ import type {
   StageContext,
 } from "./architecture.ts";
 import { Head } from "./head.ts";
-import { type Linear, loadLinear } from "./linear.ts";
+import { applyGated, type Linear, loadLinear } from "./linear.ts";
 import { PackedCache } from "./packed-cache.ts";
 import type { Step } from "./step.ts";
 import { Weights } from "./weights.ts";
@@ -244,9 +244,8 @@ class QwenBlock implements Block {
 
   #gate(state: BlockState): BlockState {
     using input = state.input;
-    using up = this.linear("mlp.w1").apply(required(input));
-    using gate = this.linear("mlp.w2").apply(required(input));
-    return { hidden: state.hidden, input: ops.swiglu(up, gate) };
+    const linears = { up: this.linear("mlp.w1"), gate: this.linear("mlp.w2") };
+    return { hidden: state.hidden, input: applyGated(required(input), linears) };
   }
 
   #contract(state: BlockState): BlockState {

@@ -34,17 +34,35 @@ Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
       });
 }
 
+LinearInput ReadInput(Arguments& in) {
+  return {.x = in.Tensor(),
+          .order = in.OptionalTensor(),
+          .activation_bits = static_cast<int>(in.Integer(8, 16))};
+}
+
+BiasedWeight ReadBiased(Arguments& in) {
+  return {.weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
+          .bias = in.OptionalTensor()};
+}
+
 Napi::Value QuantizedLinearJs(const Napi::CallbackInfo& info) {
   return Enqueue<CheckQuantizedLinear, QuantizedLinear>(
       info, "quantizedLinear", +[](Arguments& in) {
-        return QuantizedLinearArgs{
-            .x = in.Tensor(),
-            .order = in.OptionalTensor(),
-            .weight = ReadPacked(in, &Arguments::Tensor, &Arguments::OptionalTensor),
-            .bias = in.OptionalTensor(),
-            .residual = in.OptionalTensor(),
-            .activation_bits = static_cast<int>(in.Integer(8, 16)),
-            .y = in.Output()};
+        return QuantizedLinearArgs{.input = ReadInput(in),
+                                   .linear = ReadBiased(in),
+                                   .residual = in.OptionalTensor(),
+                                   .y = in.Output()};
+      });
+}
+
+Napi::Value GatedLinearJs(const Napi::CallbackInfo& info) {
+  return Enqueue<CheckGatedLinear, GatedLinear>(
+      info, "gatedLinear", +[](Arguments& in) {
+        return GatedLinearArgs{.input = ReadInput(in),
+                               .up = ReadBiased(in),
+                               .gate = ReadBiased(in),
+                               .scratch = in.Output(),
+                               .y = in.Output()};
       });
 }
 
@@ -95,6 +113,7 @@ void RegisterPackedOps(Napi::Env env, Napi::Object exports) {
   };
   add("packLinear", PackLinearJs);
   add("quantizedLinear", QuantizedLinearJs);
+  add("gatedLinear", GatedLinearJs);
   add("packRows", PackRowsJs);
   add("screenedArgmax", ScreenedArgmaxJs);
   add("readAll", ReadAllJs);

@@ -45,6 +45,17 @@ export const linears: readonly Case[] = [
       return [ops.quantizedLinear(inputs.f32([1, 1280]), packed)];
     },
   },
+  ...[1, 3, 40].map((rows) => ({
+    name: `gatedLinear of ${rows} rows`,
+    run: (device: Device) => {
+      const inputs = new Inputs(device);
+      const [up, gate] = [inputs, inputs].map((each) => ({
+        weight: ops.packLinear(each.weight(96, 1280, 4, 128)),
+      }));
+      if (up === undefined || gate === undefined) return [];
+      return [ops.gatedLinear(inputs.f32([rows, 1280]), { up, gate })];
+    },
+  })),
   {
     name: "linear of many inputs",
     run: (device) => {

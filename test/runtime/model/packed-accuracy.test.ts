@@ -23,7 +23,7 @@ function plainLinear(linear: Linear): Linear {
     const y = ops.linearGptq(x, stored!, bias);
     return residual === undefined ? y : ops.add(residual, y);
   };
-  return { ...linear, apply, [Symbol.dispose]() {} };
+  return { ...linear, apply, packed: () => undefined, [Symbol.dispose]() {} };
 }
 
 async function logitsWith(

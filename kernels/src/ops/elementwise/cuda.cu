@@ -1,5 +1,5 @@
-#include "cuda/exp.h"
 #include "cuda/rows.h"
+#include "ops/elementwise/cuda_swiglu.h"
 #include "ops/elementwise/elementwise.h"
 
 // What has nothing to count: cuda_count.cu has the rest.
@@ -11,14 +11,8 @@ struct Sum {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
 
-// up * t / (1 + exp(-t)) without overflow: with e = exp(-|t|), the numerator is e for negative t.
-struct GatedLinear {
-  __device__ float operator()(float up, float gate) const {
-    // -200 * exp(-200) is far below the smallest f32, and -infinity would give NaN.
-    const float t = gate < -200.0f ? -200.0f : gate;
-    const float e = Exp(t < 0 ? t : -t);
-    return up * (t * (t < 0 ? e : 1.0f) / (1.0f + e));
-  }
+struct Gated {
+  __device__ float operator()(float up, float gate) const { return SwigluOf(up, gate); }
 };
 
 // y may be a or b: a thread reads what it then writes.
@@ -47,7 +41,7 @@ void RunAdd(Session& session, const AddArgs& args) {
 }
 
 void RunSwiglu(Session& session, const SwigluArgs& args) {
-  Combine<GatedLinear>(session, args.up, args.gate, args.y);
+  Combine<Gated>(session, args.up, args.gate, args.y);
 }
 
 template <class Word>

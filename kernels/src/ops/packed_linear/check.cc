@@ -39,6 +39,23 @@ void CheckOrder(const char* op, const Tensor& order, int64_t in, int64_t places)
           std::to_string(in) + " inputs do not fit " + std::to_string(places) + " places");
 }
 
+void CheckInput(const char* op, const LinearInput& input, const PackedWeight& weight,
+                int64_t rows) {
+  RequireTensor(op, "x", input.x, DType::kF32, {rows, kAny});
+  Require(input.activation_bits == 16 || input.activation_bits == 8, Code::kValue, op,
+          "activation_bits is " + std::to_string(input.activation_bits) + "; expected 16 or 8");
+  CheckOrder(op, input.order, input.x.shape[1], weight.Blocks() * weight.block_size);
+}
+
+void CheckBiased(const char* op, const BiasedWeight& linear, const Tensor& y) {
+  CheckPacked(op, linear.weight);
+  Require(linear.weight.OutputBlocks() == (y.shape[1] + kPackedOutputs - 1) / kPackedOutputs,
+          Code::kShape, op,
+          "y is " + Describe(y) + "; words is " + Describe(linear.weight.words) +
+              " and does not hold as many outputs");
+  if (!linear.bias.empty()) RequireFloatTensor(op, "bias", linear.bias, {y.shape[1]});
+}
+
 }  // namespace
 
 void CheckPackLinear(const PackLinearArgs& args) {
@@ -66,21 +83,27 @@ void CheckPackLinear(const PackLinearArgs& args) {
 
 void CheckQuantizedLinear(const QuantizedLinearArgs& args) {
   constexpr const char* kOp = "quantizedLinear";
-  CheckPacked(kOp, args.weight);
   RequireTensor(kOp, "y", args.y, DType::kF32, {kAny, kAny});
-  const int64_t out = args.y.shape[1];
-  Require(args.weight.OutputBlocks() == (out + kPackedOutputs - 1) / kPackedOutputs, Code::kShape,
-          kOp,
-          "y is " + Describe(args.y) + "; words is " + Describe(args.weight.words) +
-              " and does not hold as many outputs");
-  if (!args.bias.empty()) RequireFloatTensor(kOp, "bias", args.bias, {out});
+  CheckBiased(kOp, args.linear, args.y);
   if (!args.residual.empty()) {
-    RequireTensor(kOp, "residual", args.residual, DType::kF32, {args.y.shape[0], out});
+    RequireTensor(kOp, "residual", args.residual, DType::kF32, {args.y.shape[0], args.y.shape[1]});
   }
-  RequireTensor(kOp, "x", args.x, DType::kF32, {args.y.shape[0], kAny});
-  Require(args.activation_bits == 16 || args.activation_bits == 8, Code::kValue, kOp,
-          "activation_bits is " + std::to_string(args.activation_bits) + "; expected 16 or 8");
-  CheckOrder(kOp, args.order, args.x.shape[1], args.weight.Blocks() * args.weight.block_size);
+  CheckInput(kOp, args.input, args.linear.weight, args.y.shape[0]);
+}
+
+void CheckGatedLinear(const GatedLinearArgs& args) {
+  constexpr const char* kOp = "gatedLinear";
+  RequireTensor(kOp, "y", args.y, DType::kF32, {kAny, kAny});
+  RequireTensor(kOp, "scratch", args.scratch, DType::kF32, {args.y.shape[0], args.y.shape[1]});
+  CheckBiased(kOp, args.up, args.y);
+  CheckBiased(kOp, args.gate, args.y);
+  const PackedWeight& up = args.up.weight;
+  const PackedWeight& gate = args.gate.weight;
+  Require(up.bits == gate.bits && up.block_size == gate.block_size && up.Blocks() == gate.Blocks(),
+          Code::kShape, kOp,
+          "the weights' inputs do not lie alike: words are " + Describe(up.words) + " and " +
+              Describe(gate.words));
+  CheckInput(kOp, args.input, up, args.y.shape[0]);
 }
 
 }  // namespace kernels

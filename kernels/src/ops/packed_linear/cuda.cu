@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <optional>
 
 #include "ops/packed_linear/cuda_quantize.h"
 
-// quantizedLinear: activations are rounded into scratch, then multiplied. The integers and the
-// chain of fused multiply-adds over blocks are the processor's, and so are the bits.
+// quantizedLinear and gatedLinear: activations are rounded into scratch, then multiplied. The
+// integers and the chain of fused multiply-adds over blocks are the processor's, and so are the
+// bits.
 namespace kernels::cuda {
 
 namespace packed {
@@ -97,79 +99,133 @@ class AlignedData {
   size_t at_ = 0;
 };
 
+// A weight whose tensors are such.
+class AlignedWeight {
+ public:
+  AlignedWeight(const BiasedWeight& linear, Parts& parts)
+      : words_(linear.weight.words, parts),
+        scales_(linear.weight.scales, parts),
+        zeros_(linear.weight.zeros, parts),
+        linear_(linear) {}
+  Weight Get(Session& session, const Parts& parts) const {
+    return {.words = reinterpret_cast<const uint4*>(words_.Get(session, parts)),
+            .scales = scales_.Get(session, parts),
+            .zeros = zeros_.Get(session, parts),
+            .dtype = linear_.weight.scales.dtype,
+            .zero = linear_.weight.zero,
+            .bias = linear_.bias.data,
+            .bias_dtype = linear_.bias.dtype};
+  }
+
+ private:
+  AlignedData words_, scales_, zeros_;
+  const BiasedWeight& linear_;
+};
+
 int StepsLog2(int64_t block_size) {
   return block_size <= kStepPlaces ? 0 : block_size <= 2 * kStepPlaces ? 1 : 2;
 }
 
-// With what can be accessed 16 bytes at a time.
-Product ProductOf(const QuantizedLinearArgs& args) {
-  const PackedWeight& weight = args.weight;
+// What an operation multiplies: y of a linear and what is done to it.
+struct Request {
+  const LinearInput& input;
+  const BiasedWeight& linear;
+  const BiasedWeight* gate;  // or null
+  const Tensor& gates;       // scratch, if there is a gate
+  const Tensor& residual;    // or empty
+  const Tensor& y;
+};
+
+bool HasWideRows(const Matrix<const float>& rows) {
+  return rows.stride % 4 == 0 && IsAligned(rows.data, 16);
+}
+
+// Without what the weights hold.
+Product ProductOf(const Request& request) {
+  const PackedWeight& packed = request.linear.weight;
   Product product{};
-  product.weight.dtype = weight.scales.dtype;
-  product.weight.zero = weight.zero;
-  product.weight.output_blocks = weight.OutputBlocks();
-  product.weight.blocks = weight.Blocks();
-  product.weight.block_lines = static_cast<int>(weight.BlockWords());
-  product.weight.steps_log2 = StepsLog2(weight.block_size);
-  product.rounding = {
-      MatrixOf<const float>(args.x),
-      args.order.As<const int32_t>(),
-      args.y.shape[0],
-      args.x.shape[1],
-      weight.Blocks(),
-      static_cast<int>(weight.block_size),
-      product.weight.steps_log2,
-      static_cast<float>(args.activation_bits == 16 ? kLargestWideCode : kLargestNarrowCode)};
-  product.bias = args.bias.data;
-  product.bias_dtype = args.bias.dtype;
-  if (!args.residual.empty()) product.residual = MatrixOf<const float>(args.residual);
-  product.y = MatrixOf<float>(args.y);
-  product.rows = args.y.shape[0];
-  product.out = args.y.shape[1];
-  product.has_wide_rows = product.out % 4 == 0 && product.y.stride % 4 == 0 &&
-                          product.residual.stride % 4 == 0 && IsAligned(product.y.data, 16) &&
-                          IsAligned(product.residual.data, 16);
+  const Layout layout = {packed.OutputBlocks(), packed.Blocks(),
+                         static_cast<int>(packed.BlockWords()), StepsLog2(packed.block_size)};
+  product.layout = layout;
+  product.rows = request.y.shape[0];
+  product.out = request.y.shape[1];
+  product.rounding = {MatrixOf<const float>(request.input.x),
+                      request.input.order.As<const int32_t>(),
+                      product.rows,
+                      request.input.x.shape[1],
+                      layout.blocks,
+                      static_cast<int>(packed.block_size),
+                      layout.steps_log2,
+                      static_cast<float>(request.input.activation_bits == 16 ? kLargestWideCode
+                                                                             : kLargestNarrowCode)};
+  if (!request.residual.empty()) product.residual = MatrixOf<const float>(request.residual);
+  product.y = MatrixOf<float>(request.y);
+  product.has_wide_rows = product.out % 4 == 0 && HasWideRows(MatrixOf<const float>(request.y)) &&
+                          HasWideRows(product.residual);
   return product;
 }
 
 void Quantize(Session& session, const Product& product, int bits, int planes, int64_t rows) {
-  const int64_t units = product.weight.Units();
+  const int64_t units = product.layout.Units();
   Launch(session, QuantizeKernel,
          {.blocks_x = BlockCount(CeilDivide(rows * units, kQuantizeThreads / kWarpSize)),
           .threads = kQuantizeThreads},
          product.rounding, product.x, bits, planes, units, rows * units);
 }
 
-void RunQuantizedLinear(Session& session, const QuantizedLinearArgs& args) {
-  Product product = ProductOf(args);
-  Weight& weight = product.weight;
+// A product of which each output is the gate of the same output of `product`.
+Product GatesOf(const Product& product, const Tensor& gates) {
+  Product result = product;
+  result.weights[0] = product.weights[1];
+  result.y = MatrixOf<float>(gates);
+  result.has_wide_rows = product.out % 4 == 0 && HasWideRows(MatrixOf<const float>(gates));
+  return result;
+}
+
+void Multiply(Session& session, const Request& request) {
+  Product product = ProductOf(request);
+  const Layout& layout = product.layout;
   if (product.rows == 0 || product.out == 0) return;
-  const int bits = args.weight.bits;
-  const int planes = args.activation_bits == 16 ? 2 : 1;
+  const int bits = request.linear.weight.bits;
+  const int planes = request.input.activation_bits == 16 ? 2 : 1;
   const int64_t tiles = product.rows == 1 ? 0 : product.Tiles();
   Parts parts;
   const size_t codes =
-      parts.Add<uint2>(tiles * weight.blocks * weight.BlockSteps() * planes * kWarpSize);
-  const size_t scales = parts.Add<float>(tiles * weight.blocks * kTileRows);
-  const size_t sums = parts.Add<int32_t>(tiles * weight.blocks * kTileRows);
-  const AlignedData words(args.weight.words, parts);
-  const AlignedData weight_scales(args.weight.scales, parts);
-  const AlignedData zeros(args.weight.zeros, parts);
+      parts.Add<uint2>(tiles * layout.blocks * layout.BlockSteps() * planes * kWarpSize);
+  const size_t scales = parts.Add<float>(tiles * layout.blocks * kTileRows);
+  const size_t sums = parts.Add<int32_t>(tiles * layout.blocks * kTileRows);
+  const AlignedWeight own(request.linear, parts);
+  std::optional<AlignedWeight> gate;
+  if (request.gate != nullptr) gate.emplace(*request.gate, parts);
   parts.Allocate(session);
   product.x = {parts.At<uint2>(codes), parts.At<float>(scales), parts.At<int32_t>(sums)};
-  weight.words = reinterpret_cast<const uint4*>(words.Get(session, parts));
-  weight.scales = weight_scales.Get(session, parts);
-  weight.zeros = zeros.Get(session, parts);
-  if (IsForManyRows(session, product)) {
-    // Read in whole tiles.
-    Quantize(session, product, bits, planes, tiles * kTileRows);
-    return LaunchManyRows(session, product, bits, planes);
+  product.weights[0] = own.Get(session, parts);
+  if (gate.has_value()) product.weights[1] = gate->Get(session, parts);
+  if (!IsForManyRows(session, product)) {
+    if (product.rows > 1) Quantize(session, product, bits, planes, product.rows);
+    return LaunchFewRows(session, product, bits, planes);
   }
-  if (product.rows > 1) Quantize(session, product, bits, planes, product.rows);
-  LaunchFewRows(session, product, bits, planes);
+  // Read in whole tiles.
+  Quantize(session, product, bits, planes, tiles * kTileRows);
+  if (gate.has_value()) {
+    const Product gates = GatesOf(product, request.gates);
+    LaunchManyRows(session, gates, bits, planes);
+    product.gates = MatrixOf<const float>(request.gates);
+    product.has_wide_rows = product.has_wide_rows && gates.has_wide_rows;
+  }
+  LaunchManyRows(session, product, bits, planes);
 }
 
-const Operation<QuantizedLinearArgs, RunQuantizedLinear> operation("quantizedLinear");
+void RunQuantizedLinear(Session& session, const QuantizedLinearArgs& args) {
+  Multiply(session, {args.input, args.linear, nullptr, {}, args.residual, args.y});
+}
+
+void RunGatedLinear(Session& session, const GatedLinearArgs& args) {
+  Multiply(session, {args.input, args.up, &args.gate, args.scratch, {}, args.y});
+}
+
+const Operation<QuantizedLinearArgs, RunQuantizedLinear> quantized_linear("quantizedLinear");
+const Operation<GatedLinearArgs, RunGatedLinear> gated_linear("gatedLinear");
 
 }  // namespace
 

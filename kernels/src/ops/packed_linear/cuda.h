@@ -23,6 +23,12 @@ struct Weight {
   const uint8_t* zeros;
   DType dtype;
   int zero;
+  const void* bias;  // or null
+  DType bias_dtype;
+};
+
+// Where a weight's words and scales are.
+struct Layout {
   int64_t output_blocks, blocks;
   int block_lines;
   int steps_log2;  // of a block's steps: 1, 2 or 4; places beyond the block's have codes of 0
@@ -52,19 +58,20 @@ struct Rounding {
 struct Product {
   Rounding rounding;
   Activations x;  // what that gives, unless it is done while multiplying
-  Weight weight;
-  const void* bias;  // or null
-  DType bias_dtype;
-  Matrix<const float> residual;  // data is null if there is none
+  Layout layout;
+  Weight weights[2];             // the second is for gates; its words are null if there are none
+  Matrix<const float> gates;     // of many rows, computed before; data is null if there are none
+  Matrix<const float> residual;  // likewise
   Matrix<float> y;
   int64_t rows, out;
-  bool has_wide_rows;  // rows of y and of residual can be accessed 16 bytes at a time
+  bool has_wide_rows;  // rows of y, gates and residual can be accessed 16 bytes at a time
 
   __host__ __device__ int64_t Tiles() const { return (rows + kTileRows - 1) / kTileRows; }
 };
 
 // For few rows, whose weight is read once for each 8 of them (cuda_few.cu), and for many
-// (cuda_many.cu). A single row is rounded by those who multiply it.
+// (cuda_many.cu). A single row is rounded by those who multiply it. With few rows the gates are
+// computed by the same kernel, with many by a product before.
 void LaunchFewRows(Session& session, const Product& product, int bits, int planes);
 bool IsForManyRows(const Session& session, const Product& product);
 void LaunchManyRows(Session& session, const Product& product, int bits, int planes);
@@ -121,15 +128,15 @@ __device__ inline int32_t ZeroOf(uint32_t zeros, int i) {
   return static_cast<int32_t>(zeros >> (8 * i) & 0xffu);
 }
 
-__device__ inline float BiasOf(const Product& product, int64_t output) {
-  if (product.bias == nullptr) return 0.0f;
-  switch (product.bias_dtype) {
+__device__ inline float BiasOf(const Weight& weight, int64_t output) {
+  if (weight.bias == nullptr) return 0.0f;
+  switch (weight.bias_dtype) {
     case DType::kF16:
-      return Widen(static_cast<const F16*>(product.bias)[output]);
+      return Widen(static_cast<const F16*>(weight.bias)[output]);
     case DType::kBF16:
-      return ToFloat(static_cast<const BF16*>(product.bias)[output]);
+      return ToFloat(static_cast<const BF16*>(weight.bias)[output]);
     default:
-      return static_cast<const float*>(product.bias)[output];
+      return static_cast<const float*>(weight.bias)[output];
   }
 }
 

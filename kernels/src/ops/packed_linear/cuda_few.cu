@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ops/elementwise/cuda_swiglu.h"
 #include "ops/packed_linear/cuda_quantize.h"
 
 namespace kernels::cuda::packed {
@@ -23,45 +24,47 @@ struct Grid {
 
 // Step s of unit `index`; zeros beyond the weight.
 template <int kBits>
-__device__ __forceinline__ void LoadStep(const Weight& weight, int64_t first_block, int index,
-                                         int s, Words<kBits>& to) {
+__device__ __forceinline__ void LoadStep(const Layout& layout, const Weight& weight,
+                                         int64_t first_block, int index, int s, Words<kBits>& to) {
   const int lane = threadIdx.x % kWarpSize;
   const int64_t output_block = first_block + lane / 16;
-  const auto blocks = static_cast<int>(weight.blocks);
-  const uint4* words = weight.words + output_block * blocks * weight.block_lines * 4 + lane / 4 % 4;
-  const int lines = output_block < weight.output_blocks ? blocks * weight.block_lines : 0;
+  const auto blocks = static_cast<int>(layout.blocks);
+  const uint4* words = weight.words + output_block * blocks * layout.block_lines * 4 + lane / 4 % 4;
+  const int lines = output_block < layout.output_blocks ? blocks * layout.block_lines : 0;
   const int first_line =
-      (index * weight.UnitBlocks() + (s >> weight.steps_log2)) * weight.block_lines;
+      (index * layout.UnitBlocks() + (s >> layout.steps_log2)) * layout.block_lines;
 #pragma unroll
   for (int part = 0; part < kBits / 4; ++part) {
-    const int line = (s & (weight.BlockSteps() - 1)) * kBits + part * 4 + lane % 4;
-    const bool exists = line < weight.block_lines && first_line + line < lines;
+    const int line = (s & (layout.BlockSteps() - 1)) * kBits + part * 4 + lane % 4;
+    const bool exists = line < layout.block_lines && first_line + line < lines;
     to[s][part] = exists ? __ldg(words + (first_line + line) * 4) : uint4{};
   }
 }
 
 template <int kBits>
-__device__ __forceinline__ void LoadUnit(const Weight& weight, int64_t first_block, int index,
-                                         Words<kBits>& to) {
+__device__ __forceinline__ void LoadUnit(const Layout& layout, const Weight& weight,
+                                         int64_t first_block, int index, Words<kBits>& to) {
 #pragma unroll
-  for (int s = 0; s < kUnitSteps; ++s) LoadStep<kBits>(weight, first_block, index, s, to);
+  for (int s = 0; s < kUnitSteps; ++s) LoadStep<kBits>(layout, weight, first_block, index, s, to);
 }
 
-__device__ __forceinline__ Grid LoadGrid(const Weight& weight, int64_t first_block, int index) {
+__device__ __forceinline__ Grid LoadGrid(const Layout& layout, const Weight& weight,
+                                         int64_t first_block, int index) {
   const int lane = threadIdx.x % kWarpSize;
-  const int block = index * weight.UnitBlocks() + lane / 8;
+  const int block = index * layout.UnitBlocks() + lane / 8;
   const int64_t output_block = first_block + lane % 8 / 4;
-  if (lane / 8 >= weight.UnitBlocks() || block >= weight.blocks ||
-      output_block >= weight.output_blocks) {
+  if (lane / 8 >= layout.UnitBlocks() || block >= layout.blocks ||
+      output_block >= layout.output_blocks) {
     return {};
   }
-  const int64_t at = (output_block * weight.blocks + block) * kPackedOutputs + lane % 4 * 4;
+  const int64_t at = (output_block * layout.blocks + block) * kPackedOutputs + lane % 4 * 4;
   return {LoadScales(weight, at), LoadZeros(weight, at)};
 }
 
 // Codes of 8 rows, or of one that the warp itself rounds.
 template <int kBits, int kPlanes>
 struct StoredCodes {
+  static constexpr int kRows = kTileRows;
   const uint2* codes;
   const float* scales;
   const int32_t* sums;
@@ -69,8 +72,8 @@ struct StoredCodes {
 
   __device__ __forceinline__ StoredCodes(const Product& product, int64_t tile, int64_t unit) {
     const int lane = threadIdx.x % kWarpSize;
-    const int64_t block = tile * product.weight.blocks + unit * product.weight.UnitBlocks();
-    codes = product.x.codes + (block << product.weight.steps_log2) * kPlanes * kWarpSize + lane;
+    const int64_t block = tile * product.layout.blocks + unit * product.layout.UnitBlocks();
+    codes = product.x.codes + (block << product.layout.steps_log2) * kPlanes * kWarpSize + lane;
     scales = product.x.scales + block * kTileRows + lane % 4 * 2;
     sums = product.x.sums + block * kTileRows + lane % 4 * 2;
     rows = static_cast<int>(std::min<int64_t>(kTileRows, product.rows - tile * kTileRows));
@@ -96,6 +99,7 @@ struct StoredCodes {
 
 template <int kBits, int kPlanes>
 struct OwnCodes {
+  static constexpr int kRows = 1;
   using Shared = uint2[16][kPlanes][kWarpSize / 2];
   const uint2 (*words)[kWarpSize / 2];  // this warp's, through shared memory
   float scale;
@@ -161,14 +165,14 @@ __device__ __forceinline__ void StoreTerms(const float scales[4], uint32_t zeros
 
 // A unit whose first block is `begin`; next(s) is called when step s has been multiplied.
 template <int kBits, int kPlanes, class Codes, class Next>
-__device__ __forceinline__ void Multiply(const Weight& weight, int begin, const Words<kBits>& words,
-                                         const Grid& grid, const Codes& codes, int rows,
-                                         float2* terms, Next next) {
+__device__ __forceinline__ void Multiply(const Layout& layout, DType dtype, int begin,
+                                         const Words<kBits>& words, const Grid& grid,
+                                         const Codes& codes, int rows, float2* terms, Next next) {
   int32_t sums[kPlanes][2][4] = {};
 #pragma unroll
   for (int s = 0; s < kUnitSteps; ++s) {
-    const int j = s >> weight.steps_log2;
-    if (begin + j >= weight.blocks) break;
+    const int j = s >> layout.steps_log2;
+    if (begin + j >= layout.blocks) break;
     uint32_t x[kPlanes][2];
     codes.Operand(s, x);
 #pragma unroll
@@ -179,16 +183,16 @@ __device__ __forceinline__ void Multiply(const Weight& weight, int begin, const 
       for (int plane = 0; plane < kPlanes; ++plane) MmaU8S8(sums[plane][i], a, x[plane]);
     }
     next(s);
-    if (((s + 1) & (weight.BlockSteps() - 1)) != 0) continue;
+    if (((s + 1) & (layout.BlockSteps() - 1)) != 0) continue;
     const unsigned from = static_cast<unsigned>(8 * j) + threadIdx.x % kWarpSize / 4;
     uint4 stored = {__shfl_sync(kAllLanes, grid.scales.x, from),
                     __shfl_sync(kAllLanes, grid.scales.y, from), 0, 0};
-    if (weight.dtype == DType::kF32) {
+    if (dtype == DType::kF32) {
       stored.z = __shfl_sync(kAllLanes, grid.scales.z, from);
       stored.w = __shfl_sync(kAllLanes, grid.scales.w, from);
     }
     float scales[4];
-    WidenScales(stored, weight.dtype, scales);
+    WidenScales(stored, dtype, scales);
     StoreTerms<kPlanes>(scales, __shfl_sync(kAllLanes, grid.zeros, from), codes.Scales(j, s),
                         codes.Sums(j, s), sums, rows, terms + j * rows * kGroupOutputs);
 #pragma unroll
@@ -199,66 +203,91 @@ __device__ __forceinline__ void Multiply(const Weight& weight, int begin, const 
   }
 }
 
-template <int kBits, int kPlanes, int kWarps, class Codes>
+// With a gate, half of the warps multiply by its weight what the others multiply by theirs.
+template <int kBits, int kPlanes, int kWarps, bool kIsGated, class Codes>
 __global__ void __launch_bounds__(kWarps* kWarpSize, 16 / kWarps) FewRowsKernel(Product product) {
+  constexpr int kTeam = kIsGated ? kWarps / 2 : kWarps;
+  constexpr int kRows = Codes::kRows;
+  constexpr int kChains = (kRows + kTeam - 1) / kTeam;  // of a thread: rows `kTeam` apart
   DYNAMIC_SHARED(float2, terms);
-  const Weight& weight = product.weight;
+  const bool is_gate = kIsGated && threadIdx.x / kWarpSize >= kTeam;
+  const Layout& layout = product.layout;
+  // Not in registers: there are none left.
+  const Weight& weight = product.weights[is_gate ? 1 : 0];
   // Neighbouring blocks read the same weight.
   const int64_t tile = blockIdx.x % product.Tiles();
   const int64_t first_block = blockIdx.x / product.Tiles() * 2;
-  const int rows = static_cast<int>(std::min<int64_t>(kTileRows, product.rows - tile * kTileRows));
-  const int warp = threadIdx.x / kWarpSize;
-  const int row = warp;
+  const int rows = static_cast<int>(std::min<int64_t>(kRows, product.rows - tile * kTileRows));
+  const int warp = threadIdx.x / kWarpSize % kTeam;
   const int output = threadIdx.x % kWarpSize;
-  const auto blocks = static_cast<int>(weight.blocks);
-  const auto units = static_cast<int>(weight.Units());
-  float y = 0;
+  const auto blocks = static_cast<int>(layout.blocks);
+  const auto units = static_cast<int>(layout.Units());
+  float2* own_terms = terms + (is_gate ? kTeam * layout.UnitBlocks() * rows * kGroupOutputs : 0);
+  float y[kChains] = {};
   Words<kBits> words;
-  LoadUnit<kBits>(weight, first_block, warp, words);
-  Grid grid = LoadGrid(weight, first_block, warp);
-  for (int first = 0; first < units; first += kWarps) {
+  LoadUnit<kBits>(layout, weight, first_block, warp, words);
+  Grid grid = LoadGrid(layout, weight, first_block, warp);
+  for (int first = 0; first < units; first += kTeam) {
     const int index = first + warp;
     // With 8 bits there are no registers for two units: a step's words come where they were used.
     [[maybe_unused]] Words<kBits> ahead;
-    if constexpr (kBits == 4) LoadUnit<kBits>(weight, first_block, index + kWarps, ahead);
-    const Grid grid_ahead = LoadGrid(weight, first_block, index + kWarps);
+    if constexpr (kBits == 4) LoadUnit<kBits>(layout, weight, first_block, index + kTeam, ahead);
+    const Grid grid_ahead = LoadGrid(layout, weight, first_block, index + kTeam);
     if (index < units) {
       const Codes codes(product, tile, index);
-      Multiply<kBits, kPlanes>(weight, index * weight.UnitBlocks(), words, grid, codes, rows,
-                               terms + warp * weight.UnitBlocks() * rows * kGroupOutputs,
-                               [&](int s) {
-                                 if constexpr (kBits == 8) {
-                                   LoadStep<kBits>(weight, first_block, index + kWarps, s, words);
-                                 } else {
-                                   words[s][0] = ahead[s][0];
-                                 }
-                               });
+      Multiply<kBits, kPlanes>(
+          layout, weight.dtype, index * layout.UnitBlocks(), words, grid, codes, rows,
+          own_terms + warp * layout.UnitBlocks() * rows * kGroupOutputs, [&](int s) {
+            if constexpr (kBits == 8) {
+              LoadStep<kBits>(layout, weight, first_block, index + kTeam, s, words);
+            } else {
+              words[s][0] = ahead[s][0];
+            }
+          });
     }
     grid = grid_ahead;
     __syncthreads();
-    const int count = std::min(kWarps * weight.UnitBlocks(), blocks - first * weight.UnitBlocks());
-    for (int b = 0; b < count && row < rows; ++b) {
-      const float2 term = terms[(b * rows + row) * kGroupOutputs + output];
-      y = __fmaf_rn(term.x, term.y, y);
+    const int count = std::min(kTeam * layout.UnitBlocks(), blocks - first * layout.UnitBlocks());
+#pragma unroll
+    for (int chain = 0; chain < kChains; ++chain) {
+      const int row = warp + chain * kTeam;
+      for (int b = 0; b < count && row < rows; ++b) {
+        const float2 term = own_terms[(b * rows + row) * kGroupOutputs + output];
+        y[chain] = __fmaf_rn(term.x, term.y, y[chain]);
+      }
     }
     __syncthreads();
   }
   const int64_t column = first_block * kPackedOutputs + output;
-  if (row >= rows || column >= product.out) return;
-  y += BiasOf(product, column);
-  const int64_t at = tile * kTileRows + row;
-  if (product.residual.data != nullptr) y += product.residual.Row(at)[column];
-  product.y.Row(at)[column] = y;
+  // Where the terms were.
+  [[maybe_unused]] auto* gates = reinterpret_cast<float*>(terms);
+#pragma unroll
+  for (int chain = 0; chain < kChains; ++chain) {
+    const int row = warp + chain * kTeam;
+    if (column < product.out) y[chain] += BiasOf(weight, column);
+    if (is_gate && row < rows) gates[row * kGroupOutputs + output] = y[chain];
+  }
+  if constexpr (kIsGated) __syncthreads();
+  if (is_gate || column >= product.out) return;
+#pragma unroll
+  for (int chain = 0; chain < kChains; ++chain) {
+    const int row = warp + chain * kTeam;
+    if (row >= rows) return;
+    const int64_t at = tile * kTileRows + row;
+    if constexpr (kIsGated) y[chain] = SwigluOf(y[chain], gates[row * kGroupOutputs + output]);
+    if (product.residual.data != nullptr) y[chain] += product.residual.Row(at)[column];
+    product.y.Row(at)[column] = y[chain];
+  }
 }
 
-template <int kBits, int kPlanes, int kWarps>
+template <int kBits, int kPlanes, int kWarps, bool kIsGated>
 void LaunchWarps(Session& session, const Product& product, int64_t blocks) {
   const bool is_one = product.rows == 1;
-  const int64_t terms = kWarps * product.weight.UnitBlocks() *
+  const int64_t terms = kWarps * product.layout.UnitBlocks() *
                         std::min<int64_t>(kTileRows, product.rows) * kGroupOutputs;
   Launch(session,
-         is_one ? FewRowsKernel<kBits, kPlanes, kWarps, OwnCodes<kBits, kPlanes>>
-                : FewRowsKernel<kBits, kPlanes, kWarps, StoredCodes<kBits, kPlanes>>,
+         is_one ? FewRowsKernel<kBits, kPlanes, kWarps, kIsGated, OwnCodes<kBits, kPlanes>>
+                : FewRowsKernel<kBits, kPlanes, kWarps, kIsGated, StoredCodes<kBits, kPlanes>>,
          {.blocks_x = BlockCount(blocks),
           .threads = kWarps * kWarpSize,
           .shared_bytes = static_cast<size_t>(terms) * sizeof(float2)},
@@ -267,26 +296,30 @@ void LaunchWarps(Session& session, const Product& product, int64_t blocks) {
 
 // 64 KB of weight are under way for each multiprocessor: by 16 warps of one block, or by 8 warps of
 // each of the two that fit it, where there are so many.
-template <int kBits, int kPlanes>
+template <int kBits, int kPlanes, bool kIsGated>
 void LaunchFewRowsOf(Session& session, const Product& product) {
-  const int64_t blocks = CeilDivide(product.weight.output_blocks, 2) * product.Tiles();
+  const int64_t blocks = CeilDivide(product.layout.output_blocks, 2) * product.Tiles();
   if constexpr (kBits == 4) {
     if (blocks <= session.multiprocessors()) {
-      return LaunchWarps<kBits, kPlanes, 16>(session, product, blocks);
+      return LaunchWarps<kBits, kPlanes, 16, kIsGated>(session, product, blocks);
     }
   }
-  LaunchWarps<kBits, kPlanes, 8>(session, product, blocks);
+  LaunchWarps<kBits, kPlanes, 8, kIsGated>(session, product, blocks);
+}
+
+template <int kBits, int kPlanes>
+void LaunchGated(Session& session, const Product& product) {
+  product.weights[1].words == nullptr ? LaunchFewRowsOf<kBits, kPlanes, false>(session, product)
+                                      : LaunchFewRowsOf<kBits, kPlanes, true>(session, product);
 }
 
 }  // namespace
 
 void LaunchFewRows(Session& session, const Product& product, int bits, int planes) {
   if (bits == 4) {
-    return planes == 2 ? LaunchFewRowsOf<4, 2>(session, product)
-                       : LaunchFewRowsOf<4, 1>(session, product);
+    return planes == 2 ? LaunchGated<4, 2>(session, product) : LaunchGated<4, 1>(session, product);
   }
-  return planes == 2 ? LaunchFewRowsOf<8, 2>(session, product)
-                     : LaunchFewRowsOf<8, 1>(session, product);
+  return planes == 2 ? LaunchGated<8, 2>(session, product) : LaunchGated<8, 1>(session, product);
 }
 
 }  // namespace kernels::cuda::packed

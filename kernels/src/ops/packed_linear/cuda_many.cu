@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cuda/async_copy.h"
+#include "ops/elementwise/cuda_swiglu.h"
 #include "ops/packed_linear/cuda.h"
 
 namespace kernels::cuda::packed {
@@ -48,20 +49,21 @@ __device__ __forceinline__ void CopyPieces(void* to, const void* from, int64_t i
 }
 
 template <int kBits, int kPlanes, int kTiles>
-__device__ __forceinline__ void LoadWords(const Weight& weight, const Tile& tile, int64_t unit,
+__device__ __forceinline__ void LoadWords(const Product& product, const Tile& tile, int64_t unit,
                                           Stage<kBits, kPlanes, kTiles>& stage) {
   constexpr int kLines = kUnitSteps * kBits;
+  const Layout& layout = product.layout;
   for (int i = threadIdx.x; i < kTileBlocks * kLines * 4; i += kThreads) {
     const int line = i / 4 % kLines;
     const int step = line / kBits;
-    const int64_t block = unit * weight.UnitBlocks() + (step >> weight.steps_log2);
-    const int block_line = (step & (weight.BlockSteps() - 1)) * kBits + line % kBits;
+    const int64_t block = unit * layout.UnitBlocks() + (step >> layout.steps_log2);
+    const int block_line = (step & (layout.BlockSteps() - 1)) * kBits + line % kBits;
     const int64_t output_block = tile.first_block + i / 4 / kLines;
     uint4* to = &stage.words[i / 4 / kLines][line][Quarter(line, i % 4)];
-    if (output_block < weight.output_blocks && block < weight.blocks &&
-        block_line < weight.block_lines) {
-      const int64_t at = (output_block * weight.blocks + block) * weight.block_lines + block_line;
-      CopyAsync16(to, weight.words + at * 4 + i % 4);
+    if (output_block < layout.output_blocks && block < layout.blocks &&
+        block_line < layout.block_lines) {
+      const int64_t at = (output_block * layout.blocks + block) * layout.block_lines + block_line;
+      CopyAsync16(to, product.weights[0].words + at * 4 + i % 4);
     } else {
       *to = {};
     }
@@ -74,23 +76,23 @@ __device__ __forceinline__ void LoadRows(const Product& product, const Tile& til
   constexpr int kStepPieces = kPlanes * kWarpSize / 2;
   constexpr int kPieces = kUnitSteps * kStepPieces;
   constexpr int kScalePieces = kUnitSteps * kTileRows / 4;
-  const Weight& weight = product.weight;
+  const Layout& layout = product.layout;
   const int tiles = static_cast<int>(
       std::min<int64_t>(kRowWarps * kTiles, product.Tiles() - tile.first_row_tile));
-  const int64_t block = unit * weight.UnitBlocks();
+  const int64_t block = unit * layout.UnitBlocks();
   const int blocks =
-      static_cast<int>(std::min<int64_t>(weight.UnitBlocks(), weight.blocks - block));
-  const int steps = blocks << weight.steps_log2;
+      static_cast<int>(std::min<int64_t>(layout.UnitBlocks(), layout.blocks - block));
+  const int steps = blocks << layout.steps_log2;
   for (int i = threadIdx.x; i < tiles * kPieces; i += kThreads) {
     if (i % kPieces >= steps * kStepPieces) continue;
-    const int64_t at = (tile.first_row_tile + i / kPieces) * weight.blocks + block;
+    const int64_t at = (tile.first_row_tile + i / kPieces) * layout.blocks + block;
     CopyPieces(stage.codes[i / kPieces],
-               product.x.codes + (at << weight.steps_log2) * kPlanes * kWarpSize, i % kPieces);
+               product.x.codes + (at << layout.steps_log2) * kPlanes * kWarpSize, i % kPieces);
   }
   for (int i = threadIdx.x; i < tiles * kScalePieces; i += kThreads) {
     if (i % kScalePieces >= blocks * kTileRows / 4) continue;
     const int row_tile = i / kScalePieces;
-    const int64_t at = ((tile.first_row_tile + row_tile) * weight.blocks + block) * kTileRows;
+    const int64_t at = ((tile.first_row_tile + row_tile) * layout.blocks + block) * kTileRows;
     CopyPieces(stage.scales[row_tile], product.x.scales + at, i % kScalePieces);
     CopyPieces(stage.sums[row_tile], product.x.sums + at, i % kScalePieces);
   }
@@ -100,8 +102,8 @@ __device__ __forceinline__ void LoadRows(const Product& product, const Tile& til
 template <int kTiles, class S>
 __device__ __forceinline__ void Load(const Product& product, const Tile& tile, int64_t unit,
                                      S* stages) {
-  if (unit < product.weight.Units()) {
-    LoadWords(product.weight, tile, unit, stages[unit % kStages<kTiles>]);
+  if (unit < product.layout.Units()) {
+    LoadWords(product, tile, unit, stages[unit % kStages<kTiles>]);
     LoadRows(product, tile, unit, stages[unit % kStages<kTiles>]);
   }
   CommitCopies();
@@ -151,7 +153,7 @@ __device__ __forceinline__ void AddBlock(const Product& product, const S& stage,
   const int first = threadIdx.x / kWarpSize / kOutputWarps * kTiles;
   const int t = threadIdx.x % 4;
   float scales[4];
-  WidenScales(stored, product.weight.dtype, scales);
+  WidenScales(stored, product.weights[0].dtype, scales);
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
     if (n >= tiles) continue;
@@ -169,14 +171,23 @@ __device__ __forceinline__ void AddBlock(const Product& product, const S& stage,
   }
 }
 
-// Four neighbouring outputs of a row.
+// Four neighbouring outputs of a row, as far as they exist.
 __device__ __forceinline__ void StoreOutputs(const Product& product, int64_t row, int64_t output,
                                              float y[4]) {
   const bool has_residual = product.residual.data != nullptr;
+  const bool has_gates = product.gates.data != nullptr;
   float* to = product.y.Row(row) + output;
   const float* residual = has_residual ? product.residual.Row(row) + output : nullptr;
+  const float* gates = has_gates ? product.gates.Row(row) + output : nullptr;
   if (product.has_wide_rows && output + 4 <= product.out) {
-    for (int i = 0; i < 4; ++i) y[i] += BiasOf(product, output + i);
+    for (int i = 0; i < 4; ++i) y[i] += BiasOf(product.weights[0], output + i);
+    if (has_gates) {
+      const float4 gate = *reinterpret_cast<const float4*>(gates);
+      y[0] = SwigluOf(y[0], gate.x);
+      y[1] = SwigluOf(y[1], gate.y);
+      y[2] = SwigluOf(y[2], gate.z);
+      y[3] = SwigluOf(y[3], gate.w);
+    }
     if (has_residual) {
       const float4 more = *reinterpret_cast<const float4*>(residual);
       y[0] += more.x;
@@ -188,7 +199,8 @@ __device__ __forceinline__ void StoreOutputs(const Product& product, int64_t row
     return;
   }
   for (int i = 0; i < 4 && output + i < product.out; ++i) {
-    y[i] += BiasOf(product, output + i);
+    y[i] += BiasOf(product.weights[0], output + i);
+    if (has_gates) y[i] = SwigluOf(y[i], gates[i]);
     if (has_residual) y[i] += residual[i];
     to[i] = y[i];
   }
@@ -198,7 +210,7 @@ template <int kBits, int kPlanes, int kTiles>
 __global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int64_t across) {
   using S = Stage<kBits, kPlanes, kTiles>;
   DYNAMIC_SHARED(S, stages);
-  const Weight& weight = product.weight;
+  const Layout& layout = product.layout;
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
   const Tile tile{blockIdx.x / across * kTileBlocks, blockIdx.x % across * (kRowWarps * kTiles)};
@@ -209,22 +221,22 @@ __global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int6
   int32_t sums[2][kTiles][4] = {};
   float y[2][kTiles][4] = {};
   for (int unit = 0; unit < kStages<kTiles> - 1; ++unit) Load<kTiles>(product, tile, unit, stages);
-  for (int64_t unit = 0; unit < weight.Units(); ++unit) {
+  for (int64_t unit = 0; unit < layout.Units(); ++unit) {
     WaitCopies<kStages<kTiles> - 2>();
     __syncthreads();
     Load<kTiles>(product, tile, unit + kStages<kTiles> - 1, stages);
     const S& stage = stages[unit % kStages<kTiles>];
-    for (int j = 0; j < weight.UnitBlocks(); ++j) {
-      const int64_t block = unit * weight.UnitBlocks() + j;
-      if (block >= weight.blocks || tiles == 0) break;
+    for (int j = 0; j < layout.UnitBlocks(); ++j) {
+      const int64_t block = unit * layout.UnitBlocks() + j;
+      if (block >= layout.blocks || tiles == 0) break;
       uint4 scales{};
       uint32_t zeros = 0;
-      if (output_block < weight.output_blocks) {
-        const int64_t at = (output_block * weight.blocks + block) * kPackedOutputs + 4 * quarter;
-        scales = LoadScales(weight, at);
-        zeros = LoadZeros(weight, at);
+      if (output_block < layout.output_blocks) {
+        const int64_t at = (output_block * layout.blocks + block) * kPackedOutputs + 4 * quarter;
+        scales = LoadScales(product.weights[0], at);
+        zeros = LoadZeros(product.weights[0], at);
       }
-      MultiplyBlock<kBits, kPlanes, kTiles>(stage, j << weight.steps_log2, weight.BlockSteps(),
+      MultiplyBlock<kBits, kPlanes, kTiles>(stage, j << layout.steps_log2, layout.BlockSteps(),
                                             tiles, sums);
       AddBlock<kTiles>(product, stage, j, tiles, scales, zeros, sums, y);
     }
@@ -243,7 +255,7 @@ __global__ void __launch_bounds__(kThreads) ManyRowsKernel(Product product, int6
 }
 
 int64_t BlocksOf(const Product& product, int tiles) {
-  return CeilDivide(product.weight.output_blocks, kTileBlocks) *
+  return CeilDivide(product.layout.output_blocks, kTileBlocks) *
          CeilDivide(product.Tiles(), kRowWarps * tiles);
 }
 

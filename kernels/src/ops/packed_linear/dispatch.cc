@@ -2,6 +2,7 @@
 
 #include "core/dispatch.h"
 #include "core/rows.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/packed_linear/implementations.h"
 
 namespace kernels {
@@ -51,6 +52,34 @@ constexpr Candidate<PackedLinearArgs> kPackedLinear[] = {
 const Operation kQuantizeOperation("quantizeActivations", kQuantize);
 const Operation kPackedLinearOperation("packedLinear", kPackedLinear);
 
+// Into memory of the pool, valid until that is asked for again.
+QuantizedActivations Quantize(const Context& context, const LinearInput& input,
+                              const PackedWeight& weight) {
+  const int64_t rows = input.x.shape[0];
+  const int64_t blocks = weight.Blocks();
+  const int64_t pairs = blocks * weight.block_size / 2 + kPackedRowPadding;
+  const size_t bytes = rows * (pairs + 2 * blocks) * sizeof(int32_t);
+  std::byte* shared = context.pool.Shared(std::max<size_t>(bytes, 1));
+  const auto take = [&](DType dtype, int64_t columns) {
+    const Tensor tensor = {shared, dtype, 2, {rows, columns}, {columns, 1}};
+    shared += rows * columns * sizeof(int32_t);
+    return tensor;
+  };
+  QuantizedActivations x;
+  x.codes = take(DType::kI32, pairs);
+  x.scales = take(DType::kF32, blocks);
+  x.sums = take(DType::kI32, blocks);
+  // Elsewhere codes of 8 bits are multiplied as codes of 16: the same integers, at that speed.
+  const bool is_narrow = input.activation_bits == 8;
+  if (context.isa >= Isa::kAvx512Vnni) {
+    const CodeForm wide = rows <= kHalvesRows ? CodeForm::kHalves : CodeForm::kPairs;
+    x.form = is_narrow ? CodeForm::kBytes : wide;
+  }
+  const int32_t largest = is_narrow ? kLargestNarrowCode : kLargestWideCode;
+  QuantizeActivations(context, {input.x, input.order, weight.bits, weight.block_size, x, largest});
+  return x;
+}
+
 }  // namespace
 
 void RunPackedTasks(const Context& context, const PackedLinearArgs& args, PackedRun run) {
@@ -90,30 +119,16 @@ void PackedLinear(const Context& context, const PackedLinearArgs& args) {
 }
 
 void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args) {
-  const int64_t rows = args.y.shape[0];
-  const int64_t blocks = args.weight.Blocks();
-  const int64_t pairs = blocks * args.weight.block_size / 2 + kPackedRowPadding;
-  const size_t bytes = rows * (pairs + 2 * blocks) * sizeof(int32_t);
-  std::byte* shared = context.pool.Shared(std::max<size_t>(bytes, 1));
-  const auto take = [&](DType dtype, int64_t columns) {
-    const Tensor tensor = {shared, dtype, 2, {rows, columns}, {columns, 1}};
-    shared += rows * columns * sizeof(int32_t);
-    return tensor;
-  };
-  QuantizedActivations x;
-  x.codes = take(DType::kI32, pairs);
-  x.scales = take(DType::kF32, blocks);
-  x.sums = take(DType::kI32, blocks);
-  // Elsewhere codes of 8 bits are multiplied as codes of 16: the same integers, at that speed.
-  const bool is_narrow = args.activation_bits == 8;
-  if (context.isa >= Isa::kAvx512Vnni) {
-    const CodeForm wide = rows <= kHalvesRows ? CodeForm::kHalves : CodeForm::kPairs;
-    x.form = is_narrow ? CodeForm::kBytes : wide;
-  }
-  const int32_t largest = is_narrow ? kLargestNarrowCode : kLargestWideCode;
-  QuantizeActivations(context,
-                      {args.x, args.order, args.weight.bits, args.weight.block_size, x, largest});
-  PackedLinear(context, {x, args.weight, args.bias, args.residual, args.y});
+  const auto& [weight, bias] = args.linear;
+  const QuantizedActivations x = Quantize(context, args.input, weight);
+  PackedLinear(context, {x, weight, bias, args.residual, args.y});
+}
+
+void GatedLinear(const Context& context, const GatedLinearArgs& args) {
+  const QuantizedActivations x = Quantize(context, args.input, args.up.weight);
+  PackedLinear(context, {x, args.up.weight, args.up.bias, {}, args.y});
+  PackedLinear(context, {x, args.gate.weight, args.gate.bias, {}, args.scratch});
+  Swiglu(context, {args.y, args.scratch, args.y});
 }
 
 }  // namespace kernels

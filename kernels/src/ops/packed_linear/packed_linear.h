@@ -90,19 +90,39 @@ struct PackedLinearArgs {
 };
 void PackedLinear(const Context& context, const PackedLinearArgs& args);
 
-// QuantizeActivations and PackedLinear in one: the activations' codes live in scratch. With 8 bits,
-// codes are 256 times coarser and products up to twice as fast; results are exact sums all the
-// same.
-struct QuantizedLinearArgs {
-  Tensor x;      // [rows, in] f32
-  Tensor order;  // [places] i32 as above, or empty
-  PackedWeight weight;
-  Tensor bias;          // [out] f32 | f16 | bf16, or empty
-  Tensor residual;      // [rows, out] f32, or empty
+// Rows that are to be rounded and multiplied. With 8 bits, codes are 256 times coarser and products
+// up to twice as fast; results are exact sums all the same.
+struct LinearInput {
+  Tensor x;             // [rows, in] f32
+  Tensor order;         // [places] i32 as above, or empty
   int activation_bits;  // 16 | 8
-  Tensor y;             // [rows, out] f32, out
+};
+
+struct BiasedWeight {
+  PackedWeight weight;
+  Tensor bias;  // [out] f32 | f16 | bf16, or empty
+};
+
+// QuantizeActivations and PackedLinear in one: the activations' codes live in scratch.
+struct QuantizedLinearArgs {
+  LinearInput input;
+  BiasedWeight linear;
+  Tensor residual;  // [rows, out] f32, or empty
+  Tensor y;         // [rows, out] f32, out
 };
 void CheckQuantizedLinear(const QuantizedLinearArgs& args);
 void QuantizedLinear(const Context& context, const QuantizedLinearArgs& args);
+
+// y = up * silu(gate): QuantizedLinear by two weights whose inputs lie in the same places, and
+// Swiglu of the results, with the bits that these have; x is rounded once.
+struct GatedLinearArgs {
+  LinearInput input;
+  BiasedWeight up;
+  BiasedWeight gate;
+  Tensor scratch;  // [rows, out] f32, out: where a product waits for the other
+  Tensor y;        // [rows, out] f32, out
+};
+void CheckGatedLinear(const GatedLinearArgs& args);
+void GatedLinear(const Context& context, const GatedLinearArgs& args);
 
 }  // namespace kernels

@@ -44,6 +44,7 @@ export type {
   QuantizedCache,
   RangeSource,
   RefineOptions,
+  RmsNorm,
   RoundedWeight,
   SeenIds,
   U8,

@@ -21,8 +21,10 @@ export type NativePackedWeight = readonly [
   ...[words: T, scales: T, zeros: Optional],
   ...[zero: number, bits: number, blockSize: number],
 ];
-/** x, the order of its inputs, bits that it is rounded to */
-export type NativeLinearInput = readonly [x: T, order: Optional, activationBits: number];
+/** x, the order of its inputs, what it is normalised by, bits that it is rounded to */
+export type NativeLinearInput = readonly [
+  ...[x: T, order: Optional, norm: Optional, epsilon: number, activationBits: number],
+];
 export type Native = {
   openDevice(threads: number, isa: string): D;
   openCudaDevice(library: string, index: number): D;

@@ -8,6 +8,7 @@ import {
   Step,
   type StepPart,
   stepOptions,
+  withInput,
 } from "../runtime/index.ts";
 
 /** Rows computed together; bounds the memory of a stage's intermediate results. */
@@ -115,7 +116,8 @@ export class CalibratedBlocks implements AsyncDisposable {
   }
 
   /** @param before  the residual stream as it was taken out; a stage that leaves it alone returns the same tensor */
-  async #keep(batch: number, before: F32, { hidden, input }: State): Promise<void> {
+  async #keep(batch: number, before: F32, state: State): Promise<void> {
+    const { hidden, input } = withInput(state);
     if (hidden === before) this.#store.restore(hiddenOf(batch), hidden);
     else await this.#store.put(hiddenOf(batch), hidden);
     if (input === undefined) this.#store.drop(inputOf(batch));

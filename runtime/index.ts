@@ -144,6 +144,7 @@ export {
   unusedTensors,
   type WeightOverlay,
   walkBlocks,
+  withInput,
   zeroOffsetOf,
 } from "./model/index.ts";
 export {

@@ -29,7 +29,7 @@ export function haveSamePlaces(a: PackedLayout, b: PackedLayout): boolean {
 
 /**
  * up · silu(gate) of two linears of x (SwiGLU, arXiv:2002.05202): the bits of `quantizedLinear` twice and `swiglu`, but x is
- * rounded once, and on a GPU few rows take one kernel.
+ * normalised and rounded once, and on a GPU few rows take one kernel.
  *
  * @param x  [rows, in]
  * @returns [rows, out]

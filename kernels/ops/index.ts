@@ -29,7 +29,7 @@ export {
 } from "./hessian.ts";
 export type { GptqWeight, WeightBits } from "./linear.ts";
 export { linear, linearGptq } from "./linear.ts";
-export { rmsNorm } from "./norm.ts";
+export { type RmsNorm, rmsNorm } from "./norm.ts";
 export type { ActivationDtype, PackedLayout, PackedWeight } from "./packed-linear.ts";
 export {
   packLinear,

@@ -1,6 +1,13 @@
 import { call } from "../native.ts";
 import type { F32, FloatTensor } from "./types.ts";
 
+/** What rows are normalised by. */
+export type RmsNorm = {
+  /** [width] */
+  readonly weight: FloatTensor;
+  readonly epsilon: number;
+};
+
 /**
  * x / sqrt(mean(x²) + epsilon) · weight per row (arXiv:1910.07467).
  *

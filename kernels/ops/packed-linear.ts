@@ -3,6 +3,7 @@ import { KernelError } from "../errors.ts";
 import { call, type NativeLinearInput, type NativePackedWeight } from "../native.ts";
 import type { Tensor } from "../tensor.ts";
 import type { GptqWeight, WeightBits } from "./linear.ts";
+import type { RmsNorm } from "./norm.ts";
 import { planLayout } from "./packed-layout.ts";
 import type { F32, FloatTensor, I32, U8 } from "./types.ts";
 
@@ -182,6 +183,7 @@ export function emptyPacked(
  * @param options.bias         [out]
  * @param options.residual     [rows, out]
  * @param options.activations  what x is rounded to, "int16" by default
+ * @param options.norm         what x is normalised by before: the bits of `rmsNorm` and this; on a GPU without another kernel
  * @returns [rows, out]
  */
 export function quantizedLinear(
@@ -208,14 +210,17 @@ export function quantizedLinear(
 export type InputOptions = {
   /** What x is rounded to, "int16" by default */
   readonly activations?: ActivationDtype | undefined;
+  /** What x is normalised by before, as `rmsNorm` does */
+  readonly norm?: RmsNorm | undefined;
 };
 
 export function nativeInput(
   x: F32,
   { order }: PackedLayout,
-  { activations }: InputOptions,
+  { activations, norm }: InputOptions,
 ): NativeLinearInput {
-  return [x.handle, order?.handle ?? null, activations === "int8" ? 8 : 16];
+  const normHandles = [norm?.weight.handle ?? null, norm?.epsilon ?? 0] as const;
+  return [x.handle, order?.handle ?? null, ...normHandles, activations === "int8" ? 8 : 16];
 }
 
 export function nativeWeight(weight: PackedWeight): NativePackedWeight {

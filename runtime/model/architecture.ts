@@ -5,6 +5,7 @@ import type {
   F32,
   FloatTensor,
   I32,
+  RmsNorm,
 } from "../../kernels/index.ts";
 import type { CacheDtype } from "../cache/kv-cache.ts";
 import type { Checkpoint, QuantizationConfig } from "../checkpoint/index.ts";
@@ -18,15 +19,17 @@ import type { WeightOverlay } from "./weights.ts";
 export type BlockState = {
   /** [rows, width], the residual stream */
   readonly hidden: F32;
-  /** [rows, in], input of the next stage's linears; undefined after the last stage */
+  /** [rows, in], input of the next stage's linears; undefined after the last stage and where there is a norm */
   readonly input: F32 | undefined;
+  /** The input is the residual stream normalised by this, which is left to its linears; the block owns it. */
+  readonly norm?: RmsNorm | undefined;
 };
 
 /** Where a stage runs: the rows of this step and this block's layer of the cache. */
 export type StageContext = { readonly step: Step; readonly cache: CacheLayer };
 
 /**
- * A part of a block whose linears share one input. A quantizer calibrates a stage's linears on `state.input`, replaces
+ * A part of a block whose linears share one input. A quantizer calibrates a stage's linears on its input (`withInput`), replaces
  * them, and then runs the stage: so each linear runs once, and later stages see quantized predecessors.
  */
 export type Stage = {

@@ -1,6 +1,6 @@
-import type { F32 } from "../../kernels/index.ts";
+import { type F32, ops } from "../../kernels/index.ts";
 import type { KvCache } from "../cache/kv-cache.ts";
-import type { Block, Model, StageContext } from "./architecture.ts";
+import type { Block, BlockState, Model, StageContext } from "./architecture.ts";
 import type { Step, StepOptions } from "./step.ts";
 
 /** What a step must know of the model that it is for. */
@@ -9,6 +9,13 @@ export function stepOptions(model: Model): StepOptions {
     headDim: model.shape.headDim,
     queryScale: (position) => model.queryScale(position),
   };
+}
+
+/** The state with its input computed where a norm stands for it. */
+export function withInput(state: BlockState): BlockState {
+  const { hidden, norm } = state;
+  if (norm === undefined) return state;
+  return { hidden, input: ops.rmsNorm(hidden, norm.weight, norm.epsilon) };
 }
 
 /** Runs all stages of a block; takes ownership of `hidden` [rows, width] and returns a new one. */

@@ -11,7 +11,7 @@ export type {
 export { walkBlocks } from "./blocks.ts";
 export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { findForeignFloats } from "./float-comparison.ts";
-export { forward, runBlock, stepOptions } from "./forward.ts";
+export { forward, runBlock, stepOptions, withInput } from "./forward.ts";
 export {
   type EncodedLinear,
   encodeLinear,

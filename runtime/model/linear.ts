@@ -6,6 +6,7 @@ import {
   ops,
   type PackedLinear,
   type PackedWeight,
+  type RmsNorm,
 } from "../../kernels/index.ts";
 import { type LinearShape, type QuantizationConfig, settingsFor } from "../checkpoint/index.ts";
 import { decodeLinear } from "./gptq-format.ts";
@@ -20,11 +21,18 @@ export interface Linear extends Disposable {
   /** The weight in the GPTQ layout, where that is how it is stored. */
   readonly stored: GptqWeight | undefined;
   readonly bias: FloatTensor | undefined;
-  /** x [rows, in] to a new [rows, out], with a residual [rows, out] added where one is given. */
-  apply(x: F32, residual?: F32): F32;
+  /** x [rows, in] to a new [rows, out]. */
+  apply(x: F32, options?: ApplyOptions): F32;
   /** What products read where it is quantized, brought into their order on first use; undefined for floats. */
   packed(): QuantizedOperand | undefined;
 }
+
+export type ApplyOptions = {
+  /** What x is normalised by before it is multiplied. */
+  readonly norm?: RmsNorm | undefined;
+  /** [rows, out], added to the result. */
+  readonly residual?: F32 | undefined;
+};
 
 /** What a quantized linear multiplies by, and what its inputs are rounded to. */
 export type QuantizedOperand = PackedLinear & {
@@ -39,8 +47,9 @@ export function floatLinear(weight: FloatTensor, bias: FloatTensor | undefined):
     weight,
     stored: undefined,
     bias,
-    apply(x, residual) {
-      const y = ops.linear(x, weight, bias);
+    apply(x, { norm, residual } = {}) {
+      using normed = normalized(x, norm);
+      const y = ops.linear(normed ?? x, weight, bias);
       if (residual === undefined) return y;
       using change = y;
       return ops.add(residual, change);
@@ -91,9 +100,9 @@ export function gptqLinear(
     weight: undefined,
     stored: weight,
     bias,
-    apply(x, residual) {
-      const { weight: own, ...options } = operand();
-      return ops.quantizedLinear(x, own, { ...options, residual });
+    apply(x, options) {
+      const { weight: own, ...rest } = operand();
+      return ops.quantizedLinear(x, own, { ...rest, ...options });
     },
     packed: operand,
     [Symbol.dispose]() {
@@ -105,19 +114,29 @@ export function gptqLinear(
   };
 }
 
+/** A new tensor, where there is a norm. */
+function normalized(x: F32, norm: RmsNorm | undefined): F32 | undefined {
+  return norm && ops.rmsNorm(x, norm.weight, norm.epsilon);
+}
+
 /**
- * up · silu(gate) of two linears of x [rows, in] (SwiGLU): a new [rows, out]. One operation where both are quantized and
- * can share what x is rounded to.
+ * up · silu(gate) of two linears of x [rows, in] (SwiGLU), which may be normalised before: a new [rows, out]. One operation
+ * where both are quantized and can share what x is rounded to.
  */
-export function applyGated(x: F32, linears: { readonly up: Linear; readonly gate: Linear }): F32 {
+export function applyGated(
+  x: F32,
+  linears: { readonly up: Linear; readonly gate: Linear },
+  norm?: RmsNorm,
+): F32 {
   const [up, gate] = [linears.up.packed(), linears.gate.packed()];
   if (up !== undefined && gate !== undefined && up.activations === gate.activations) {
     if (ops.haveSamePlaces(up.weight.layout, gate.weight.layout)) {
-      return ops.gatedLinear(x, { up, gate, activations: up.activations });
+      return ops.gatedLinear(x, { up, gate, norm, activations: up.activations });
     }
   }
-  using y = linears.up.apply(x);
-  using gates = linears.gate.apply(x);
+  using normed = normalized(x, norm);
+  using y = linears.up.apply(normed ?? x);
+  using gates = linears.gate.apply(normed ?? x);
   return ops.swiglu(y, gates);
 }
 

@@ -7,6 +7,7 @@ import {
   type FloatTensor,
   type I32,
   ops,
+  type RmsNorm,
 } from "../../kernels/index.ts";
 import type { CacheDtype } from "../cache/kv-cache.ts";
 import {
@@ -177,9 +178,8 @@ class QwenBlock implements Block {
   readonly name: string;
   readonly stages: readonly Stage[];
   readonly #width: number;
-  readonly #epsilon: number;
-  readonly #norm1: FloatTensor;
-  readonly #norm2: FloatTensor;
+  readonly #norm1: RmsNorm;
+  readonly #norm2: RmsNorm;
   readonly #linears: Map<string, Linear>;
 
   constructor(
@@ -190,10 +190,11 @@ class QwenBlock implements Block {
   ) {
     this.name = `transformer.h.${index}`;
     this.#width = config.hiddenSize;
-    this.#epsilon = config.normEpsilon;
     const { isPrefetched } = stored;
-    const norm = (part: string) =>
-      weights.float(`${this.name}.${part}.weight`, [config.hiddenSize], { isPrefetched });
+    const norm = (part: string) => ({
+      weight: weights.float(`${this.name}.${part}.weight`, [config.hiddenSize], { isPrefetched }),
+      epsilon: config.normEpsilon,
+    });
     this.#norm1 = norm("ln_1");
     this.#norm2 = norm("ln_2");
     this.#linears = new Map(
@@ -226,12 +227,13 @@ class QwenBlock implements Block {
   }
 
   begin(hidden: F32): BlockState {
-    return { hidden, input: ops.rmsNorm(hidden, this.#norm1, this.#epsilon) };
+    return { hidden, input: undefined, norm: this.#norm1 };
   }
 
   #attend(state: BlockState, { step, cache }: StageContext): BlockState {
-    using input = state.input;
-    using qkv = this.linear("attn.c_attn").apply(required(input));
+    using _input = state.input;
+    const { x, norm } = operand(state);
+    using qkv = this.linear("attn.c_attn").apply(x, { norm });
     ops.ropeStoreCache(qkv, step.ropeTable, step, cache);
     using q = qkv.narrow(1, 0, this.#width);
     return { hidden: state.hidden, input: ops.attention(q, cache, step, step.queryScale) };
@@ -239,13 +241,14 @@ class QwenBlock implements Block {
 
   #project(state: BlockState): BlockState {
     const hidden = this.#addResidual(state, "attn.c_proj");
-    return { hidden, input: ops.rmsNorm(hidden, this.#norm2, this.#epsilon) };
+    return { hidden, input: undefined, norm: this.#norm2 };
   }
 
   #gate(state: BlockState): BlockState {
-    using input = state.input;
+    using _input = state.input;
+    const { x, norm } = operand(state);
     const linears = { up: this.linear("mlp.w1"), gate: this.linear("mlp.w2") };
-    return { hidden: state.hidden, input: applyGated(required(input), linears) };
+    return { hidden: state.hidden, input: applyGated(x, linears, norm) };
   }
 
   #contract(state: BlockState): BlockState {
@@ -253,19 +256,22 @@ class QwenBlock implements Block {
   }
 
   #addResidual(state: BlockState, name: string): F32 {
-    using before = state.hidden;
-    using input = state.input;
-    return this.linear(name).apply(required(input), before);
+    using residual = state.hidden;
+    using _input = state.input;
+    const { x, norm } = operand(state);
+    return this.linear(name).apply(x, { norm, residual });
   }
 
   [Symbol.dispose](): void {
-    this.#norm1[Symbol.dispose]();
-    this.#norm2[Symbol.dispose]();
+    this.#norm1.weight[Symbol.dispose]();
+    this.#norm2.weight[Symbol.dispose]();
     for (const linear of this.#linears.values()) linear[Symbol.dispose]();
   }
 }
 
-function required(input: F32 | undefined): F32 {
-  if (input === undefined) throw new RangeError("the block's last stage has run already");
-  return input;
+/** What a stage's linears are applied to. */
+function operand({ hidden, input, norm }: BlockState): { x: F32; norm?: RmsNorm } {
+  if (input !== undefined) return { x: input };
+  if (norm === undefined) throw new RangeError("the block's last stage has run already");
+  return { x: hidden, norm };
 }

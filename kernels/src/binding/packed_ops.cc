@@ -37,6 +37,8 @@ Napi::Value PackLinearJs(const Napi::CallbackInfo& info) {
 LinearInput ReadInput(Arguments& in) {
   return {.x = in.Tensor(),
           .order = in.OptionalTensor(),
+          .norm = in.OptionalTensor(),
+          .epsilon = in.Float(),
           .activation_bits = static_cast<int>(in.Integer(8, 16))};
 }
 

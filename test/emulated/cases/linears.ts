@@ -53,7 +53,8 @@ export const linears: readonly Case[] = [
         weight: ops.packLinear(each.weight(96, 1280, 4, 128)),
       }));
       if (up === undefined || gate === undefined) return [];
-      return [ops.gatedLinear(inputs.f32([rows, 1280]), { up, gate })];
+      const norm = { weight: inputs.bf16([1280]), epsilon: 1e-6 };
+      return [ops.gatedLinear(inputs.f32([rows, 1280]), { up, gate, norm })];
     },
   })),
   {

@@ -2,7 +2,7 @@
 // itself computed in f32.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { type F32, openDevice, ops } from "../../../kernels/index.ts";
+import { openDevice, ops } from "../../../kernels/index.ts";
 import { parseRecipe } from "../../../quantizer/recipe.ts";
 import {
   type CacheDtype,
@@ -19,8 +19,9 @@ const source = repositoryPath("examples", "qwen-mini");
 /** The same stored weight, multiplied in f32. */
 function plainLinear(linear: Linear): Linear {
   const { stored, bias } = linear;
-  const apply = (x: F32, residual?: F32): F32 => {
-    const y = ops.linearGptq(x, stored!, bias);
+  const apply: Linear["apply"] = (x, { norm, residual } = {}) => {
+    const input = norm === undefined ? x : ops.rmsNorm(x, norm.weight, norm.epsilon);
+    const y = ops.linearGptq(input, stored!, bias);
     return residual === undefined ? y : ops.add(residual, y);
   };
   return { ...linear, apply, packed: () => undefined, [Symbol.dispose]() {} };

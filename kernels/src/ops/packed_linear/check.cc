@@ -42,6 +42,7 @@ void CheckOrder(const char* op, const Tensor& order, int64_t in, int64_t places)
 void CheckInput(const char* op, const LinearInput& input, const PackedWeight& weight,
                 int64_t rows) {
   RequireTensor(op, "x", input.x, DType::kF32, {rows, kAny});
+  if (!input.norm.empty()) RequireFloatTensor(op, "norm", input.norm, {input.x.shape[1]});
   Require(input.activation_bits == 16 || input.activation_bits == 8, Code::kValue, op,
           "activation_bits is " + std::to_string(input.activation_bits) + "; expected 16 or 8");
   CheckOrder(op, input.order, input.x.shape[1], weight.Blocks() * weight.block_size);

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "ops/packed_linear/cuda_quantize.h"
+#include "ops/rms_norm/cuda_scale.h"
 
 // quantizedLinear and gatedLinear: activations are rounded into scratch, then multiplied. The
 // integers and the chain of fused multiply-adds over blocks are the processor's, and so are the
@@ -15,14 +16,10 @@ namespace {
 constexpr unsigned kQuantizeThreads = 256;
 
 // One warp rounds a unit of a row. Rows beyond the last have codes of 0.
-__global__ void QuantizeKernel(Rounding rounding, Activations y, int bits, int planes,
-                               int64_t units, int64_t warps) {
-  const int64_t index =
-      blockIdx.x * int64_t{kQuantizeThreads / kWarpSize} + threadIdx.x / kWarpSize;
-  if (index >= warps) return;
-  const int64_t row = index / units;
-  const int64_t unit = index % units;
-  const LaneCodes codes = RoundUnit(rounding, bits, row, unit);
+__device__ __forceinline__ void QuantizeUnit(const Rounding& rounding, const Activations& y,
+                                             int bits, int planes, int64_t row, int64_t unit,
+                                             float scale) {
+  const LaneCodes codes = RoundUnit(rounding, bits, row, unit, scale);
   const int lane = threadIdx.x % kWarpSize;
   const int64_t step = unit * kUnitSteps + lane / 8;
   const int64_t block = step >> rounding.steps_log2;
@@ -41,6 +38,27 @@ __global__ void QuantizeKernel(Rounding rounding, Activations y, int bits, int p
   const int64_t at = (tile * rounding.blocks + block) * kTileRows + column;
   y.scales[at] = codes.scale;
   y.sums[at] = codes.sum;
+}
+
+constexpr int kQuantizeWarps = kQuantizeThreads / kWarpSize;
+
+__global__ void QuantizeKernel(Rounding rounding, Activations y, int bits, int planes,
+                               int64_t units, int64_t warps) {
+  const int64_t index = blockIdx.x * int64_t{kQuantizeWarps} + threadIdx.x / kWarpSize;
+  if (index >= warps) return;
+  QuantizeUnit(rounding, y, bits, planes, index / units, index % units, 1.0f);
+}
+
+// One block for each row, since all of a row has to be seen first.
+__global__ void NormQuantizeKernel(Rounding rounding, Activations y, int bits, int planes,
+                                   int64_t units) {
+  const int64_t row = blockIdx.x;
+  float scale = 0;
+  if (row < rounding.rows) {
+    scale = RmsScale<kQuantizeThreads>(rounding.x.Row(row), rounding.in, rounding.epsilon);
+  }
+  for (int64_t unit = threadIdx.x / kWarpSize; unit < units; unit += kQuantizeWarps)
+    QuantizeUnit(rounding, y, bits, planes, row, unit, scale);
 }
 
 bool IsAligned(const void* data, size_t bytes) {
@@ -151,6 +169,9 @@ Product ProductOf(const Request& request) {
   product.out = request.y.shape[1];
   product.rounding = {MatrixOf<const float>(request.input.x),
                       request.input.order.As<const int32_t>(),
+                      request.input.norm.data,
+                      request.input.norm.dtype,
+                      request.input.epsilon,
                       product.rows,
                       request.input.x.shape[1],
                       layout.blocks,
@@ -167,8 +188,13 @@ Product ProductOf(const Request& request) {
 
 void Quantize(Session& session, const Product& product, int bits, int planes, int64_t rows) {
   const int64_t units = product.layout.Units();
+  if (product.rounding.norm != nullptr) {
+    return Launch(session, NormQuantizeKernel,
+                  {.blocks_x = BlockCount(rows), .threads = kQuantizeThreads}, product.rounding,
+                  product.x, bits, planes, units);
+  }
   Launch(session, QuantizeKernel,
-         {.blocks_x = BlockCount(CeilDivide(rows * units, kQuantizeThreads / kWarpSize)),
+         {.blocks_x = BlockCount(CeilDivide(rows * units, kQuantizeWarps)),
           .threads = kQuantizeThreads},
          product.rounding, product.x, bits, planes, units, rows * units);
 }

@@ -50,6 +50,9 @@ struct Activations {
 struct Rounding {
   Matrix<const float> x;
   const int32_t* order;  // or null
+  const void* norm;      // the weight of RmsNorm, or null
+  DType norm_dtype;
+  float epsilon;
   int64_t rows, in, blocks;
   int block_size, steps_log2;
   float largest;
@@ -70,8 +73,8 @@ struct Product {
 };
 
 // For few rows, whose weight is read once for each 8 of them (cuda_few.cu), and for many
-// (cuda_many.cu). A single row is rounded by those who multiply it. With few rows the gates are
-// computed by the same kernel, with many by a product before.
+// (cuda_many.cu). A single row is normalised and rounded by those who multiply it. With few rows
+// the gates are computed by the same kernel, with many by a product before.
 void LaunchFewRows(Session& session, const Product& product, int bits, int planes);
 bool IsForManyRows(const Session& session, const Product& product);
 void LaunchManyRows(Session& session, const Product& product, int bits, int planes);
@@ -128,16 +131,19 @@ __device__ inline int32_t ZeroOf(uint32_t zeros, int i) {
   return static_cast<int32_t>(zeros >> (8 * i) & 0xffu);
 }
 
-__device__ inline float BiasOf(const Weight& weight, int64_t output) {
-  if (weight.bias == nullptr) return 0.0f;
-  switch (weight.bias_dtype) {
+__device__ inline float FloatAt(const void* data, DType dtype, int64_t index) {
+  switch (dtype) {
     case DType::kF16:
-      return Widen(static_cast<const F16*>(weight.bias)[output]);
+      return Widen(static_cast<const F16*>(data)[index]);
     case DType::kBF16:
-      return ToFloat(static_cast<const BF16*>(weight.bias)[output]);
+      return ToFloat(static_cast<const BF16*>(data)[index]);
     default:
-      return static_cast<const float*>(weight.bias)[output];
+      return static_cast<const float*>(data)[index];
   }
+}
+
+__device__ inline float BiasOf(const Weight& weight, int64_t output) {
+  return weight.bias == nullptr ? 0.0f : FloatAt(weight.bias, weight.bias_dtype, output);
 }
 
 }  // namespace kernels::cuda::packed

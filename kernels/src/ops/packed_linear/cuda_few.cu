@@ -2,6 +2,7 @@
 
 #include "ops/elementwise/cuda_swiglu.h"
 #include "ops/packed_linear/cuda_quantize.h"
+#include "ops/rms_norm/cuda_scale.h"
 
 namespace kernels::cuda::packed {
 
@@ -61,7 +62,7 @@ __device__ __forceinline__ Grid LoadGrid(const Layout& layout, const Weight& wei
   return {LoadScales(weight, at), LoadZeros(weight, at)};
 }
 
-// Codes of 8 rows, or of one that the warp itself rounds.
+// Codes of 8 rows, or of one that the block normalises, each for itself, and the warp rounds.
 template <int kBits, int kPlanes>
 struct StoredCodes {
   static constexpr int kRows = kTileRows;
@@ -70,7 +71,12 @@ struct StoredCodes {
   const int32_t* sums;
   int rows;
 
-  __device__ __forceinline__ StoredCodes(const Product& product, int64_t tile, int64_t unit) {
+  template <int kThreads>
+  static __device__ __forceinline__ float RowScale(const Rounding&) {
+    return 1.0f;
+  }
+  __device__ __forceinline__ StoredCodes(const Product& product, int64_t tile, int64_t unit,
+                                         float) {
     const int lane = threadIdx.x % kWarpSize;
     const int64_t block = tile * product.layout.blocks + unit * product.layout.UnitBlocks();
     codes = product.x.codes + (block << product.layout.steps_log2) * kPlanes * kWarpSize + lane;
@@ -105,9 +111,15 @@ struct OwnCodes {
   float scale;
   int32_t sum;
 
-  __device__ __forceinline__ OwnCodes(const Product& product, int64_t, int64_t unit) {
+  template <int kThreads>
+  static __device__ __forceinline__ float RowScale(const Rounding& rounding) {
+    if (rounding.norm == nullptr) return 1.0f;
+    return RmsScale<kThreads>(rounding.x.Row(0), rounding.in, rounding.epsilon);
+  }
+  __device__ __forceinline__ OwnCodes(const Product& product, int64_t, int64_t unit,
+                                      float row_scale) {
     SHARED(Shared, all);
-    const LaneCodes own = RoundUnit(product.rounding, kBits, 0, unit);
+    const LaneCodes own = RoundUnit(product.rounding, kBits, 0, unit, row_scale);
     words = all[threadIdx.x / kWarpSize];
 #pragma unroll
     for (int plane = 0; plane < kPlanes; ++plane) {
@@ -227,6 +239,8 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 16 / kWarps) FewRowsKernel(
   Words<kBits> words;
   LoadUnit<kBits>(layout, weight, first_block, warp, words);
   Grid grid = LoadGrid(layout, weight, first_block, warp);
+  // While the first loads are under way.
+  const float row_scale = Codes::template RowScale<kWarps * kWarpSize>(product.rounding);
   for (int first = 0; first < units; first += kTeam) {
     const int index = first + warp;
     // With 8 bits there are no registers for two units: a step's words come where they were used.
@@ -234,7 +248,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 16 / kWarps) FewRowsKernel(
     if constexpr (kBits == 4) LoadUnit<kBits>(layout, weight, first_block, index + kTeam, ahead);
     const Grid grid_ahead = LoadGrid(layout, weight, first_block, index + kTeam);
     if (index < units) {
-      const Codes codes(product, tile, index);
+      const Codes codes(product, tile, index, row_scale);
       Multiply<kBits, kPlanes>(
           layout, weight.dtype, index * layout.UnitBlocks(), words, grid, codes, rows,
           own_terms + warp * layout.UnitBlocks() * rows * kGroupOutputs, [&](int s) {

@@ -16,9 +16,10 @@ struct LaneCodes {
   int32_t sum;         // of the block's codes
 };
 
-// By a warp: a unit of row `row`, zeros beyond the last row or block.
+// By a warp: a unit of row `row`, zeros beyond the last row or block. `scale` is the row's RmsScale
+// where there is a norm.
 __device__ __forceinline__ LaneCodes RoundUnit(const Rounding& r, int bits, int64_t row,
-                                               int64_t unit) {
+                                               int64_t unit, float scale) {
   const int lane = threadIdx.x % kWarpSize;
   const int step = lane / 8;
   const int t = lane / 2 % 4;
@@ -36,6 +37,7 @@ __device__ __forceinline__ LaneCodes RoundUnit(const Rounding& r, int bits, int6
     if (r.order != nullptr && is_place) input = __ldg(r.order + input);
     const bool is_input = is_place && input >= 0 && input < r.in;
     x[i] = is_input ? __ldg(r.x.Row(row) + input) : 0.0f;
+    if (r.norm != nullptr && is_input) x[i] = x[i] * scale * FloatAt(r.norm, r.norm_dtype, input);
     largest = std::max(largest, __float_as_uint(x[i]) & 0x7fffffffu);
   }
   // A block has 8 lanes for each of its steps.

@@ -4,6 +4,7 @@
 #include "core/rows.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/packed_linear/implementations.h"
+#include "ops/rms_norm/rms_norm.h"
 
 namespace kernels {
 
@@ -16,6 +17,9 @@ constexpr int64_t kTaskBytes = 32 << 10;
 // Up to this many rows taking codes apart costs more than multiplying them: as bytes it takes half
 // as many instructions, but sums of two planes, which more rows have no registers for.
 constexpr int64_t kHalvesRows = 2;
+
+// Elements that are normalised before the first of them is rounded: what a cache holds.
+constexpr int64_t kNormElements = 1 << 20;
 
 template <QuantizeRun run>
 void QuantizeWith(const Context& context, const QuantizeActivationsArgs& args) {
@@ -52,32 +56,56 @@ constexpr Candidate<PackedLinearArgs> kPackedLinear[] = {
 const Operation kQuantizeOperation("quantizeActivations", kQuantize);
 const Operation kPackedLinearOperation("packedLinear", kPackedLinear);
 
+// Rows of a matrix of 4-byte elements.
+Tensor RowsOf(Tensor matrix, int64_t begin, int64_t count) {
+  matrix.data = reinterpret_cast<std::byte*>(matrix.Row<int32_t>(begin));
+  matrix.shape[0] = count;
+  return matrix;
+}
+
 // Into memory of the pool, valid until that is asked for again.
 QuantizedActivations Quantize(const Context& context, const LinearInput& input,
                               const PackedWeight& weight) {
   const int64_t rows = input.x.shape[0];
+  const int64_t in = input.x.shape[1];
   const int64_t blocks = weight.Blocks();
   const int64_t pairs = blocks * weight.block_size / 2 + kPackedRowPadding;
-  const size_t bytes = rows * (pairs + 2 * blocks) * sizeof(int32_t);
+  const bool has_norm = !input.norm.empty();
+  const int64_t step =
+      has_norm ? std::min(rows, std::max<int64_t>(1, kNormElements / std::max<int64_t>(1, in)))
+               : rows;
+  const size_t bytes = (rows * (pairs + 2 * blocks) + (has_norm ? step * in : 0)) * sizeof(int32_t);
   std::byte* shared = context.pool.Shared(std::max<size_t>(bytes, 1));
-  const auto take = [&](DType dtype, int64_t columns) {
-    const Tensor tensor = {shared, dtype, 2, {rows, columns}, {columns, 1}};
-    shared += rows * columns * sizeof(int32_t);
+  const auto take = [&](DType dtype, int64_t height, int64_t columns) {
+    const Tensor tensor = {shared, dtype, 2, {height, columns}, {columns, 1}};
+    shared += height * columns * sizeof(int32_t);
     return tensor;
   };
-  QuantizedActivations x;
-  x.codes = take(DType::kI32, pairs);
-  x.scales = take(DType::kF32, blocks);
-  x.sums = take(DType::kI32, blocks);
+  QuantizedActivations y;
+  y.codes = take(DType::kI32, rows, pairs);
+  y.scales = take(DType::kF32, rows, blocks);
+  y.sums = take(DType::kI32, rows, blocks);
   // Elsewhere codes of 8 bits are multiplied as codes of 16: the same integers, at that speed.
   const bool is_narrow = input.activation_bits == 8;
   if (context.isa >= Isa::kAvx512Vnni) {
     const CodeForm wide = rows <= kHalvesRows ? CodeForm::kHalves : CodeForm::kPairs;
-    x.form = is_narrow ? CodeForm::kBytes : wide;
+    y.form = is_narrow ? CodeForm::kBytes : wide;
   }
   const int32_t largest = is_narrow ? kLargestNarrowCode : kLargestWideCode;
-  QuantizeActivations(context, {input.x, input.order, weight.bits, weight.block_size, x, largest});
-  return x;
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t count = std::min(step, rows - begin);
+    Tensor x = RowsOf(input.x, begin, count);
+    if (has_norm) {
+      const Tensor normed = {shared, DType::kF32, 2, {count, in}, {in, 1}};
+      RmsNorm(context, {x, input.norm, input.epsilon, normed});
+      x = normed;
+    }
+    const QuantizedActivations part = {RowsOf(y.codes, begin, count),
+                                       RowsOf(y.scales, begin, count), RowsOf(y.sums, begin, count),
+                                       y.form};
+    QuantizeActivations(context, {x, input.order, weight.bits, weight.block_size, part, largest});
+  }
+  return y;
 }
 
 }  // namespace

@@ -90,11 +90,13 @@ struct PackedLinearArgs {
 };
 void PackedLinear(const Context& context, const PackedLinearArgs& args);
 
-// Rows that are to be rounded and multiplied. With 8 bits, codes are 256 times coarser and products
-// up to twice as fast; results are exact sums all the same.
+// Rows that are to be normalised, where there is a norm, rounded and multiplied. With 8 bits, codes
+// are 256 times coarser and products up to twice as fast; results are exact sums all the same.
 struct LinearInput {
   Tensor x;             // [rows, in] f32
   Tensor order;         // [places] i32 as above, or empty
+  Tensor norm;          // [in] f32 | f16 | bf16, the weight of RmsNorm; empty: x is taken as it is
+  float epsilon;        // of RmsNorm
   int activation_bits;  // 16 | 8
 };
 

@@ -1,8 +1,7 @@
-#include "cuda/launch.h"
+#include "ops/rms_norm/cuda_scale.h"
 #include "ops/rms_norm/rms_norm.h"
 
-// One block for each row. The sum of squares is in double, as on the processor; its order depends
-// on the width only.
+// One block for each row.
 namespace kernels::cuda {
 
 namespace {
@@ -14,11 +13,7 @@ __global__ void RmsNormKernel(Matrix<const float> x, const Weight* weight, float
                               int64_t width, Matrix<float> y) {
   const float* from = x.Row(blockIdx.x);
   float* to = y.Row(blockIdx.x);
-  double sum = 0;
-  for (int64_t j = threadIdx.x; j < width; j += kThreads) sum += double{from[j]} * double{from[j]};
-  sum = BlockSum(sum);
-  const float scale =
-      static_cast<float>(1.0 / sqrt(sum / static_cast<double>(width) + double{epsilon}));
+  const float scale = RmsScale<kThreads>(from, width, epsilon);
   for (int64_t j = threadIdx.x; j < width; j += kThreads) {
     to[j] = from[j] * scale * ToFloat(weight[j]);
   }

@@ -39,6 +39,55 @@ describe.each(["scalar", "cuda"] as const)("graphs of %s", (implementation) => {
     expect(device.memory().live).toBeLessThan(held);
   });
 
+  test("memory that is given up in a capture serves what comes later in it, and nobody else", async () => {
+    using device = openDevice({ threads: 1 });
+    const width = 1 << 16;
+    const x = device.from("f32", new Float32Array(width).fill(1), [1, width]);
+    const before = device.memory().live;
+    const { graph, result } = device.capture(() => {
+      // A chain of sums, each of which is needed for the next only.
+      let sum = ops.add(x, x);
+      for (let i = 0; i < 20; i++) {
+        using last = sum;
+        sum = ops.add(last, x);
+      }
+      return sum;
+    });
+    expect(device.memory().live - before).toBeLessThanOrEqual(2 * 4 * width);
+    const others = Array.from({ length: 8 }, () =>
+      device.from("f32", new Float32Array(width).fill(-1), [1, width]),
+    );
+    for (let i = 0; i < 3; i++) graph.replay();
+    expect((await result.read()).every((value) => value === 22)).toBe(true);
+    for (const other of others) {
+      expect((await other.read()).every((value) => value === -1)).toBe(true);
+      other[Symbol.dispose]();
+    }
+    // What is only the graph's is held until that goes.
+    result[Symbol.dispose]();
+    expect(device.memory().live - before).toBe(2 * 4 * width);
+    graph[Symbol.dispose]();
+    expect(device.memory().live).toBe(before);
+  });
+
+  test("a graph within another is given the memory it was captured with", async () => {
+    using device = openDevice({ threads: 1 });
+    const x = device.from("f32", row(1, 2, 3), [1, 3]);
+    const inner = device.capture(() => {
+      using doubled = ops.add(x, x);
+      return ops.add(doubled, x);
+    });
+    const outer = device.capture(() => {
+      inner.graph.replay();
+      return ops.add(inner.result, x);
+    });
+    inner.graph[Symbol.dispose]();
+    const others = Array.from({ length: 50 }, () => device.from("f32", row(-1, -1, -1), [1, 3]));
+    outer.graph.replay();
+    expect(await outer.result.read()).toEqual(row(4, 8, 12));
+    for (const other of others) expect(await other.read()).toEqual(row(-1, -1, -1));
+  });
+
   test("replays stand in the order of calls", async () => {
     using device = openDevice({ threads: 2 });
     const x = device.from("f32", row(1), [1, 1]);

@@ -41,8 +41,8 @@ Tensor Arguments::View(const Napi::Value& value, bool written) {
   RequireForTensor(!written || handle.storage->writable(),
                    " would be written, but is a mapped file; copy it first");
   handle.storage->BeforeUse();
-  const std::unique_ptr<Recording>& recording = handle.storage->device()->recording;
-  if (recording != nullptr) recording->storages.insert(handle.storage);
+  const std::shared_ptr<Recording>& recording = handle.storage->device()->recording;
+  if (recording != nullptr) recording->Use(handle.storage);
   return handle.view;
 }
 

@@ -14,9 +14,9 @@ namespace {
 // A recording that ended, with the device that runs it; `recording` is null after disposeGraph().
 struct GraphHandle {
   std::shared_ptr<Device> device;
-  std::unique_ptr<Recording> recording;
+  std::shared_ptr<Recording> recording;
 
-  GraphHandle(std::shared_ptr<Device> of, std::unique_ptr<Recording> recorded)
+  GraphHandle(std::shared_ptr<Device> of, std::shared_ptr<Recording> recorded)
       : device(std::move(of)), recording(std::move(recorded)) {}
   ~GraphHandle() { Drop(); }
   // The operations end on the stream, after what was replayed.
@@ -38,7 +38,7 @@ Napi::Value BeginCapture(const Napi::CallbackInfo& info) {
     if (device.recording != nullptr) {
       throw Error(Code::kValue, "a capture began while another was in progress");
     }
-    device.recording = std::make_unique<Recording>(device.accelerator());
+    device.recording = std::make_shared<Recording>(device.accelerator());
     return info.Env().Undefined();
   });
 }
@@ -48,7 +48,9 @@ Napi::Value EndCapture(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     const std::shared_ptr<Device>& device = UnwrapDevice(info[0]).device;
     if (device->recording == nullptr) throw Error(Code::kValue, "no capture is in progress");
-    return WrapTagged(info.Env(), new GraphHandle(device, std::move(device->recording)), kGraphTag);
+    const std::shared_ptr<Recording> recording = std::exchange(device->recording, nullptr);
+    recording->End(device);
+    return WrapTagged(info.Env(), new GraphHandle(device, recording), kGraphTag);
   });
 }
 
@@ -58,9 +60,7 @@ Napi::Value Replay(const Napi::CallbackInfo& info) {
     const auto& graph = UnwrapTagged<GraphHandle>(info[0], kGraphTag, "a graph");
     if (graph.recording == nullptr) throw Error(Code::kValue, "the graph was disposed");
     // A capture around it needs the memory too.
-    Recording* outer = graph.device->recording.get();
-    if (outer != nullptr)
-      outer->storages.insert(graph.recording->storages.begin(), graph.recording->storages.end());
+    if (graph.device->recording != nullptr) graph.device->recording->Use(*graph.recording);
     // Only the operations: this may be the last to let go of them, on the stream's thread.
     graph.device->Enqueue([operations = graph.recording->operations] { operations->Run(); });
     return info.Env().Undefined();

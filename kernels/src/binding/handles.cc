@@ -287,32 +287,34 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
     Tensor view = ParseShape("mapTensor", in.Any(), dtype);
     const int64_t bytes = view.elements() * DTypeBytes(dtype);
     RequireInside(*file, offset, bytes);
-    const bool is_pinned = in.Boolean() && bytes > 0;
-    const bool is_prefetched = in.Boolean() && bytes > 0;
     const bool is_host = device.device->accelerator() == nullptr;
+    const bool is_copied = !is_host && bytes > 0;
+    const bool is_pinned = in.Boolean() && is_copied;
+    // A graph reads the file whenever it runs.
+    const bool is_prefetched =
+        in.Boolean() && is_copied && !is_pinned && device.device->recording == nullptr;
     if (is_host && offset % DTypeBytes(dtype) == 0 && bytes > 0) {
       auto storage = std::make_shared<Storage>(device.device, file);
       view.data = storage->data() + offset;
       return WrapTensor(info.Env(), std::move(storage), view);
     }
-    const bool stays = is_pinned && !is_host;
-    auto storage = stays ? std::make_shared<Storage>(device.device, bytes, Storage::Pinned())
-                         : std::make_shared<Storage>(device.device, bytes);
+    auto storage = is_pinned ? std::make_shared<Storage>(device.device, bytes, Storage::Pinned())
+                             : std::make_shared<Storage>(device.device, bytes);
     storage->ForbidWriting();  // as it is where it is a view
     view.data = storage->data();
-    // A graph reads the file whenever it runs.
-    if (is_prefetched && !is_host && !stays && device.device->recording == nullptr) {
+    if (is_prefetched) {
       storage->Upload(file, offset, bytes);
       return WrapTensor(info.Env(), std::move(storage), view);
     }
-    if (device.device->recording != nullptr) device.device->recording->storages.insert(storage);
-    device.device->Enqueue([&to = *device.device, file, offset, bytes, data = view.data, stays] {
-      if (stays) {
-        std::memcpy(data, file->data() + offset, bytes);
-      } else {
-        to.Write(data, file->data() + offset, bytes);
-      }
-    });
+    if (device.device->recording != nullptr) device.device->recording->Use(storage);
+    device.device->Enqueue(
+        [&to = *device.device, file, offset, bytes, data = view.data, is_pinned] {
+          if (is_pinned) {
+            std::memcpy(data, file->data() + offset, bytes);
+          } else {
+            to.Write(data, file->data() + offset, bytes);
+          }
+        });
     return WrapTensor(info.Env(), std::move(storage), view);
   });
 }

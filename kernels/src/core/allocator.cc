@@ -99,11 +99,15 @@ Allocator::~Allocator() {
   for (const Block& block : cache_) Delete(block);
 }
 
+size_t Allocator::BlockBytes(size_t bytes) {
+  return RoundUp(std::max<size_t>(bytes, 1));
+}
+
 Allocator::Block Allocator::Allocate(size_t bytes) {
-  const size_t wanted = RoundUp(std::max<size_t>(bytes, 1));
+  const size_t wanted = BlockBytes(bytes);
   Block block;
   const auto found = by_size_.lower_bound(wanted);
-  if (found != by_size_.end() && found->first <= wanted + wanted / 4) {
+  if (found != by_size_.end() && IsFor(wanted, found->first)) {
     block = *found->second;
     cached_ -= block.bytes;
     cache_.erase(found->second);

@@ -30,6 +30,12 @@ class Allocator {
   // At least `bytes` bytes, 64-byte aligned, contents undefined. Throws Error kOutOfMemory.
   Block Allocate(size_t bytes);
   void Release(Block block);
+  // The bytes of a new block for so many.
+  static size_t BlockBytes(size_t bytes);
+  // Whether a larger block may take its place: not where much of it would lie idle.
+  static bool IsFor(size_t block_bytes, size_t larger) {
+    return larger <= block_bytes + block_bytes / 4;
+  }
 
   size_t live_bytes() const { return live_; }
   size_t cached_bytes() const { return cached_; }

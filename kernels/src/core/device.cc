@@ -49,6 +49,36 @@ void Operations::Run() {
   accelerator_->Launch(graph_);
 }
 
+void Recording::Use(const std::shared_ptr<Storage>& storage) {
+  if (!storage->IsOf(*this)) {
+    kept_.insert(storage);
+  } else if (made_.empty() || made_.back().lock() != storage) {
+    made_.push_back(storage);
+  }
+}
+
+void Recording::End(const std::shared_ptr<Device>& device) {
+  for (const std::weak_ptr<Storage>& made : made_) {
+    if (std::shared_ptr<Storage> storage = made.lock()) kept_.insert(std::move(storage));
+  }
+  for (const auto& [bytes, block] : spare_) kept_.insert(std::make_shared<Storage>(device, block));
+  made_.clear();
+  spare_.clear();
+}
+
+Allocator::Block Recording::Allocate(Device& device, size_t bytes) {
+  const size_t wanted = Allocator::BlockBytes(bytes);
+  const auto found = spare_.lower_bound(wanted);
+  if (found == spare_.end() || !Allocator::IsFor(wanted, found->first)) {
+    const Allocator::Block block = device.allocator().Allocate(bytes);
+    device.on_memory(static_cast<int64_t>(block.bytes));
+    return block;
+  }
+  const Allocator::Block block = found->second;
+  spare_.erase(found);
+  return block;
+}
+
 void Device::Enqueue(std::function<void()> operation) {
   if (recording == nullptr) {
     stream_.Push(std::move(operation));
@@ -104,6 +134,16 @@ void Device::Clear(std::byte* data, size_t bytes) const {
   }
 }
 
+Storage::Storage(std::shared_ptr<Device> device, size_t bytes)
+    : device_(std::move(device)), recording_(device_->recording) {
+  if (device_->recording != nullptr) {
+    block_ = device_->recording->Allocate(*device_, bytes);
+  } else {
+    block_ = device_->allocator().Allocate(bytes);
+    device_->on_memory(static_cast<int64_t>(block_.bytes));
+  }
+}
+
 Storage::Storage(std::shared_ptr<Device> device, size_t bytes, Pinned)
     : device_(std::move(device)),
       pinned_(device_->accelerator()->AllocatePinned(bytes)),
@@ -128,6 +168,11 @@ Storage::~Storage() {
           [&accelerator = *device_->accelerator(), number = upload_](const std::optional<Error>&) {
             accelerator.DropUpload(number);
           });
+    }
+    const std::shared_ptr<Recording> recording = recording_.lock();
+    if (recording != nullptr && recording == device_->recording) {
+      recording->Release(block_);
+      return;
     }
     device_->on_memory(-static_cast<int64_t>(block_.bytes));
     device_->allocator().Release(block_);

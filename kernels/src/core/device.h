@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <unordered_set>
 #include <utility>
@@ -16,6 +17,7 @@
 
 namespace kernels {
 
+class Device;
 class Storage;
 
 // Operations in the order in which they were recorded. After they have run once, with which an
@@ -42,12 +44,31 @@ class Operations {
 };
 
 // Operations to be run again, and the memory they use. The operations may go on any thread, the
-// memory only on the owner's.
-struct Recording {
+// memory only on the owner's. A tensor that is made and given up while recording gives its memory
+// to those made later: the operations run in their order, so the recording needs no more than
+// running them would.
+class Recording {
+ public:
   explicit Recording(Accelerator* accelerator)
       : operations(std::make_shared<Operations>(accelerator)) {}
+
+  // An operation uses a storage.
+  void Use(const std::shared_ptr<Storage>& storage);
+  // The memory that another recording needs.
+  void Use(const Recording& inner) { kept_.insert(inner.kept_.begin(), inner.kept_.end()); }
+  // No more operations come. What is still referred to, and what is not, is kept from here on.
+  void End(const std::shared_ptr<Device>& device);
+
+  // For a storage that is made meanwhile, and of one that goes.
+  Allocator::Block Allocate(Device& device, size_t bytes);
+  void Release(Allocator::Block block) { spare_.emplace(block.bytes, block); }
+
   std::shared_ptr<Operations> operations;
-  std::unordered_set<std::shared_ptr<Storage>> storages;
+
+ private:
+  std::unordered_set<std::shared_ptr<Storage>> kept_;
+  std::vector<std::weak_ptr<Storage>> made_;
+  std::multimap<size_t, Allocator::Block> spare_;
 };
 
 // A device: one stream, what computes (the host's pool of threads, or an accelerator), and its
@@ -86,8 +107,8 @@ class Device {
   void Clear(std::byte* data, size_t bytes) const;
 
   // While this is set, operations are recorded instead of run, and whoever names a storage to one
-  // adds it.
-  std::unique_ptr<Recording> recording;
+  // says so.
+  std::shared_ptr<Recording> recording;
 
   // Told of every change of the bytes that tensors hold; a binding passes it on to its collector.
   std::function<void(int64_t)> on_memory = [](int64_t) {};
@@ -107,10 +128,10 @@ class Device {
 // Memory of one or more tensors; returned to its device, in stream order, with the last reference.
 class Storage {
  public:
-  Storage(std::shared_ptr<Device> device, size_t bytes)
-      : device_(std::move(device)), block_(device_->allocator().Allocate(bytes)) {
-    device_->on_memory(static_cast<int64_t>(block_.bytes));
-  }
+  Storage(std::shared_ptr<Device> device, size_t bytes);
+  // Of a block that another had.
+  Storage(std::shared_ptr<Device> device, Allocator::Block block)
+      : device_(std::move(device)), block_(block) {}
   Storage(std::shared_ptr<Device> device, std::shared_ptr<MappedFile> file)
       : device_(std::move(device)), file_(std::move(file)), writable_(false) {}
   struct Pinned {};
@@ -127,6 +148,8 @@ class Storage {
   const std::shared_ptr<Device>& device() const { return device_; }
   bool writable() const { return writable_; }
   void ForbidWriting() { writable_ = false; }
+  // Whether it was made in a recording that goes on.
+  bool IsOf(const Recording& recording) const { return recording_.lock().get() == &recording; }
 
   // Fills an accelerator's memory with part of a file, beside the operations. Whoever enqueues one
   // that uses it calls BeforeUse first.
@@ -140,7 +163,8 @@ class Storage {
   Allocator::Block block_;
   std::shared_ptr<MappedFile> file_;
   std::byte* pinned_ = nullptr;
-  uint64_t upload_ = 0;  // 0: there was none
+  uint64_t upload_ = 0;                 // 0: there was none
+  std::weak_ptr<Recording> recording_;  // it was made in
   bool writable_ = true;
 };
 

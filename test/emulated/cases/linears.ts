@@ -49,10 +49,8 @@ export const linears: readonly Case[] = [
     name: `gatedLinear of ${rows} rows`,
     run: (device: Device) => {
       const inputs = new Inputs(device);
-      const [up, gate] = [inputs, inputs].map((each) => ({
-        weight: ops.packLinear(each.weight(96, 1280, 4, 128)),
-      }));
-      if (up === undefined || gate === undefined) return [];
+      const linear = () => ({ weight: ops.packLinear(inputs.weight(96, 1280, 4, 128)) });
+      const [up, gate] = [linear(), linear()];
       const norm = { weight: inputs.bf16([1280]), epsilon: 1e-6 };
       return [ops.gatedLinear(inputs.f32([rows, 1280]), { up, gate, norm })];
     },

@@ -37,6 +37,7 @@ for (const [model, [width, ffn]] of Object.entries(models)) {
     for (const bits of [4, 8] as const) await measurePacked(model, out, inputs, bits);
     await measureFloat(model, out, inputs);
   }
+  await measureGated(model, ffn, width);
 }
 
 async function measureBandwidth(on: Device): Promise<number> {
@@ -123,6 +124,27 @@ async function measurePacked(
       return { weight, [Symbol.dispose]: dispose };
     },
     (x, { weight }) => ops.quantizedLinear(x, weight, { activations: "int8" }),
+  );
+}
+
+/** Two products of one input, normalised before, and SwiGLU of them. */
+async function measureGated(model: string, out: number, inputs: number): Promise<void> {
+  const bytes = (2 * out * inputs * (4 + 16 / 128)) / 8;
+  using weight = device.from("bf16", new Uint16Array(inputs).fill(0x3f80), [inputs]);
+  const norm = { weight, epsilon: 1e-6 };
+  await measureRows(
+    // As one product of both outputs.
+    { model, kind: "int4 gated", out: 2 * out, inputs, bytes },
+    () => {
+      const [up, gate] = [packed(out, inputs, 4), packed(out, inputs, 4)];
+      const dispose = () => {
+        for (const { words, scales } of [up, gate]) {
+          for (const tensor of [words, scales]) tensor[Symbol.dispose]();
+        }
+      };
+      return { up: { weight: up }, gate: { weight: gate }, [Symbol.dispose]: dispose };
+    },
+    (x, { up, gate }) => ops.gatedLinear(x, { up, gate, norm, activations: "int8" }),
   );
 }
 

@@ -2,7 +2,7 @@
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cudaLibrary, openComputeDevice } from "../../cli/compute-device.ts";
-import { cudaDevices, type Device } from "../../kernels/index.ts";
+import { cudaDevices, cudaLibraries, type Device } from "../../kernels/index.ts";
 
 /** The GPU, or what TRIED_DEVICE names: "cpu" to try these scripts themselves. */
 export function openTried(): Device {
@@ -17,8 +17,12 @@ export function recorder(
   { continues = false }: { readonly continues?: boolean } = {},
 ): (row: Row) => void {
   const file = join(process.env["OUT"] ?? "build/gpu", `${part}.json`);
-  const [gpu] = cudaDevices(cudaLibrary().library);
-  const heading = { part, date: new Date().toISOString(), gpu: gpu?.name ?? "none" };
+  const { library } = cudaLibrary();
+  const [gpu] = cudaDevices(library);
+  const heading = {
+    ...{ part, date: new Date().toISOString(), gpu: gpu?.name ?? "none" },
+    libraries: gpu === undefined ? "" : cudaLibraries(library),
+  };
   if (!continues) writeFileSync(file, "");
   const write = (row: Row) => appendFileSync(file, `${JSON.stringify(row)}\n`);
   write(heading);

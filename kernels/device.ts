@@ -91,7 +91,7 @@ export class Device implements Disposable {
   /**
    * Records the operations that `body` calls, without running them. They may then run again and again by one call, on the
    * same tensors: their contents may change in between, so a step's state is a step's tensors. The graph keeps the memory of
-   * every tensor its operations use, also of those disposed meanwhile.
+   * every tensor its operations use; what `body` makes and disposes shares some, as when it runs.
    *
    * @param body  must not wait for the device
    * @throws KernelError KERNEL_VALUE inside another capture; whatever `body` throws

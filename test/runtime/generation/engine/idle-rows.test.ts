@@ -61,7 +61,7 @@ function request(kind: Kind, i: number): EngineRequest {
   const drawn = { temperature: 1.5, repetitionPenalty: 1.1, frequencyPenalty: 0.2, seed: i };
   return {
     prompt: Array.from({ length: 1 + ((i * 5) % 17) }, (_, at) => (7 * at + 13 * i) % 128),
-    maxNewTokens: 3 + 2 * i,
+    maxNewTokens: 3 + i,
     sampling: kind === "greedy" ? greedy : parseSamplingOptions(drawn),
     logprobs: kind === "logits" ? 2 : undefined,
   };

@@ -5,14 +5,14 @@ import {
   candidates,
   cpuFeatures,
   cudaDevices,
-  cudaLibraries,
   type Isa,
   isaLevels,
   type OperationCandidates,
+  openCudaDevice,
 } from "../kernels/index.ts";
 import { openModel, packedCacheFiles } from "../runtime/index.ts";
 import type { CommandContext, CommandSpec } from "./command.ts";
-import { cudaLibrary, openComputeDevice, usedIsa } from "./compute-device.ts";
+import { cudaLibraries, openComputeDevice, usedIsa } from "./compute-device.ts";
 import { NegativeOutcome } from "./errors.ts";
 import { modelDirectory } from "./model-directory.ts";
 import { formatField } from "./terminal/field.ts";
@@ -67,8 +67,8 @@ type Kernels = {
 
 type Gpus = {
   readonly devices: readonly CudaDevice[];
-  /** NVIDIA's own that quantizing uses; empty for none. */
-  readonly libraries: string;
+  /** NVIDIA's own that quantizing uses, or why the GPU does not open with those that were named; empty for none. */
+  readonly libraries: Attempt<{ readonly names: string }>;
 };
 
 export type Diagnosis = {
@@ -125,9 +125,14 @@ function examineCache(directory: string): WeightCache {
 
 /** What --device cuda could open. */
 function examineGpus(): Gpus {
-  const { library } = cudaLibrary();
-  const devices = cudaDevices(library);
-  return { devices, libraries: devices.length === 0 ? "" : cudaLibraries(library) };
+  const options = cudaLibraries();
+  const devices = cudaDevices(options.library);
+  const libraries = attempt(() => {
+    if (devices.length === 0) return { names: "" };
+    using device = openCudaDevice(options);
+    return { names: device.vendorLibraries };
+  });
+  return { devices, libraries };
 }
 
 function describeGpus(gpu: Diagnosis["gpu"]): string {
@@ -139,7 +144,10 @@ function describeGpus(gpu: Diagnosis["gpu"]): string {
         `${name}, ${formatBytes(memory)}, compute capability ${capability} (--device cuda:${i})`,
     )
     .join("; ");
-  return `${devices}; ${gpu.libraries === "" ? "without cuBLASLt and cuSOLVER" : `with ${gpu.libraries}`}`;
+  const { libraries } = gpu;
+  if (!libraries.works) return `${devices}; ${libraries.problem}`;
+  const { names } = libraries;
+  return `${devices}; ${names === "" ? "without cuBLASLt and cuSOLVER" : `with ${names}`}`;
 }
 
 function describeCache({ cache }: Diagnosis): string {

@@ -9,6 +9,10 @@ export type CudaOptions = {
   readonly index?: number;
   /** The library of kernels; by default the one that "npm run build:cuda" makes. */
   readonly library?: string;
+  /** A file of NVIDIA's cuBLASLt, or "off"; by default what the system finds, if anything (`Device.vendorLibraries`). */
+  readonly cublasLt?: string;
+  /** The same of cuSOLVER. */
+  readonly cusolver?: string;
 };
 
 export type CudaDevice = {
@@ -26,24 +30,14 @@ const defaultLibrary: string = join(dirname(addonPath), "nibble_cuda.so");
 /**
  * Opens a GPU. Its tensors lie in its own memory: what is written to them or mapped from a file is copied there.
  *
- * @throws KernelError KERNEL_UNSUPPORTED saying whether the library, the driver or the GPU is missing, or the library is of
- *   another version; KERNEL_OUT_OF_MEMORY
+ * @throws KernelError KERNEL_UNSUPPORTED saying whether the library, the driver or the GPU is missing, the library is of
+ *   another version, or what `cublasLt` or `cusolver` names cannot be loaded; KERNEL_OUT_OF_MEMORY
  */
-export function openCudaDevice({ index = 0, library = defaultLibrary }: CudaOptions = {}): Device {
-  const handle = call((addon) => addon.openCudaDevice(library, index));
+export function openCudaDevice(options: CudaOptions = {}): Device {
+  const { index = 0, library = defaultLibrary, cublasLt = "", cusolver = "" } = options;
+  const handle = call((addon) => addon.openCudaDevice(library, index, cublasLt, cusolver));
   const name = cudaDevices(library)[index]?.name ?? "unknown";
   return new Device(handle, { kind: "cuda", name, threads: 1, isa: "scalar" });
-}
-
-/**
- * NVIDIA's own libraries that the quantizer's operations use where a machine has them, such as "cuBLASLt 13.0.2, cuSOLVER
- * 12.0.4"; empty where they use this project's kernels only.
- *
- * @throws KernelError KERNEL_UNSUPPORTED where there is no library of kernels, or NIBBLE_CUBLASLT or NIBBLE_CUSOLVER names a
- *   file that cannot be loaded
- */
-export function cudaLibraries(library: string = defaultLibrary): string {
-  return call((addon) => addon.cudaLibraries(library));
 }
 
 /**

@@ -91,7 +91,8 @@ export class Device implements Disposable {
   /**
    * Records the operations that `body` calls, without running them. They may then run again and again by one call, on the
    * same tensors: their contents may change in between, so a step's state is a step's tensors. The graph keeps the memory of
-   * every tensor its operations use; what `body` makes and disposes shares some, as when it runs.
+   * every tensor its operations use; what `body` makes and disposes shares some, as when it runs, so
+   * a tensor that it makes holds only what these operations write to it.
    *
    * @param body  must not wait for the device
    * @throws KernelError KERNEL_VALUE inside another capture; whatever `body` throws
@@ -111,6 +112,14 @@ export class Device implements Disposable {
   /** Resolves when everything enqueued so far has run; what is prefetched and was not used yet may still be on its way. */
   sync(): Promise<void> {
     return settle((addon) => addon.sync(this.handle));
+  }
+
+  /**
+   * NVIDIA's own libraries that the quantizer's operations use on a GPU where a machine has them, such as "cuBLASLt 13.0.2,
+   * cuSOLVER 12.0.4"; empty where they use this project's kernels only.
+   */
+  get vendorLibraries(): string {
+    return call((addon) => addon.vendorLibraries(this.handle));
   }
 
   memory(options?: { readonly resetPeak?: boolean }): MemoryUse {

@@ -4,7 +4,6 @@ export {
   type CudaDevice,
   type CudaOptions,
   cudaDevices,
-  cudaLibraries,
   openCudaDevice,
 } from "./cuda.ts";
 export {

@@ -27,10 +27,10 @@ export type NativeLinearInput = readonly [
 ];
 export type Native = {
   openDevice(threads: number, isa: string): D;
-  openCudaDevice(library: string, index: number): D;
+  openCudaDevice(library: string, index: number, cublasLt: string, cusolver: string): D;
   /** name, bytes of memory, compute capability, multiprocessors */
   cudaDevices(library: string): readonly (readonly [string, number, string, number])[];
-  cudaLibraries(library: string): string;
+  vendorLibraries(device: D): string;
   closeDevice(device: D): void;
   detectedIsa(): string;
   cpuFeatures(): readonly string[];

@@ -3,6 +3,7 @@ import { type FloatTensor, type GptqWeight, ops, type WeightBits } from "../kern
 import {
   type Linear,
   type Model,
+  peekBlock,
   type QuantizationConfig,
   readTensorBytes,
   type TensorEntry,
@@ -96,7 +97,7 @@ function* everyLinear(model: Model): Generator<{
   readonly part: string;
 }> {
   for (let index = 0; index < model.shape.layers; index++) {
-    using block = model.loadBlock(index);
+    using block = peekBlock(model, index);
     for (const part of block.stages.flatMap(({ linears }) => linears)) {
       yield { name: `${block.name}.${part}`, linear: block.linear(part), block: index, part };
     }

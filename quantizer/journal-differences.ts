@@ -30,6 +30,8 @@ const wordings = {
   "source files": "the source's files have changed since",
   "calibration data": "it has other calibration data",
   adapter: "it has another adapter, or the adapter's files have changed since",
+  device:
+    "it was computed by a processor or a GPU where this one is not, or with other libraries of NVIDIA's",
 } as const;
 
 function recipeDifferences(recorded: unknown, current: string): readonly string[] {

@@ -13,6 +13,7 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import type { Device } from "../kernels/index.ts";
 import type { Checkpoint } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import { type Recorded, requireSame } from "./journal-differences.ts";
@@ -31,6 +32,8 @@ export type Fingerprint = {
   readonly "calibration data": string;
   /** Empty without one. */
   readonly adapter: string;
+  /** What computes, as far as the result's bytes depend on it. */
+  readonly device: string;
 };
 
 /** A completed piece of work: one tensor that stays float, or one block. */
@@ -51,6 +54,7 @@ export function fingerprintOf(
   segments: readonly Int32Array[],
   options: {
     readonly version: string;
+    readonly device: Device;
     readonly adapter?: string | undefined;
     readonly statistics?: string | undefined;
     readonly masks?: readonly (Uint8Array | undefined)[] | undefined;
@@ -70,6 +74,7 @@ export function fingerprintOf(
     recipe: JSON.stringify(recipe),
     "calibration data": hash.digest("hex"),
     adapter: options.adapter === undefined ? "" : describeAdapter(options.adapter),
+    device: `${options.device.kind} ${options.device.vendorLibraries}`,
   };
 }
 

@@ -1,6 +1,6 @@
 // How much memory a run takes, from extents alone: for --memory, and for saying so beforehand.
 
-import type { Model } from "../runtime/index.ts";
+import { type Model, peekBlock } from "../runtime/index.ts";
 import type { Adapter } from "./adapter.ts";
 import { batchRows } from "./calibrated-blocks.ts";
 import { QuantizeError } from "./errors.ts";
@@ -70,8 +70,7 @@ export function memoryNeed(
   { tokens, longest, hasStatistics = false }: CalibrationExtent,
   adapter?: AdapterFacts,
 ): MemoryNeed {
-  // For its extents alone: a GPU does not copy what is gone before it is used.
-  using block = model.loadBlock(0, { isPrefetched: true });
+  using block = peekBlock(model, 0);
   const rows = Math.min(tokens, Math.max(batchRows, longest));
   const { width } = model.shape;
   const streams = recipe.gptaq > 0 ? 2 : 1;
@@ -100,7 +99,7 @@ export function memoryNeed(
   }
   return {
     program: programBytes,
-    mapped: Math.max(mappedBlocks(model, block.name), mappedOthers(model, block.name)),
+    mapped: Math.max(mappedBlocks(model, block.name, adapter), mappedOthers(model, block.name)),
     adapter: adapter === undefined ? 0 : adapterBytes(model, adapter, block.name),
     work: packed + Math.max(solving, running),
     activations: 4 * tokens * (width + widest) * streams,
@@ -200,10 +199,11 @@ function adapterBytes(
   return own + 2 * sum(others) + sum(merged) + 3 * 2 * Math.max(0, ...merged);
 }
 
-function mappedBlocks(model: Model, block: string): number {
+function mappedBlocks(model: Model, block: string, adapter: AdapterFacts | undefined): number {
   const stored = storedBytes(model, (name) => name.startsWith(`${block}.`));
-  // The next one's are read meanwhile.
-  return (model.prefetchesBlocks ? 2 : 1) * stored.reduce((a, b) => a + b, 0);
+  // A GPU gets the next block's meanwhile, but not with an adapter, whose weights are computed.
+  const isPrefetched = model.prefetchesBlocks && adapter === undefined;
+  return (isPrefetched ? 2 : 1) * stored.reduce((a, b) => a + b, 0);
 }
 
 function mappedOthers(model: Model, block: string): number {

@@ -95,6 +95,7 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     source: options.source,
     ...(options.adapter === undefined ? {} : { adapter: options.adapter }),
     ...(options.statistics === undefined ? {} : { statistics: options.statistics }),
+    ...(device.kind === "cpu" ? {} : { gpu: describeGpu(device) }),
     recipe,
     calibration: { segments: segments.length, tokens, counted: countedTokens(options) },
     linears: reports,
@@ -107,4 +108,8 @@ export async function quantizeModel(options: QuantizeOptions): Promise<Quantizat
     seconds: (performance.now() - started) / 1000,
   };
   return output.finish(model, report, await linearsArrow(reports));
+}
+
+function describeGpu({ name, vendorLibraries }: Device): string {
+  return vendorLibraries === "" ? name : `${name}, ${vendorLibraries}`;
 }

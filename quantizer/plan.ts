@@ -4,6 +4,7 @@ import {
   type LoaderLimit,
   type Model,
   openModel,
+  peekBlock,
   plannedTensorParallelSizes,
   planShards,
   type TensorParallelSize,
@@ -94,7 +95,7 @@ function estimatePhases(model: Model, context: PhaseContext): PhaseSeconds {
   // The float model runs beside where a recipe aims at it.
   const hasOriginals = solves && recipe.gptaq > 0;
   const perProduct = 1 / rates.linear + (hasOriginals ? 1 / rates.float : 0);
-  using block = model.loadBlock(0);
+  using block = peekBlock(model, 0);
   // Scores and weighted sums, over half of the positions on average; kernels of attention reach about half of a product's rate.
   let forward = (2 * tokens * longest * width * (hasOriginals ? 2 : 1)) / (rates.linear / 2);
   let hessian = 0;

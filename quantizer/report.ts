@@ -39,6 +39,8 @@ export type QuantizationReport = {
   readonly adapter?: string;
   /** The file of Hessians that was used in the place of calibration data. */
   readonly statistics?: string;
+  /** What computed, where it was not the processor; with NVIDIA's libraries that it used. */
+  readonly gpu?: string;
   readonly recipe: Recipe;
   readonly calibration: {
     readonly segments: number;

@@ -1,5 +1,5 @@
 import type { Device } from "../kernels/index.ts";
-import { type Model, openModel } from "../runtime/index.ts";
+import { type Model, openModel, peekBlock } from "../runtime/index.ts";
 import { QuantizeError } from "./errors.ts";
 import { methods } from "./methods/index.ts";
 import type { QuantizeOptions } from "./pipeline.ts";
@@ -42,8 +42,7 @@ export function linearExtents(source: string, device: Device): StagedLinears {
   using model = openModel(source, device);
   const extents = new Map<string, StagedLinear>();
   for (let i = 0; i < model.shape.layers; i++) {
-    // A GPU does not copy what is gone before it is used.
-    using block = model.loadBlock(i, { isPrefetched: true });
+    using block = peekBlock(model, i);
     for (const [stage, { linears }] of block.stages.entries()) {
       for (const part of linears) {
         const { inFeatures, outFeatures } = block.linear(part);

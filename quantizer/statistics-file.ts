@@ -9,6 +9,7 @@ import {
   CheckpointError,
   type Model,
   openModel,
+  peekBlock,
   readSafetensorsHeader,
   readTensorBytes,
   type TensorFile,
@@ -52,7 +53,7 @@ function digestOf(model: Model): string {
 
 function entriesOf(model: Model): readonly TensorSpec[] {
   return Array.from({ length: model.shape.layers }, (_, i) => {
-    using block = model.loadBlock(i);
+    using block = peekBlock(model, i);
     return block.stages.map(({ linears }) => {
       const { inFeatures } = block.linear(linears[0] ?? "");
       const name = stageKey(block.name, linears);

@@ -136,6 +136,7 @@ export {
   openModel,
   type PackedCacheOptions,
   packedCacheFiles,
+  peekBlock,
   type QuantizedWeight,
   runBlock,
   Step,

@@ -44,7 +44,12 @@ export function gatedLinear(
   if (!haveSamePlaces(up.weight.layout, gate.weight.layout)) {
     throw new KernelError("KERNEL_SHAPE", "gatedLinear: the weights' inputs lie in other places");
   }
-  const y = device.empty("f32", [x.size(0), up.weight.outFeatures]);
+  const [outputs, gates] = [up.weight.outFeatures, gate.weight.outFeatures];
+  if (outputs !== gates) {
+    const problem = `${outputs} outputs have ${gates} gates`;
+    throw new KernelError("KERNEL_SHAPE", `gatedLinear: ${problem}`);
+  }
+  const y = device.empty("f32", [x.size(0), outputs]);
   using scratch = device.empty("f32", y.shape);
   call((addon) =>
     addon.gatedLinear(

@@ -1,7 +1,7 @@
 // How many bytes a step reads from memory, by formula.
 import type { FloatTensor, Tensor } from "../../kernels/index.ts";
 import { cacheBytesPerToken } from "../cache/kv-cache.ts";
-import type { HeadMode, Linear, Model } from "../model/index.ts";
+import { type HeadMode, type Linear, type Model, peekBlock } from "../model/index.ts";
 
 const elementBytes = { f32: 4, f16: 2, bf16: 2, i32: 4, i64: 8, u8: 1 } as const;
 
@@ -21,7 +21,7 @@ export function trafficOf(model: Model, head: HeadMode): Traffic {
   const { shape } = model;
   let blockBytes = 0;
   for (let index = 0; index < shape.layers; index++) {
-    using block = model.loadBlock(index);
+    using block = peekBlock(model, index);
     for (const name of block.stages.flatMap(({ linears }) => linears)) {
       blockBytes += linearBytes(block.linear(name));
     }

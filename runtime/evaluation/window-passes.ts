@@ -1,4 +1,5 @@
-// Windows through a model, block by block: one block's weights are in use at a time, so a model need not fit in memory.
+// Windows through a model, block by block: one block's weights are in use at a time (on a GPU the next one is on its way), so a
+// model need not fit in memory.
 import { type Device, type F32, ops } from "../../kernels/index.ts";
 import { KvCache } from "../cache/kv-cache.ts";
 import {

@@ -21,3 +21,8 @@ export function* walkBlocks(model: Model): Generator<readonly [number, Block], v
     next?.[Symbol.dispose]();
   }
 }
+
+/** A block for its names and extents: a GPU does not copy what goes before it is used. */
+export function peekBlock(model: Model, index: number): Block {
+  return model.loadBlock(index, { isPrefetched: true });
+}

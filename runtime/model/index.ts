@@ -8,7 +8,7 @@ export type {
   Stage,
   StageContext,
 } from "./architecture.ts";
-export { walkBlocks } from "./blocks.ts";
+export { peekBlock, walkBlocks } from "./blocks.ts";
 export { findNonFinite, type NonFiniteTensor } from "./finite.ts";
 export { findForeignFloats } from "./float-comparison.ts";
 export { forward, runBlock, stepOptions, withInput } from "./forward.ts";

@@ -1,6 +1,7 @@
 import type { Device } from "../../kernels/index.ts";
 import { CheckpointError, openCheckpoint, shown } from "../checkpoint/index.ts";
 import type { Architecture, Model, OpenModelOptions } from "./architecture.ts";
+import { peekBlock } from "./blocks.ts";
 import { qwen } from "./qwen.ts";
 
 /** Every model family that can be run; a new one is a file beside this and an entry here. */
@@ -37,6 +38,6 @@ export function openModel(dir: string, device: Device, options: OpenModelOptions
 export function loadEveryBlock(dir: string, device: Device): void {
   using model = openModel(dir, device);
   for (let index = 0; index < model.shape.layers; index++) {
-    using _block = model.loadBlock(index);
+    using _block = peekBlock(model, index);
   }
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Tensor } from "../../kernels/index.ts";
-import { openImplementation } from "../support/kernels.ts";
+import { isOnGpu, openImplementation } from "../support/kernels.ts";
 import { repositoryPath } from "../support/shared.ts";
 import { type Case, cases } from "./cases/index.ts";
 
@@ -69,35 +69,32 @@ function writtenSites(): string[] {
 }
 
 // On a GPU run there is no emulation whose barriers could be spoilt: the kernels run as they were compiled.
-describe.skipIf(process.env["NIBBLE_TEST_CUDA"] === "gpu")(
-  "CUDA kernels by emulation",
-  async () => {
-    const reached = new Map<string, Case[]>();
-    const expected = new Map<Case, string>();
+describe.skipIf(isOnGpu)("CUDA kernels by emulation", async () => {
+  const reached = new Map<string, Case[]>();
+  const expected = new Map<Case, string>();
 
-    test.each(cases)("$name: the same in two orders of its threads", async (each) => {
-      const file = join(dir, "sites");
-      const first = await within(sites, file, () => outcome(each));
-      expect(first).not.toMatch(/Error/);
-      expect(await outcome(each)).toBe(first);
-      expected.set(each, first);
-      const names = new Set(readFileSync(file, "utf8").trim().split("\n"));
-      rmSync(file);
-      for (const name of names) reached.set(name, [...(reached.get(name) ?? []), each]);
-    });
+  test.each(cases)("$name: the same in two orders of its threads", async (each) => {
+    const file = join(dir, "sites");
+    const first = await within(sites, file, () => outcome(each));
+    expect(first).not.toMatch(/Error/);
+    expect(await outcome(each)).toBe(first);
+    expected.set(each, first);
+    const names = new Set(readFileSync(file, "utf8").trim().split("\n"));
+    rmSync(file);
+    for (const name of names) reached.set(name, [...(reached.get(name) ?? []), each]);
+  });
 
-    test("the cases reach every barrier, wait and product", () => {
-      expect(writtenSites().filter((name) => !reached.has(name))).toEqual([]);
-    });
+  test("the cases reach every barrier, wait and product", () => {
+    expect(writtenSites().filter((name) => !reached.has(name))).toEqual([]);
+  });
 
-    test.each(writtenSites())("%s spoilt is seen", async (site) => {
-      for (let i = 0; i < attempts; i++) {
-        for (const each of reached.get(site) ?? []) {
-          const spoilt = await within(skip, site, () => outcome(each));
-          if (spoilt !== expected.get(each)) return;
-        }
+  test.each(writtenSites())("%s spoilt is seen", async (site) => {
+    for (let i = 0; i < attempts; i++) {
+      for (const each of reached.get(site) ?? []) {
+        const spoilt = await within(skip, site, () => outcome(each));
+        if (spoilt !== expected.get(each)) return;
       }
-      expect.fail("no result changed");
-    });
-  },
-);
+    }
+    expect.fail("no result changed");
+  });
+});

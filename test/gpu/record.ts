@@ -1,8 +1,8 @@
 // Results of a part, one JSON object per line, written as they come.
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cudaLibrary, openComputeDevice } from "../../cli/compute-device.ts";
-import { cudaDevices, cudaLibraries, type Device } from "../../kernels/index.ts";
+import { openComputeDevice } from "../../cli/compute-device.ts";
+import type { Device } from "../../kernels/index.ts";
 
 /** The GPU, or what TRIED_DEVICE names: "cpu" to try these scripts themselves. */
 export function openTried(): Device {
@@ -17,11 +17,10 @@ export function recorder(
   { continues = false }: { readonly continues?: boolean } = {},
 ): (row: Row) => void {
   const file = join(process.env["OUT"] ?? "build/gpu", `${part}.json`);
-  const { library } = cudaLibrary();
-  const [gpu] = cudaDevices(library);
+  using device = openTried();
   const heading = {
-    ...{ part, date: new Date().toISOString(), gpu: gpu?.name ?? "none" },
-    libraries: gpu === undefined ? "" : cudaLibraries(library),
+    ...{ part, date: new Date().toISOString(), device: device.name },
+    libraries: device.vendorLibraries,
   };
   if (!continues) writeFileSync(file, "");
   const write = (row: Row) => appendFileSync(file, `${JSON.stringify(row)}\n`);

@@ -5,9 +5,15 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { cudaLibraries, type Device, detectedIsa, ops } from "../../kernels/index.ts";
-import { emulatedLibrary, withDevice } from "../support/kernels.ts";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  type CudaOptions,
+  type Device,
+  detectedIsa,
+  openCudaDevice,
+  ops,
+} from "../../kernels/index.ts";
+import { emulatedLibrary, isOnGpu, withDevice } from "../support/kernels.ts";
 import { normal, seeded } from "../support/random.ts";
 import { factorTolerance } from "../support/solver.ts";
 import { dotTolerance, eps, expectClose, norm } from "../support/tolerance.ts";
@@ -17,22 +23,17 @@ type Floats = Float32Array<ArrayBuffer>;
 const dir = mkdtempSync(join(tmpdir(), "nibble-vendor-"));
 const log = join(dir, "log");
 
-// There the machine's own libraries are tried, if it has them: stand-ins would follow pointers to the GPU's memory.
-const isOnGpu = process.env["NIBBLE_TEST_CUDA"] === "gpu";
+// On a GPU the machine's own libraries are tried, if it has them: stand-ins would follow pointers to its memory.
+const vendor = { cublasLt: standIn("cublaslt"), cusolver: standIn("cusolver") };
+process.env["VENDOR_LOG"] = log;
 
-beforeAll(() => {
-  if (isOnGpu) return;
-  for (const [variable, name] of [
-    ["NIBBLE_CUBLASLT", "cublaslt"],
-    ["NIBBLE_CUSOLVER", "cusolver"],
-  ] as const) {
-    const source = fileURLToPath(new URL(`../support/vendor/${name}.c`, import.meta.url));
-    const path = join(dir, `${name}.so`);
-    execFileSync("cc", ["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", path, source, "-lm"]);
-    process.env[variable] = path;
-  }
-  process.env["VENDOR_LOG"] = log;
-});
+function standIn(name: string): string {
+  const source = fileURLToPath(new URL(`../support/vendor/${name}.c`, import.meta.url));
+  const path = join(dir, `${name}.so`);
+  execFileSync("cc", ["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", path, source, "-lm"]);
+  return path;
+}
+
 afterAll(() => rmSync(dir, { recursive: true }));
 beforeEach(() => writeFileSync(log, ""));
 
@@ -45,17 +46,23 @@ function expectAsked(used: readonly string[], expected: readonly string[]): void
   expect(used).toEqual(isOnGpu ? [] : expected);
 }
 
+/** @param trait  of the stand-ins meanwhile, see their sources */
+async function withTrait<R>(trait: string, body: () => R | Promise<R>): Promise<R> {
+  process.env[trait] = "1";
+  try {
+    return await body();
+  } finally {
+    delete process.env[trait];
+  }
+}
+
 /** The same on the processor, on the emulated GPU with the libraries, and there where they refuse. */
 async function onEach(compute: (device: Device) => Promise<Floats>) {
+  const onGpu = () => withDevice({ isa: "cuda", vendor }, compute);
   const expected = await withDevice({ isa: detectedIsa() }, compute);
-  const actual = await withDevice({ isa: "cuda" }, compute);
+  const actual = await onGpu();
   const used = asked();
-  process.env["VENDOR_REFUSES"] = "1";
-  try {
-    return { expected, actual, used, refused: await withDevice({ isa: "cuda" }, compute) };
-  } finally {
-    delete process.env["VENDOR_REFUSES"];
-  }
+  return { expected, actual, used, refused: await withTrait("VENDOR_REFUSES", onGpu) };
 }
 
 function rowNorms(matrix: Floats, width: number): readonly number[] {
@@ -69,7 +76,21 @@ function transposed(matrix: Floats, width: number): Floats {
 
 describe("products by cuBLASLt on cuda", () => {
   test.skipIf(isOnGpu)("are named", () => {
-    expect(cudaLibraries(emulatedLibrary)).toBe("cuBLASLt 13.0.2, cuSOLVER 12.0.4");
+    const named = (options: CudaOptions) => {
+      using device = openCudaDevice({ library: emulatedLibrary, ...options });
+      return device.vendorLibraries;
+    };
+    expect(named(vendor)).toBe("cuBLASLt 13.0.2, cuSOLVER 12.0.4");
+    expect(named({ ...vendor, cublasLt: "off" })).toBe("cuSOLVER 12.0.4");
+    expect(named({})).toBe("");
+    // A library, but of something else.
+    expect(named({ cublasLt: vendor.cusolver })).toBe("");
+    expect(() => named({ cusolver: "/no/lib.so" })).toThrow(
+      expect.objectContaining({
+        code: "KERNEL_UNSUPPORTED",
+        message: expect.stringContaining("/no/lib.so"),
+      }),
+    );
   });
 
   test("trailingUpdate", async () => {
@@ -204,6 +225,26 @@ describe("factors by cuSOLVER on cuda", () => {
     expect(actual[0]).toBe(row + 1);
     expect(refused[0]).toBe(row + 1);
   });
+
+  test("does without what needs more memory than there is", async () => {
+    const n = 512;
+    const { expected, actual, used } = await withTrait("VENDOR_IS_GREEDY", () =>
+      onEach(invert(hessianOf(n), n)),
+    );
+    expect(used).toEqual([]);
+    expect(expected[0]).toBe(0);
+    expect(actual[0]).toBe(0);
+  });
+
+  test.skipIf(isOnGpu)(
+    "does not take a library that is known to count its memory wrong",
+    async () => {
+      await withTrait("VENDOR_IS_OLD", () => {
+        using device = openCudaDevice({ library: emulatedLibrary, ...vendor });
+        expect(device.vendorLibraries).toBe("cuBLASLt 13.0.2");
+      });
+    },
+  );
 
   test("does not ask for a small one", async () => {
     const n = 200;

@@ -120,6 +120,8 @@ test("gatedLinear refuses weights that do not fit one another, at the call", asy
     const others: readonly Partial<GptqCase>[] = [
       { in: 32 },
       { out: 32 },
+      // As many blocks of 16.
+      { out: 8 },
       { bits: 8 },
       { groupSize: 16 },
       { scattered: true },

@@ -70,6 +70,24 @@ describe.each(["scalar", "cuda"] as const)("graphs of %s", (implementation) => {
     expect(device.memory().live).toBe(before);
   });
 
+  test("memory of what no operation used is the graph's as well", async () => {
+    using device = openDevice({ threads: 1 });
+    const width = 1 << 16;
+    const x = device.from("f32", new Float32Array(width).fill(1), [1, width]);
+    const { graph, result } = device.capture(() => {
+      ops.add(x, x)[Symbol.dispose]();
+      return device.empty("f32", [1, width]);
+    });
+    result[Symbol.dispose]();
+    const others = Array.from({ length: 4 }, () =>
+      device.from("f32", new Float32Array(width).fill(-1), [1, width]),
+    );
+    graph.replay();
+    for (const other of others) {
+      expect((await other.read()).every((value) => value === -1)).toBe(true);
+    }
+  });
+
   test("a graph within another is given the memory it was captured with", async () => {
     using device = openDevice({ threads: 1 });
     const x = device.from("f32", row(1, 2, 3), [1, 3]);

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import {
+  type CudaOptions,
   candidates,
   type Device,
   detectedIsa,
@@ -28,15 +29,21 @@ export const emulatedLibrary: string = fileURLToPath(
   ),
 );
 
+export const isOnGpu: boolean = process.env["NIBBLE_TEST_CUDA"] === "gpu";
+
+export type ImplementationOptions = {
+  readonly threads?: number;
+  /** Of the emulated GPU; a real one has its machine's own. */
+  readonly vendor?: Pick<CudaOptions, "cublasLt" | "cusolver">;
+};
+
 /** A device of one implementation. */
 export function openImplementation(
   implementation: Implementation,
-  options: { readonly threads?: number } = {},
+  { vendor, ...options }: ImplementationOptions = {},
 ): Device {
   if (implementation !== "cuda") return openDevice({ threads: 2, ...options, isa: implementation });
-  return openCudaDevice(
-    process.env["NIBBLE_TEST_CUDA"] === "gpu" ? {} : { library: emulatedLibrary },
-  );
+  return openCudaDevice(isOnGpu ? {} : { library: emulatedLibrary, ...vendor });
 }
 
 /** The levels this machine can run that an operation has an implementation for, the plain reference first. */
@@ -47,7 +54,7 @@ export function levelsOf(operation: string): readonly Isa[] {
 
 /** Runs `body` on a device of its own and waits for what it enqueued. */
 export async function withDevice<R>(
-  { isa, ...options }: { readonly isa: Implementation; readonly threads?: number },
+  { isa, ...options }: ImplementationOptions & { readonly isa: Implementation },
   body: (device: Device) => Promise<R>,
 ): Promise<R> {
   using device = openImplementation(isa, options);

@@ -100,13 +100,15 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
   });
 }
 
-// openCudaDevice(library, device)
+// openCudaDevice(library, device, cuBLASLt, cuSOLVER): the last two as in VendorLibrary
 Napi::Value OpenCudaDevice(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("openCudaDevice", info);
     const cuda::Library library(in.String());
-    return WrapDevice(info.Env(), std::make_shared<Device>(
-                                      library.Open(static_cast<int32_t>(in.Integer(0, 1023)))));
+    const auto device = static_cast<int32_t>(in.Integer(0, 1023));
+    const std::string cublas_lt = in.String();
+    return WrapDevice(info.Env(),
+                      std::make_shared<Device>(library.Open(device, cublas_lt, in.String())));
   });
 }
 
@@ -130,11 +132,13 @@ Napi::Value CudaDevices(const Napi::CallbackInfo& info) {
   });
 }
 
-// cudaLibraries(library): what Library::VendorLibraries says
-Napi::Value CudaLibraries(const Napi::CallbackInfo& info) {
+// vendorLibraries(device): what Accelerator::VendorLibraries says
+Napi::Value VendorLibraries(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
-    Arguments in("cudaLibraries", info);
-    return Napi::String::New(info.Env(), cuda::Library(in.String()).VendorLibraries());
+    Arguments in("vendorLibraries", info);
+    Accelerator* accelerator = in.Device().device->accelerator();
+    return Napi::String::New(info.Env(),
+                             accelerator == nullptr ? "" : accelerator->VendorLibraries());
   });
 }
 
@@ -173,6 +177,8 @@ Napi::Value Allocate(const Napi::CallbackInfo& info) {
     Tensor view = ParseShape("allocate", in.Any(), dtype);
     auto storage = std::make_shared<Storage>(device.device, view.elements() * DTypeBytes(dtype));
     view.data = storage->data();
+    // Also what no operation names: its memory may be one that recorded operations write.
+    if (device.device->recording != nullptr) device.device->recording->Use(storage);
     return WrapTensor(info.Env(), std::move(storage), view);
   });
 }
@@ -445,7 +451,7 @@ void RegisterHandles(Napi::Env env, Napi::Object exports) {
   add("openDevice", OpenDevice);
   add("openCudaDevice", OpenCudaDevice);
   add("cudaDevices", CudaDevices);
-  add("cudaLibraries", CudaLibraries);
+  add("vendorLibraries", VendorLibraries);
   add("closeDevice", CloseDevice);
   add("detectedIsa", DetectedIsa);
   add("memory", Memory);

@@ -54,8 +54,9 @@ T& UnwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const char* 
   return *value.As<Napi::External<T>>().Data();
 }
 
-// Adds openDevice, closeDevice, detectedIsa, memory, allocate, clear, narrow, reshape, dispose,
-// mapFile, unmapFile, mapTensor, evict, write, read, sync.
+// Adds openDevice, openCudaDevice, cudaDevices, vendorLibraries, closeDevice, detectedIsa, memory,
+// allocate, clear, narrow, reshape, dispose, mapFile, unmapFile, mapTensor, evict, write, read,
+// sync.
 void RegisterHandles(Napi::Env env, Napi::Object exports);
 
 }  // namespace kernels::binding

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace kernels {
 
@@ -48,6 +49,9 @@ class Accelerator {
     void operator()(const void* args) const { operation(*accelerator, entry, args); }
   };
   virtual Found Find(const char* name, size_t argument_bytes) = 0;
+
+  // Of its maker's, those that operations use, by name and version. From the owner's thread.
+  virtual std::string VendorLibraries() = 0;
 
   // Between these, operations are recorded by the accelerator itself instead of run. EndCapture
   // returns what Launch runs; null where it cannot.

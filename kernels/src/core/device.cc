@@ -92,10 +92,11 @@ uint64_t Device::Upload(std::byte* to, std::shared_ptr<MappedFile> file, size_t 
   const uint64_t number = ++uploads_;
   stream_.Push([this, number, to, file = std::move(file), offset, bytes] {
     accelerator_->Upload(number, to, bytes,
+                         // Not from the mapping: pages lost on another thread than the
+                         // stream's would be laid to the operation that is running.
                          [file, offset](std::byte* part, size_t begin, size_t part_bytes) {
-                           const int64_t losses = MappedFile::Losses();
-                           std::memcpy(part, file->data() + offset + begin, part_bytes);
-                           MappedFile::RequireNoLossSince(losses);
+                           file->Read(part, static_cast<int64_t>(offset + begin),
+                                      static_cast<int64_t>(part_bytes));
                          });
   });
   return number;

@@ -74,6 +74,8 @@ void GuardMappings() {
   });
 }
 
+constexpr const char* kLost = ": became shorter while it was in use, or its disk failed";
+
 std::mutex ranges_mutex;  // among writers only
 
 void AddRange(const std::byte* data, int64_t bytes, const std::string& path) {
@@ -102,26 +104,34 @@ void RemoveRange(const std::byte* data) {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   // Non-blocking, because opening a pipe would wait for its writer; regular files do not care.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) throw Error(Code::kFile, path + ": cannot open: " + std::strerror(errno));
+  file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file_ < 0) throw Error(Code::kFile, path + ": cannot open: " + std::strerror(errno));
+  const auto fail = [&](const std::string& problem) {
+    close(file_);
+    throw Error(Code::kFile, path + ": " + problem);
+  };
   struct stat status{};
-  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(file);
-    throw Error(Code::kFile, path + ": not a regular file");
-  }
+  if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) fail("not a regular file");
   bytes_ = status.st_size;
-  if (bytes_ > 0) {
-    void* data = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file, 0);
-    const int reason = errno;
-    close(file);
-    if (data == MAP_FAILED) {
-      throw Error(Code::kFile, path + ": cannot map: " + std::strerror(reason));
+  if (bytes_ == 0) return;
+  void* data = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file_, 0);
+  if (data == MAP_FAILED) fail(std::string("cannot map: ") + std::strerror(errno));
+  data_ = static_cast<std::byte*>(data);
+  GuardMappings();
+  AddRange(data_, bytes_, path_);
+}
+
+void MappedFile::Read(std::byte* to, int64_t offset, int64_t bytes) const {
+  while (bytes > 0) {
+    const ssize_t count = pread(file_, to, bytes, offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      throw Error(Code::kFile, path_ + ": cannot be read: " + std::strerror(errno));
     }
-    data_ = static_cast<std::byte*>(data);
-    GuardMappings();
-    AddRange(data_, bytes_, path_);
-  } else {
-    close(file);
+    if (count == 0) throw Error(Code::kFile, path_ + kLost);
+    to += count;
+    offset += count;
+    bytes -= count;
   }
 }
 
@@ -134,6 +144,7 @@ void MappedFile::Evict(int64_t offset, int64_t bytes) const {
 }
 
 MappedFile::~MappedFile() {
+  close(file_);
   if (data_ == nullptr) return;
   RemoveRange(data_);
   munmap(data_, bytes_);
@@ -149,7 +160,7 @@ void MappedFile::RequireNoLossSince(int64_t before) {
   const Range* range = latest_loss;
   // Empty if it is closed by now.
   const std::string path = range == nullptr ? "" : range->path;
-  throw Error(Code::kFile, path + ": became shorter while it was in use, or its disk failed");
+  throw Error(Code::kFile, path + kLost);
 }
 
 }  // namespace kernels

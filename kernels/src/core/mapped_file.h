@@ -21,6 +21,9 @@ class MappedFile {
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
 
+  // Copies a part without touching the mapping. Throws Error kFile where the file has it no more.
+  void Read(std::byte* to, int64_t offset, int64_t bytes) const;
+
   // Lets the pages that lie wholly inside the range go; they are read again when touched.
   void Evict(int64_t offset, int64_t bytes) const;
 
@@ -33,6 +36,7 @@ class MappedFile {
   std::string path_;
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
+  int file_ = -1;
 };
 
 }  // namespace kernels

@@ -39,6 +39,12 @@ struct UploadSource {
   void (*release)(void* context);
 };
 
+// Which of NVIDIA's libraries to use: a file, "off", or empty for what the system finds.
+struct VendorChoice {
+  const char* cublas_lt;
+  const char* cusolver;
+};
+
 struct Backend {
   uint32_t version;
   uint32_t table_bytes;
@@ -46,13 +52,14 @@ struct Backend {
 
   bool (*count_devices)(int32_t* count, Failure* failure);
   bool (*describe)(int32_t device, DeviceDescription* description, Failure* failure);
-  // Which of NVIDIA's libraries the quantizer's operations use, by name and version.
-  bool (*describe_libraries)(char* text, uint64_t bytes, Failure* failure);
 
   // A session: one device and one stream. Its functions may come from any thread, but for
   // `allocate` and `allocate_pinned` not from two at a time.
-  void* (*open)(int32_t device, Failure* failure);
+  void* (*open)(int32_t device, const VendorChoice* choice, Failure* failure);
   void (*close)(void* session);
+  // Of NVIDIA's libraries, those that the quantizer's operations use, by name and version. From any
+  // thread.
+  bool (*describe_libraries)(void* session, char* text, uint64_t bytes, Failure* failure);
   // Null: no memory left, or the failure has a message.
   void* (*allocate)(void* session, uint64_t bytes, Failure* failure);
   // Waits for what is running, as do release_pinned and release_graph.

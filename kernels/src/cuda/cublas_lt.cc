@@ -1,6 +1,7 @@
 #include "cuda/cublas_lt.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -42,38 +43,33 @@ struct CublasLt::Functions {
                   size_t workspace_bytes, void* stream);
 };
 
-const CublasLt::Functions* CublasLt::Load() {
-  static Functions f;
-  static const bool works = [] {
-    VendorLibrary library("NIBBLE_CUBLASLT", "cublasLt", {13, 12});
-    library.Find("cublasLtGetVersion", f.version);
-    library.Find("cublasLtCreate", f.create);
-    library.Find("cublasLtDestroy", f.destroy);
-    library.Find("cublasLtMatmulDescCreate", f.new_descriptor);
-    library.Find("cublasLtMatmulDescSetAttribute", f.set_attribute);
-    library.Find("cublasLtMatmulDescDestroy", f.delete_descriptor);
-    library.Find("cublasLtMatrixLayoutCreate", f.new_layout);
-    library.Find("cublasLtMatrixLayoutDestroy", f.delete_layout);
-    library.Find("cublasLtMatmul", f.multiply);
-    return library.works();
-  }();
-  return works ? &f : nullptr;
+CublasLt::CublasLt(std::unique_ptr<const Functions> functions)
+    : functions_(std::move(functions)), handle_(functions_->destroy) {}
+
+CublasLt::~CublasLt() = default;
+
+std::unique_ptr<CublasLt> CublasLt::Open(const std::string& chosen) {
+  const auto make = [](VendorLibrary& library) -> std::unique_ptr<CublasLt> {
+    auto f = std::make_unique<Functions>();
+    library.Find("cublasLtGetVersion", f->version);
+    library.Find("cublasLtCreate", f->create);
+    library.Find("cublasLtDestroy", f->destroy);
+    library.Find("cublasLtMatmulDescCreate", f->new_descriptor);
+    library.Find("cublasLtMatmulDescSetAttribute", f->set_attribute);
+    library.Find("cublasLtMatmulDescDestroy", f->delete_descriptor);
+    library.Find("cublasLtMatrixLayoutCreate", f->new_layout);
+    library.Find("cublasLtMatrixLayoutDestroy", f->delete_layout);
+    library.Find("cublasLtMatmul", f->multiply);
+    if (!library.works()) return nullptr;
+    std::unique_ptr<CublasLt> made(new CublasLt(std::move(f)));
+    return made->functions_->create(made->handle_.Address()) == kSuccess ? std::move(made)
+                                                                         : nullptr;
+  };
+  return OpenVendorLibrary(chosen, "cublasLt", {13, 12}, make);
 }
 
-CublasLt::CublasLt(const Functions& functions)
-    : functions_(functions), handle_(functions.destroy) {}
-
-std::unique_ptr<CublasLt> CublasLt::Open() {
-  const Functions* functions = Load();
-  if (functions == nullptr) return nullptr;
-  std::unique_ptr<CublasLt> opened(new CublasLt(*functions));
-  return functions->create(opened->handle_.Address()) == kSuccess ? std::move(opened) : nullptr;
-}
-
-std::string CublasLt::Describe() {
-  const Functions* functions = Load();
-  if (functions == nullptr) return "";
-  const size_t version = functions->version();  // 130002 is 13.0.2
+std::string CublasLt::Describe() const {
+  const size_t version = functions_->version();  // 130002 is 13.0.2
   return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
          "." + std::to_string(version % 100);
 }
@@ -99,7 +95,7 @@ bool CublasLt::IsWorthwhile(int64_t rows, int64_t columns, int64_t depth) {
 
 bool CublasLt::Multiply(platform::Stream stream, const CublasLtProduct& p) const {
   if (!IsAligned(p)) return false;
-  const Functions& f = functions_;
+  const Functions& f = *functions_;
   const int type = p.dtype == DType::kBF16 ? kTypeBF16 : kTypeF32;
   // The library's matrices lie by columns, so it sees ours transposed: c^T += alpha b^T a.
   VendorObject descriptor(f.delete_descriptor);

@@ -27,11 +27,11 @@ struct CublasLtProduct {
 // only the quantizer uses them, whose rows need not be the same bits alone and among others.
 class CublasLt {
  public:
-  // For the current device; null where there is no library (NIBBLE_CUBLASLT names one, or is
-  // "off").
-  static std::unique_ptr<CublasLt> Open();
-  // Such as "cuBLASLt 13.0.2"; empty where Open gives none.
-  static std::string Describe();
+  ~CublasLt();
+  // For the current device; null where there is no library that works. `chosen` as in VendorFiles.
+  static std::unique_ptr<CublasLt> Open(const std::string& chosen);
+  // Such as "cuBLASLt 13.0.2".
+  std::string Describe() const;
 
   // Whether there is more to gain than to lose.
   static bool IsWorthwhile(int64_t rows, int64_t columns, int64_t depth);
@@ -41,10 +41,9 @@ class CublasLt {
 
  private:
   struct Functions;
-  static const Functions* Load();
-  explicit CublasLt(const Functions& functions);
+  explicit CublasLt(std::unique_ptr<const Functions> functions);
 
-  const Functions& functions_;
+  const std::unique_ptr<const Functions> functions_;
   VendorObject handle_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,11 +13,12 @@ namespace kernels::cuda {
 // NVIDIA's factorizations.
 class Cusolver {
  public:
-  // For the current device and the stream; null where there is no library (NIBBLE_CUSOLVER names
-  // one, or is "off").
-  static std::unique_ptr<Cusolver> Open(platform::Stream stream);
-  // Such as "cuSOLVER 12.0.4"; empty where Open gives none.
-  static std::string Describe();
+  ~Cusolver();
+  // For the current device and the stream; null where there is no library that works. `chosen` as
+  // in VendorLibrary.
+  static std::unique_ptr<Cusolver> Open(const std::string& chosen, platform::Stream stream);
+  // Such as "cuSOLVER 12.0.4".
+  std::string Describe() const;
 
   // Of InvertCholesky's scratch memory.
   struct Sizes {
@@ -34,10 +36,10 @@ class Cusolver {
 
  private:
   struct Functions;
-  static const Functions* Load();
-  explicit Cusolver(const Functions& functions);
+  std::array<int, 3> Version() const;
+  explicit Cusolver(std::unique_ptr<const Functions> functions);
 
-  const Functions& functions_;
+  const std::unique_ptr<const Functions> functions_;
   VendorObject handle_;
 };
 

@@ -47,6 +47,13 @@ class Session : public Accelerator {
   void Read(std::byte* host, const std::byte* from, size_t bytes) override {
     Call([&](Failure* failure) { return backend_.read(session_, host, from, bytes, failure); });
   }
+  std::string VendorLibraries() override {
+    char text[256] = {};
+    Call([&](Failure* failure) {
+      return backend_.describe_libraries(session_, text, sizeof text, failure);
+    });
+    return text;
+  }
   void Synchronize() override {
     Call([&](Failure* failure) { return backend_.synchronize(session_, failure); });
   }
@@ -144,18 +151,11 @@ std::vector<DeviceDescription> Library::Devices() const {
   return devices;
 }
 
-std::string Library::VendorLibraries() const {
+std::unique_ptr<Accelerator> Library::Open(int32_t device, const std::string& cublas_lt,
+                                           const std::string& cusolver) const {
   Failure failure;
-  char text[256] = {};
-  if (!backend_->describe_libraries(text, sizeof text, &failure)) {
-    throw Error(failure.code, failure.message);
-  }
-  return text;
-}
-
-std::unique_ptr<Accelerator> Library::Open(int32_t device) const {
-  Failure failure;
-  void* session = backend_->open(device, &failure);
+  const VendorChoice choice{cublas_lt.c_str(), cusolver.c_str()};
+  void* session = backend_->open(device, &choice, &failure);
   if (session == nullptr) throw Error(failure.code, failure.message);
   return std::make_unique<Session>(*backend_, session);
 }

@@ -22,11 +22,10 @@ class Library {
   // Throws kUnsupported where there is no driver.
   std::vector<DeviceDescription> Devices() const;
 
-  // Of NVIDIA's libraries, those that its operations use, by name and version.
-  std::string VendorLibraries() const;
-
   // Throws kUnsupported where there is no such device, or its driver is too old.
-  std::unique_ptr<Accelerator> Open(int32_t device) const;
+  // A library of NVIDIA's that is chosen by file, see VendorLibrary, must be loadable.
+  std::unique_ptr<Accelerator> Open(int32_t device, const std::string& cublas_lt,
+                                    const std::string& cusolver) const;
 
  private:
   const Backend* backend_;

@@ -37,16 +37,7 @@ bool DescribeDevice(int32_t device, DeviceDescription* description, Failure* fai
   return Protect(failure, [&] { platform::DescribeDevice(device, description); });
 }
 
-bool DescribeLibraries(char* text, uint64_t bytes, Failure* failure) {
-  return Protect(failure, [&] {
-    std::string all = CublasLt::Describe();
-    const std::string solver = Cusolver::Describe();
-    if (!all.empty() && !solver.empty()) all += ", ";
-    std::snprintf(text, bytes, "%s", (all + solver).c_str());
-  });
-}
-
-void* Open(int32_t device, Failure* failure) {
+void* Open(int32_t device, const VendorChoice* choice, Failure* failure) {
   Session* session = nullptr;
   Protect(failure, [&] {
     const int32_t count = platform::CountDevices();
@@ -54,7 +45,9 @@ void* Open(int32_t device, Failure* failure) {
       throw Error(Code::kUnsupported, "there is no GPU " + std::to_string(device) + "; " +
                                           std::to_string(count) + " found");
     }
-    session = new Session(device);
+    auto opened = std::make_unique<Session>(device, *choice);
+    opened->OpenChosenLibraries();
+    session = opened.release();
   });
   return session;
 }
@@ -71,6 +64,13 @@ void Settle(Session& session) noexcept {
 void Close(void* session) {
   Settle(*static_cast<Session*>(session));
   delete static_cast<Session*>(session);
+}
+
+bool DescribeLibraries(void* session, char* text, uint64_t bytes, Failure* failure) {
+  return Protect(failure, [&] {
+    const std::string all = static_cast<const Session*>(session)->DescribeLibraries();
+    std::snprintf(text, bytes, "%s", all.c_str());
+  });
 }
 
 void* Allocate(void* session, uint64_t bytes, Failure* failure) {
@@ -174,7 +174,8 @@ void platform::ThrowTooLittleShared(size_t bytes, size_t limit) {
                                       std::to_string(limit) + " on this GPU");
 }
 
-Session::Session(int32_t device) : device_(device) {
+Session::Session(int32_t device, const VendorChoice& choice)
+    : device_(device), chosen_cublas_lt_(choice.cublas_lt), chosen_cusolver_(choice.cusolver) {
   DeviceDescription description{};
   platform::UseDevice(device);
   platform::DescribeDevice(device, &description);
@@ -192,6 +193,11 @@ Session::Session(int32_t device) : device_(device) {
     throw Error(Code::kOutOfMemory, "the GPU has no memory left");
   }
   platform::Clear(faults_, sizeof(FaultRecord), stream_);
+}
+
+void Session::OpenChosenLibraries() {
+  if (!chosen_cublas_lt_.empty()) cublas_lt();
+  if (!chosen_cusolver_.empty()) cusolver();
 }
 
 Session::~Session() {
@@ -220,13 +226,22 @@ void Session::Synchronize() {
   if (fault.reported != 0) ThrowFault(fault);
 }
 
+std::string Session::DescribeLibraries() const {
+  Enter();
+  const auto blas = CublasLt::Open(chosen_cublas_lt_);
+  const auto solver = Cusolver::Open(chosen_cusolver_, stream_);
+  const std::string first = blas == nullptr ? "" : blas->Describe();
+  const std::string second = solver == nullptr ? "" : solver->Describe();
+  return first.empty() || second.empty() ? first + second : first + ", " + second;
+}
+
 const CublasLt* Session::cublas_lt() {
-  if (!cublas_lt_.has_value()) cublas_lt_ = CublasLt::Open();
+  if (!cublas_lt_.has_value()) cublas_lt_ = CublasLt::Open(chosen_cublas_lt_);
   return cublas_lt_->get();
 }
 
 const Cusolver* Session::cusolver() {
-  if (!cusolver_.has_value()) cusolver_ = Cusolver::Open(stream_);
+  if (!cusolver_.has_value()) cusolver_ = Cusolver::Open(chosen_cusolver_, stream_);
   return cusolver_->get();
 }
 

@@ -30,7 +30,7 @@ struct FaultRecord {
 // A device, its stream, its scratch memory and what is copied beside.
 class Session {
  public:
-  explicit Session(int32_t device);
+  Session(int32_t device, const VendorChoice& choice);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -54,6 +54,10 @@ class Session {
   // NVIDIA's libraries, opened when first asked for; null where there are none.
   const CublasLt* cublas_lt();
   const Cusolver* cusolver();
+  // Throws kUnsupported where one that was chosen by file cannot be loaded.
+  void OpenChosenLibraries();
+  // By name and version; opens none for good. May be called from any thread.
+  std::string DescribeLibraries() const;
 
   // Begun when first asked for.
   Uploads& uploads();
@@ -65,7 +69,8 @@ class Session {
  private:
   void* ScratchBytes(uint64_t bytes);
 
-  int32_t device_;
+  const int32_t device_;
+  const std::string chosen_cublas_lt_, chosen_cusolver_;
   platform::Stream stream_;
   FaultRecord* faults_;
   int multiprocessors_;

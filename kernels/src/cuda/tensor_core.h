@@ -17,8 +17,8 @@ struct LanePlace {
   int g, t;
 };
 __device__ __forceinline__ LanePlace PlaceOfLane() {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  return {lane / 4, lane % 4};
+  const int thread = static_cast<int>(threadIdx.x);
+  return {thread % kWarpSize / 4, thread % 4};  // not lane % 4: that cost products registers
 }
 
 #if defined(KERNELS_EMULATE_CUDA)

@@ -88,7 +88,8 @@ void Uploads::Loop() {
     // Also where it failed: a part of it may be on its way.
     const bool is_recorded =
         Protect(&failure, [&] { platform::Record(landed_.event, stream_.stream); });
-    if (!fault_ && !(is_copied && is_recorded)) fault_ = Error(failure.code, failure.message);
+    const bool is_missed = !is_copied && !upload.is_dropped;
+    if (!fault_ && (is_missed || !is_recorded)) fault_ = Error(failure.code, failure.message);
     queue_.pop_front();
     issued_.notify_all();
   }

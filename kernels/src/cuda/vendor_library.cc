@@ -1,31 +1,19 @@
 #include "cuda/vendor_library.h"
 
-#include <cstdlib>
-#include <cstring>
-#include <string>
-
-#include "core/error.h"
 #include "cuda/platform.h"
 
 namespace kernels::cuda {
 
-VendorLibrary::VendorLibrary(const char* variable, const char* name,
-                             std::initializer_list<int> versions) {
-  const char* chosen = std::getenv(variable);
-  if (chosen != nullptr && *chosen != '\0') {
-    if (std::strcmp(chosen, "off") == 0) return;
-    handle_ = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
-    if (handle_ == nullptr) {
-      throw Error(Code::kUnsupported, std::string(variable) + ": " + dlerror());
-    }
-    return;
-  }
-  if (!platform::HasVendorLibraries()) return;
+std::vector<std::string> VendorFiles(const std::string& chosen, const std::string& name,
+                                     std::initializer_list<int> versions) {
+  if (chosen == "off") return {};
+  if (!chosen.empty()) return {chosen};
+  std::vector<std::string> files;
+  if (!platform::HasVendorLibraries()) return files;
   for (const int version : versions) {
-    const std::string file = "lib" + std::string(name) + ".so." + std::to_string(version);
-    handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ != nullptr) return;
+    files.push_back("lib" + name + ".so." + std::to_string(version));
   }
+  return files;
 }
 
 }  // namespace kernels::cuda

@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { openModel } from "../../../runtime/index.ts";
 import { sharedGolden } from "../../support/golden.ts";
-import { type Implementation, implementations, openImplementation } from "../../support/kernels.ts";
+import {
+  type Implementation,
+  implementations,
+  isOnGpu,
+  openImplementation,
+} from "../../support/kernels.ts";
 import { sequenceLogits } from "../../support/logits.ts";
 import { repositoryPath, sharedPath } from "../../support/shared.ts";
 
@@ -23,7 +28,7 @@ const emulatedRows = 26;
 
 /** The ids and stored logits that an implementation is tried on; undefined where too many rows would be needed. */
 function problem(isa: Implementation, ids: Int32Array, logits: Float32Array, vocabulary = 4096) {
-  const isEmulated = isa === "cuda" && process.env["NIBBLE_TEST_CUDA"] !== "gpu";
+  const isEmulated = isa === "cuda" && !isOnGpu;
   if (!isEmulated || ids.length <= emulatedRows) return { ids, logits };
   // Rows do not see those after them.
   if (logits.length < ids.length * vocabulary) return undefined;

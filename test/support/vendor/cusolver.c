@@ -14,7 +14,11 @@ static int IsRefused(int n) {
 
 enum { kSuccess = 0, kInvalid = 3, kInternal = 7 };
 
-int cusolverGetProperty(int part, int* value) { *value = part == 0 ? 12 : part == 1 ? 0 : 4; return kSuccess; }
+int cusolverGetProperty(int part, int* value) {
+  const int is_old = getenv("VENDOR_IS_OLD") != NULL;
+  *value = part == 0 ? (is_old ? 11 : 12) : part == 1 ? (is_old ? 5 : 0) : 4;
+  return kSuccess;
+}
 int cusolverDnCreate(void** handle) { *handle = malloc(1); return kSuccess; }
 int cusolverDnDestroy(void* handle) { free(handle); return kSuccess; }
 int cusolverDnSetStream(void* handle, void* stream) { (void)handle, (void)stream; return kSuccess; }
@@ -51,7 +55,7 @@ int cusolverDnXtrtri_bufferSize(void* handle, int triangle, int diagonal, int64_
                                 size_t* device_bytes, size_t* host_bytes) {
   (void)handle, (void)matrix;
   if (triangle != 0 || diagonal != 0 || type != 0 || stride < n) return kInvalid;
-  *device_bytes = (size_t)n * 8;
+  *device_bytes = getenv("VENDOR_IS_GREEDY") != NULL ? (size_t)1 << 40 : (size_t)n * 8;
   *host_bytes = 0;
   return kSuccess;
 }

@@ -185,6 +185,19 @@ void Invert(const Factorization& f) {
   }
 }
 
+// With room for the library's where there is that much memory.
+float* ScratchOf(Session& session, int64_t before, int64_t own, CusolverInverse& by_library) {
+  if (by_library.Floats() > own) {
+    try {
+      return session.Scratch<float>(before + by_library.Floats());
+    } catch (const Error& error) {
+      if (error.code() != Code::kOutOfMemory) throw;
+      by_library.GiveUp();
+    }
+  }
+  return session.Scratch<float>(before + own);
+}
+
 void RunInverseCholesky(Session& session, const InverseCholeskyArgs& args) {
   const int64_t n = args.hessian.shape[0];
   const float* hessian = args.hessian.As<const float>();
@@ -192,9 +205,8 @@ void RunInverseCholesky(Session& session, const InverseCholeskyArgs& args) {
   const int64_t stride = CeilDivide(n, 4) * 4;
   // The damping term in front of the panel takes as much as keeps that aligned.
   constexpr int64_t kFloatsBefore = 64;
-  const CusolverInverse by_library(session, args);
-  float* scratch =
-      session.Scratch<float>(kFloatsBefore + std::max(kBlock * stride, by_library.Floats()));
+  CusolverInverse by_library(session, args);
+  float* scratch = ScratchOf(session, kFloatsBefore, kBlock * stride, by_library);
   auto* term = reinterpret_cast<double*>(scratch);
   auto* status = args.status.As<int32_t>();
   Launch(session, DampingKernel, {.threads = kThreads}, hessian, n, args.damping, term, status);

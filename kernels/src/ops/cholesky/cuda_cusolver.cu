@@ -14,7 +14,8 @@ namespace {
 
 // Rows below which launches of our own are as quick: an estimate.
 constexpr int64_t kLeastRows = 512;
-constexpr int64_t kMostRows = INT32_MAX;
+// Their square is an int, as Spotrf's sizes are.
+constexpr int64_t kMostRows = 46340;
 constexpr unsigned kReportThreads = 256;
 
 __global__ void CopyReversedKernel(const float* hessian, int64_t n, const double* term, float* to) {

@@ -12,6 +12,8 @@ class CusolverInverse {
 
   // Of its scratch memory.
   int64_t Floats() const { return library_ == nullptr ? 0 : kFloatsBefore + sizes_.Floats(); }
+  // It will not be used.
+  void GiveUp() { library_ = nullptr; }
   // Adds `term` to the diagonal and goes on to the factor and the status. False, with the factor
   // undefined, where the library was not used.
   bool Run(const double* term, float* scratch) const;

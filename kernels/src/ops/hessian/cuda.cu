@@ -102,7 +102,7 @@ bool GramByLibrary(Session& session, const Source& x, const Matrix<float>& gram,
       continue;
     }
     if (first == 0) return false;
-    throw Error(Code::kDevice, CublasLt::Describe() + " refused a part of a product");
+    throw Error(Code::kDevice, session.cublas_lt()->Describe() + " refused a part of a product");
   }
   return true;
 }

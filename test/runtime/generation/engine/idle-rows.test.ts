@@ -147,29 +147,34 @@ describe("an engine on cuda", () => {
     expect(idsOf(there)).toEqual(idsOf(alone));
   });
 
-  test("leaves each block of a full cache to those who have it", async () => {
-    using place = new Place("cuda");
-    const asked = [1, 2, 3].map((i) => ({
-      prompt: Array.from({ length: 10 }, (_, at) => (5 * at + 31 * i) % 128),
-      maxNewTokens: 22,
-      sampling: greedy,
-    }));
-    const alone = await oneByOne(place, asked);
-    await using engine = place.engine({ cacheTokens: 3 * 32 });
-    const used: number[] = [];
-    const reading = asked.map(async (each) => {
-      const deltas: CompletionDelta[] = [];
-      for await (const delta of engine.submit(each)) {
-        deltas.push(delta);
-        used.push(engine.stats.cacheBlocks.used);
-      }
-      return told(deltas);
-    });
-    expect(await Promise.all(reading)).toEqual(alone);
-    expect(engine.stats.cacheBlocks.total).toBe(6);
-    expect(Math.max(...used)).toBe(6);
-    expect(() => engine.submit({ ...request("greedy", 0), maxNewTokens: 96 })).toThrow(/never fit/);
-  });
+  test.each(["f16", "int8"] as const)(
+    "leaves each block of a full cache of %s to those who have it",
+    async (kvCache) => {
+      using place = new Place("cuda", { kvCache });
+      const asked = [1, 2, 3].map((i) => ({
+        prompt: Array.from({ length: 10 }, (_, at) => (5 * at + 31 * i) % 128),
+        maxNewTokens: 22,
+        sampling: greedy,
+      }));
+      const alone = await oneByOne(place, asked);
+      await using engine = place.engine({ cacheTokens: 3 * 32 });
+      const used: number[] = [];
+      const reading = asked.map(async (each) => {
+        const deltas: CompletionDelta[] = [];
+        for await (const delta of engine.submit(each)) {
+          deltas.push(delta);
+          used.push(engine.stats.cacheBlocks.used);
+        }
+        return told(deltas);
+      });
+      expect(await Promise.all(reading)).toEqual(alone);
+      expect(engine.stats.cacheBlocks.total).toBe(6);
+      expect(Math.max(...used)).toBe(6);
+      expect(() => engine.submit({ ...request("greedy", 0), maxNewTokens: 96 })).toThrow(
+        /never fit/,
+      );
+    },
+  );
 
   test("goes on as before when some of a batch are cancelled and others wait", async () => {
     using place = new Place("cuda");

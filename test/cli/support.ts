@@ -1,5 +1,6 @@
-import { type SpawnOptions, spawn } from "node:child_process";
+import { fork, type SpawnOptions, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { repositoryPath } from "../support/shared.ts";
 
@@ -27,9 +28,8 @@ export async function nibble(
   { env = {}, onError }: RunOptions = {},
 ): Promise<Outcome> {
   if (!existsSync(main)) throw new Error(`${main} is missing: npm run build`);
-  const { NO_COLOR: _color, FORCE_COLOR: _forced, ...inherited } = process.env;
   const options: SpawnOptions = {
-    env: { ...inherited, ...env },
+    env: { ...plainEnvironment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   };
   const child = spawn(process.execPath, [main, ...args], options);
@@ -46,6 +46,38 @@ export async function nibble(
     child.on("error", reject).on("close", resolve);
   });
   return { status, stdout, stderr };
+}
+
+/** The built program for command lines that come one after another, in one process: for what cannot end it. */
+export class CommandLines implements Disposable {
+  readonly #child = fork(fileURLToPath(new URL("command-lines.mjs", import.meta.url)), {
+    env: plainEnvironment(),
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    execArgv: [],
+  });
+
+  run(args: readonly string[]): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      const onMessage = (outcome: Outcome) => {
+        this.#child.off("exit", onExit);
+        resolve(outcome);
+      };
+      const onExit = (code: number | null) => {
+        reject(new Error(`nibble ${args.join(" ")} ended the process with ${code}`));
+      };
+      this.#child.once("message", onMessage).once("exit", onExit).send(args);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
+}
+
+/** Without what asks for colours or none. */
+function plainEnvironment(): NodeJS.ProcessEnv {
+  const { NO_COLOR: _color, FORCE_COLOR: _forced, ...inherited } = process.env;
+  return inherited;
 }
 
 /** One JSON object and nothing else. */

@@ -2,10 +2,14 @@ import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
-import { calibrationText, evaluationText, mini, nibble } from "./support.ts";
+import { CommandLines, calibrationText, evaluationText, mini, nibble } from "./support.ts";
 
 const temporary = temporaryDirectory();
-afterAll(() => temporary.remove());
+const program = new CommandLines();
+afterAll(() => {
+  program[Symbol.dispose]();
+  temporary.remove();
+});
 const path = (name: string) => join(temporary.path, name);
 
 writeFileSync(path("binary.txt"), new Uint8Array([0xff, 0xfe, 0x00]));
@@ -164,7 +168,7 @@ describe("a wrong command line ends with 2 and one line that names", () => {
     ["completion without a shell", ["completion"], "shell"],
     ["a directory in use for the demo", ["demo", "--keep", path("full")], "--keep"],
   ])("%s", async (_name, args, named) => {
-    const { status, stdout, stderr } = await nibble(args);
+    const { status, stdout, stderr } = await program.run(args);
     expect(stderr).toMatch(/^error: [^\n]*\n$/);
     expect(stderr).toContain(named);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
@@ -212,7 +216,7 @@ describe("an unusable file ends with 3 and one line that names", () => {
     ["a missing model to convert", ["convert", nowhere, ...out], nowhere],
     ["a model to dequantize that is float", [...convert, "--dequantize"], mini],
   ])("%s", async (_name, args, named) => {
-    const { status, stdout, stderr } = await nibble(args);
+    const { status, stdout, stderr } = await program.run(args);
     expect(stderr).toMatch(/(^|\n)error: [^\n]*\n$/);
     expect(stderr).toContain(named);
     expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
@@ -233,7 +237,7 @@ describe("help", () => {
     "doctor",
     "demo",
   ])("of %s goes to stdout, ends with 0 and fits 80 columns", async (command) => {
-    const { status, stdout, stderr } = await nibble([command, "--help"]);
+    const { status, stdout, stderr } = await program.run([command, "--help"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toContain(`Usage: nibble ${command}`);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);

@@ -3,10 +3,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findFaults } from "../../cli/verify.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
-import { calibrationText, mini, nibble } from "./support.ts";
+import { CommandLines, calibrationText, mini } from "./support.ts";
 
 const temporary = temporaryDirectory();
-afterAll(() => temporary.remove());
+const program = new CommandLines();
+afterAll(() => {
+  program[Symbol.dispose]();
+  temporary.remove();
+});
 
 type Verdict = { loader: string; outcome: string; findings: { id: string }[] };
 type Verification = {
@@ -18,13 +22,13 @@ type Verification = {
 
 async function quantized(name: string, ...flags: readonly string[]): Promise<string> {
   const dir = join(temporary.path, name);
-  const outcome = await nibble(["quantize", mini, "-o", dir, "-q", ...flags]);
+  const outcome = await program.run(["quantize", mini, "-o", dir, "-q", ...flags]);
   expect(outcome).toMatchObject({ status: 0 });
   return dir;
 }
 
 async function verified(...args: readonly string[]) {
-  const { status, stdout } = await nibble(["verify", ...args, "--json"]);
+  const { status, stdout } = await program.run(["verify", ...args, "--json"]);
   const verification = JSON.parse(stdout) as Verification;
   const outcomes = Object.fromEntries(
     verification.verdicts.map(({ loader, outcome }) => [loader, outcome]),
@@ -78,7 +82,7 @@ describe("nibble verify", () => {
 
   test("names loaders, rules and tensor-parallel sizes in its text", async () => {
     const int4 = await quantized("int4-text", "--method", "rtn");
-    const { status, stdout, stderr } = await nibble(["verify", int4]);
+    const { status, stdout, stderr } = await program.run(["verify", int4]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     for (const text of ["vLLM up to 0.23", "advice remote-code", "GPUs in vLLM  1, 2;", "passes"]) {
       expect(stdout).toContain(text);
@@ -88,7 +92,7 @@ describe("nibble verify", () => {
   test("ends with 1 and the rule's name where a file is missing", async () => {
     const broken = await quantized("broken", "--method", "rtn");
     rmSync(join(broken, "model.safetensors"));
-    const { status, stdout, stderr } = await nibble(["verify", broken, "--source", mini]);
+    const { status, stdout, stderr } = await program.run(["verify", broken, "--source", mini]);
     expect({ status, stderr }).toEqual({ status: 1, stderr: "" });
     expect(stdout).toContain("does not pass: rule loads is broken; rule readable is broken");
   });

@@ -1,8 +1,11 @@
 // What the program must do with input it cannot use.
 
 import { existsSync, readdirSync } from "node:fs";
-import { expect } from "vitest";
-import { nibble } from "../support.ts";
+import { afterAll, expect } from "vitest";
+import { CommandLines } from "../support.ts";
+
+const program = new CommandLines();
+afterAll(() => program[Symbol.dispose]());
 
 export const smallRecipe: readonly string[] = [
   ...["--group-size", "32", "--samples", "2", "--length", "16", "--threads", "1", "-q"],
@@ -19,7 +22,7 @@ export type Refusal = {
 
 /** Runs the program; it must end with one line on stderr, and with nothing under a final name. */
 export async function expectRefusal({ args, output, status, names }: Refusal): Promise<void> {
-  const outcome = await nibble(args);
+  const outcome = await program.run(args);
   expect(outcome.stderr).toMatch(/^error: \P{Cc}+\n$/u);
   expect(outcome.stderr).not.toContain("internal error");
   for (const name of names) expect(outcome.stderr).toContain(name);

@@ -1,10 +1,14 @@
 // Flags from a file: `--recipe FILE`, JSON or YAML, under the flags' own names. What the command line says wins.
 import { readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
 import { type Command, InvalidArgumentError, type Option } from "commander";
-import { parseDocument } from "yaml";
+import type { Document } from "yaml";
 import { InputError } from "./errors.ts";
 
 const maxBytes = 1_000_000;
+
+/** Loaded where there is a file: every other start of the program would wait for it. */
+const require = createRequire(import.meta.url);
 
 /** Of this one run, or of the terminal it is started from: not what a recipe is for. */
 const excluded: ReadonlySet<string> = new Set([
@@ -47,6 +51,7 @@ function recipeOptions(command: Command): ReadonlyMap<string, Option> {
 
 function readRecipe(file: string): Readonly<Record<string, unknown>> {
   const text = readText(file);
+  const { parseDocument } = require("yaml") as typeof import("yaml");
   // Aliases and tags have no use here; the first can be made to fill the memory.
   const document = parseDocument(text, { prettyErrors: true, strict: true, customTags: [] });
   const [problem] = [...document.errors, ...document.warnings];
@@ -61,7 +66,7 @@ function readRecipe(file: string): Readonly<Record<string, unknown>> {
   throw new InputError(`${file}: expected flags with their values, such as "bits: 4"`);
 }
 
-function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
+function toPlain(document: Document, file: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 0 });
   } catch (cause) {

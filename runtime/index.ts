@@ -148,15 +148,9 @@ export {
   withInput,
   zeroOffsetOf,
 } from "./model/index.ts";
-export {
-  type AppOptions,
-  type Credentials,
-  createApp,
-  type Listener,
-  listen,
-  readMessages,
-  type ServedModel,
-} from "./server/index.ts";
+export type { AppOptions, Credentials, Listener, ServedModel } from "./server/index.ts";
+export { loadServer } from "./server/load.ts";
+export { readMessages } from "./server/messages.ts";
 export {
   type ChatMessage,
   type ChatTurn,

@@ -11,7 +11,7 @@ import {
   type SamplingOptions,
 } from "./generation/index.ts";
 import { type HeadMode, type Model, openModel } from "./model/index.ts";
-import { readMessages } from "./server/index.ts";
+import { readMessages } from "./server/messages.ts";
 import { chatPrompt, openQwenTokenizer, type Tokenizer } from "./tokenizer/index.ts";
 
 export { KernelError } from "../kernels/index.ts";

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import {
-  createApp,
   Engine,
-  listen,
+  loadServer,
   type Model,
   openModel,
   readGenerationConfig,
@@ -118,6 +117,7 @@ async function runServe(command: Command, context: CommandContext): Promise<void
     ...{ id: flags.name ?? nameOf(dir), engine, tokenizer, config },
     details: detailsOf(model),
   };
+  const { createApp, listen } = await loadServer();
   const app = createApp(served, {
     credentials,
     origins: flags.cors,

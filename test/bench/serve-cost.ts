@@ -8,15 +8,14 @@ import { stepBytes, trafficOf } from "../../runtime/bench/traffic.ts";
 import {
   type Completion,
   type CompletionDelta,
-  createApp,
   Engine,
   type EngineRequest,
-  listen,
   openModel,
   openQwenTokenizer,
   parseSamplingOptions,
   readGenerationConfig,
 } from "../../runtime/index.ts";
+import { createApp, listen } from "../../runtime/server/index.ts";
 
 const [dir = "examples/qwen-mini", batch = "16", tokens = "64", rounds = "5"] =
   process.argv.slice(2);

@@ -3,13 +3,12 @@ import { existsSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
-  createApp,
   type Listener,
-  listen,
   openQwenTokenizer,
   readGenerationConfig,
   type Tokenizer,
 } from "../../../runtime/index.ts";
+import { createApp, listen } from "../../../runtime/server/index.ts";
 import { repositoryPath } from "../../support/shared.ts";
 import { miniPath } from "../generation/generate-support.ts";
 import { ScriptedEngine } from "./support.ts";

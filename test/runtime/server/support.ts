@@ -4,14 +4,12 @@ import {
   type AppOptions,
   type Completion,
   type CompletionDelta,
-  createApp,
   Engine,
   type EngineOptions,
   type EngineRequest,
   type EngineStats,
   GenerationError,
   type Listener,
-  listen,
   type Model,
   openModel,
   openQwenTokenizer,
@@ -19,6 +17,7 @@ import {
   type ServedModel,
   type Tokenizer,
 } from "../../../runtime/index.ts";
+import { createApp, listen } from "../../../runtime/server/index.ts";
 import { miniPath } from "../generation/generate-support.ts";
 
 const details = { quantization: "bf16", kvCache: "f16", device: "cpu" };

@@ -5,10 +5,14 @@ import { afterAll, describe, expect, test } from "vitest";
 import { pair, writeAdapter } from "../quantizer/adapters.ts";
 import { repositoryPath } from "../support/shared.ts";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
-import { calibrationText, mini, nibble } from "./support.ts";
+import { CommandLines, calibrationText, mini } from "./support.ts";
 
 const temporary = temporaryDirectory();
-afterAll(() => temporary.remove());
+const program = new CommandLines();
+afterAll(() => {
+  program[Symbol.dispose]();
+  temporary.remove();
+});
 const data = ["--data", calibrationText, "--samples", "12", "--length", "500"];
 
 type Plan = {
@@ -22,7 +26,7 @@ type Plan = {
 };
 
 async function planned(args: readonly string[]): Promise<Plan> {
-  const { status, stdout, stderr } = await nibble(["plan", mini, ...args, "--json", "-q"]);
+  const { status, stdout, stderr } = await program.run(["plan", mini, ...args, "--json", "-q"]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return JSON.parse(stdout) as Plan;
 }
@@ -97,7 +101,7 @@ describe("nibble plan", () => {
       { size: 1 },
       { size: 2 },
     ]);
-    const refused = await nibble(["plan", mini, "--memory", "50M", "-q"]);
+    const refused = await program.run(["plan", mini, "--memory", "50M", "-q"]);
     expect(refused.status).toBe(2);
     const [, least = ""] = /--memory ([\d.]+GB)/.exec(refused.stderr) ?? [];
     await planned(["--memory", least]);
@@ -115,12 +119,12 @@ describe("nibble plan", () => {
     const file = 4 * 8 * (256 + 768);
     expect(adapted.memory.peak - memory.peak).toBe(file + 7 * merged);
     const foreign = writeAdapter(join(temporary.path, "ia3"), linear, { peft_type: "IA3" });
-    const { status, stdout } = await nibble(["plan", mini, "--adapter", foreign, "-q"]);
+    const { status, stdout } = await program.run(["plan", mini, "--adapter", foreign, "-q"]);
     expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
   });
 
   test("shows it all as text", async () => {
-    const { status, stdout } = await nibble(["plan", mini, "--bits", "8", "-q"]);
+    const { status, stdout } = await program.run(["plan", mini, "--bits", "8", "-q"]);
     expect(status).toBe(0);
     for (const field of ["result", "memory", "disk", "time", "GPUs in vLLM"]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${field}`, "m"));

@@ -2,10 +2,14 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../support/tiny-checkpoint.ts";
-import { mini, nibble } from "./support.ts";
+import { CommandLines, mini } from "./support.ts";
 
 const temporary = temporaryDirectory();
-afterAll(() => temporary.remove());
+const program = new CommandLines();
+afterAll(() => {
+  program[Symbol.dispose]();
+  temporary.remove();
+});
 const at = (name: string) => join(temporary.path, name);
 
 function recipe(text: string, name = "recipe.yaml"): string {
@@ -15,7 +19,7 @@ function recipe(text: string, name = "recipe.yaml"): string {
 
 async function dryRun(file: string, args: readonly string[] = []) {
   const flags = ["--recipe", file, "-o", at("out"), "--dry-run", "--json", "-q"];
-  const outcome = await nibble(["quantize", mini, ...flags, ...args]);
+  const outcome = await program.run(["quantize", mini, ...flags, ...args]);
   expect(existsSync(at("out"))).toBe(false);
   return outcome;
 }
@@ -125,23 +129,25 @@ skip: h.7.attn.c_proj
 describe("a dry run", () => {
   test("says what would be done, and which loaders would not take it", async () => {
     const flags = ["--data", "example", "--samples", "2", "-o", at("out"), "--dry-run"];
-    const { status, stdout, stderr } = await nibble(["quantize", mini, ...flags, "--asym"]);
+    const { status, stdout, stderr } = await program.run(["quantize", mini, ...flags, "--asym"]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/would quantize 40 linears to 4\.\d\d bits/);
     expect(stdout).toContain("nothing was written");
     expect(stderr).toMatch(/will not load in vLLM[^\n]*asymmetric/);
     expect(stderr).toMatch(/will not load in AutoGPTQ[^\n]*gptq_v2/);
     expect(existsSync(at("out"))).toBe(false);
-    const usual = await nibble(["quantize", mini, ...flags]);
+    const usual = await program.run(["quantize", mini, ...flags]);
     expect(usual.stderr).not.toContain("will not load");
   });
 
   test("refuses what a run would refuse", async () => {
     writeFileSync(at("full"), "");
     const flags = ["--data", "example", "--samples", "2", "--dry-run", "-q"];
-    const output = await nibble(["quantize", mini, ...flags, "-o", at("full")]);
+    const output = await program.run(["quantize", mini, ...flags, "-o", at("full")]);
     expect(output).toMatchObject({ status: 2, stdout: "" });
     const adapter = ["--adapter", at("none"), "-o", at("out")];
-    expect(await nibble(["quantize", mini, ...flags, ...adapter])).toMatchObject({ status: 3 });
+    expect(await program.run(["quantize", mini, ...flags, ...adapter])).toMatchObject({
+      status: 3,
+    });
   });
 });

@@ -1,4 +1,4 @@
-"""What others reach on this card: cuBLAS in bf16, PyTorch's int4 product, and GPTQ as AutoGPTQ loops over it.
+"""What others reach on this card: cuBLAS in bf16, int4 products of PyTorch and in Triton, and GPTQ as AutoGPTQ loops over it.
 
 python3 test/gpu/peers.py OUT.json
 """
@@ -55,6 +55,7 @@ def linears():
                 seconds = timed(lambda: [x @ w.T for w in weights]) / copies
                 record(kind="cuBLAS bf16", out=n, inputs=k, rows=m, us=seconds * 1e6)
             int4(n, k)
+            triton_int4(n, k)
 
 
 def int4(n, k):
@@ -69,6 +70,27 @@ def int4(n, k):
             record(kind="torch int4", out=n, inputs=k, rows=m, us=seconds * 1e6)
     except Exception as error:  # noqa: BLE001 (a peer that is not there is no failure of ours)
         record(kind="torch int4", out=n, inputs=k, error=str(error)[:200])
+
+
+def triton_int4(n, k):
+    try:
+        from triton_peer import GROUP, check, product
+
+        copies = max(3, int(256e6 / (n * k / 2)))
+        weights = [
+            (
+                torch.randint(0, 256, (n, k // 2), device=device, dtype=torch.uint8),
+                torch.randn(k // GROUP, n, device=device, dtype=torch.bfloat16),
+            )
+            for _ in range(copies)
+        ]
+        for m in (1, 8, 64):
+            x = torch.randn(m, k, device=device, dtype=torch.bfloat16)
+            check(x, *weights[0])
+            seconds = timed(lambda: [product(x, *weight) for weight in weights]) / copies
+            record(kind="Triton int4", out=n, inputs=k, rows=m, us=seconds * 1e6)
+    except Exception as error:  # noqa: BLE001 (a peer that is not there is no failure of ours)
+        record(kind="Triton int4", out=n, inputs=k, error=str(error)[:200])
 
 
 def gptq_layer(n, k, tokens):

@@ -24,8 +24,14 @@ export function haveSamePlaces(a: PackedLayout, b: PackedLayout): boolean {
   if (!isAlike || a.places === undefined || b.places === undefined) {
     return isAlike && a.places === b.places;
   }
-  return a.places.every((input, place) => input === b.places?.[place]);
+  if (found.get(a) === b) return true;
+  const isSame = a.places.every((input, place) => input === b.places?.[place]);
+  if (isSame) found.set(a, b);
+  return isSame;
 }
+
+/** Of a layout the last that has the same order: asked at every call, by thousands of inputs. */
+const found = new WeakMap<PackedLayout, PackedLayout>();
 
 /**
  * up · silu(gate) of two linears of x (SwiGLU, arXiv:2002.05202): the bits of `quantizedLinear` twice and `swiglu`, but x is

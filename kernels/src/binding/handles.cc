@@ -100,7 +100,7 @@ Napi::Value OpenDevice(const Napi::CallbackInfo& info) {
   });
 }
 
-// openCudaDevice(library, device, cuBLASLt, cuSOLVER): the last two as in VendorLibrary
+// openCudaDevice(library, device, cuBLASLt, cuSOLVER): the last two as in VendorFiles
 Napi::Value OpenCudaDevice(const Napi::CallbackInfo& info) {
   return Guard(info.Env(), [&]() -> Napi::Value {
     Arguments in("openCudaDevice", info);
@@ -178,7 +178,7 @@ Napi::Value Allocate(const Napi::CallbackInfo& info) {
     auto storage = std::make_shared<Storage>(device.device, view.elements() * DTypeBytes(dtype));
     view.data = storage->data();
     // Also what no operation names: its memory may be one that recorded operations write.
-    if (device.device->recording != nullptr) device.device->recording->Use(storage);
+    if (device.device->recording != nullptr) device.device->recording->Add(storage);
     return WrapTensor(info.Env(), std::move(storage), view);
   });
 }
@@ -312,7 +312,7 @@ Napi::Value MapTensor(const Napi::CallbackInfo& info) {
       storage->Upload(file, offset, bytes);
       return WrapTensor(info.Env(), std::move(storage), view);
     }
-    if (device.device->recording != nullptr) device.device->recording->Use(storage);
+    if (device.device->recording != nullptr) device.device->recording->Add(storage);
     device.device->Enqueue(
         [&to = *device.device, file, offset, bytes, data = view.data, is_pinned] {
           if (is_pinned) {

@@ -49,12 +49,13 @@ void Operations::Run() {
   accelerator_->Launch(graph_);
 }
 
+void Recording::Add(const std::shared_ptr<Storage>& storage) {
+  if (storage->IsOf(*this)) made_.push_back(storage);
+  Use(storage);
+}
+
 void Recording::Use(const std::shared_ptr<Storage>& storage) {
-  if (!storage->IsOf(*this)) {
-    kept_.insert(storage);
-  } else if (made_.empty() || made_.back().lock() != storage) {
-    made_.push_back(storage);
-  }
+  if (!storage->IsOf(*this)) kept_.insert(storage);
 }
 
 void Recording::End(const std::shared_ptr<Device>& device) {

@@ -52,6 +52,8 @@ class Recording {
   explicit Recording(Accelerator* accelerator)
       : operations(std::make_shared<Operations>(accelerator)) {}
 
+  // A storage was made meanwhile, whether or not an operation will use it.
+  void Add(const std::shared_ptr<Storage>& storage);
   // An operation uses a storage.
   void Use(const std::shared_ptr<Storage>& storage);
   // The memory that another recording needs.

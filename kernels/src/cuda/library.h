@@ -23,7 +23,7 @@ class Library {
   std::vector<DeviceDescription> Devices() const;
 
   // Throws kUnsupported where there is no such device, or its driver is too old.
-  // A library of NVIDIA's that is chosen by file, see VendorLibrary, must be loadable.
+  // A library of NVIDIA's that is chosen by file, see VendorFiles, must be loadable.
   std::unique_ptr<Accelerator> Open(int32_t device, const std::string& cublas_lt,
                                     const std::string& cusolver) const;
 

@@ -60,7 +60,7 @@ struct Recorded {
 const char* Name() {
   return "emulation";
 }
-// Unless the environment names one that can.
+// They would follow pointers to a GPU's memory; a stand-in is named by its file.
 bool HasVendorLibraries() {
   return false;
 }

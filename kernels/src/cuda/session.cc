@@ -1,6 +1,7 @@
 #include "cuda/session.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <string>
 #include <utility>
 
